@@ -1,0 +1,77 @@
+"""The `sensorium` command: verbs and flags in, a call into run/ out; nothing else."""
+
+import argparse
+import json
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from sensorium_jax import __version__
+from sensorium_jax.errors import UserError
+
+OK, FAULT, USAGE, INTERRUPT = 0, 1, 2, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb; 0 done, 1 bad input, 2 bad usage, 130 interrupted."""
+    parser = build()
+    args, overrides = parser.parse_known_args(argv)
+    if overrides and not (args.takes_config and all(map(_is_override, overrides))):
+        parser.error(f"unknown arguments: {' '.join(overrides)}; see {args.usage} --help")
+    try:
+        outcome = args.call(args, overrides)
+    except UserError as error:
+        print(f"sensorium: {error}", file=sys.stderr)
+        return FAULT
+    except KeyboardInterrupt:
+        print("sensorium: interrupted", file=sys.stderr)
+        return INTERRUPT
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 128 + signal.SIGPIPE
+    if getattr(args, "json", False):
+        print(json.dumps(outcome.data, allow_nan=False, default=float))
+    elif outcome.text:
+        print(outcome.text)
+    return outcome.code
+
+
+def _is_override(word: str) -> bool:
+    return word.startswith(("--config.", "--noconfig.")) and (
+        "=" in word or word.startswith("--noconfig.")
+    )
+
+
+def build() -> argparse.ArgumentParser:
+    """The parser; verbs import what they call only when called."""
+    parser = argparse.ArgumentParser(
+        prog="sensorium", description=__doc__.split(";")[0], allow_abbrev=False
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
+    _data_verbs(verbs)
+    return parser
+
+
+def _verb(
+    verbs: Any, name: str, words: str, call: Callable[..., Any], *, config: bool = False
+) -> argparse.ArgumentParser:
+    verb = verbs.add_parser(name, help=words, description=words, allow_abbrev=False)
+    verb.set_defaults(call=call, takes_config=config, usage=verb.prog)
+    verb.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    return verb
+
+
+def _data_verbs(verbs: Any) -> None:
+    def info(a, _):
+        from sensorium_jax.run import data
+
+        return data.info(a.data)
+
+    verb = _verb(verbs, "info", "What a folder of recordings holds.", info)
+    verb.add_argument("data", help="official tree, store, or URL of a store")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

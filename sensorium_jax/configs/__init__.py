@@ -1,0 +1,1 @@
+"""Recipes, shipped in the wheel: `--config NAME` finds them here."""

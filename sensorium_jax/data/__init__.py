@@ -1,0 +1,1 @@
+"""Recordings: official trees, stores, windows and streams; no jax in here."""

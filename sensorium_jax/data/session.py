@@ -1,0 +1,129 @@
+"""One mouse's recording, read lazily, whatever it is stored in.
+
+A tree of .npy files and a zarr store differ only in their Reader; everything above
+(windows, streams, scores) sees a Session.
+"""
+
+from collections.abc import Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from sensorium_jax.axes import Trial
+from sensorium_jax.errors import unknown
+
+VIDEO, RESPONSES, BEHAVIOR, PUPIL = "videos", "responses", "behavior", "pupil_center"
+MODALITIES = (VIDEO, RESPONSES, BEHAVIOR, PUPIL)
+
+# Tiers whose responses the organizers may hide behind zeros; `none` is never used.
+HIDDEN_TIERS = (
+    "live_test_main",
+    "live_test_bonus",
+    "final_test_main",
+    "final_test_bonus",
+    "test",
+    "final_test",
+)
+TIERS = ("train", "oracle", "validation", *HIDDEN_TIERS, "none")
+VALIDATION_TIERS = ("oracle", "validation")
+
+
+class Reader(Protocol):
+    """Reads raw, time-first, channel-last arrays of one session."""
+
+    def length(self, trial: int) -> int:
+        """Valid frames of a trial: the first NaN of any modality ends it."""
+        ...
+
+    def read(self, what: str, trial: int, frames: slice, out: np.ndarray) -> "Future[None] | None":
+        """Read frames of one modality into out ([t,h,w,c], [t,n], [t,k] or [t,2]).
+
+        A reader that works in the background returns a future that ends when out is full.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Stats:
+    """Statistics of one modality as stored, but time first and channel last.
+
+    Every array broadcasts from the right against the modality's time-first array:
+    a leading axis of T frames is there only where the release is per frame.
+    """
+
+    mean: np.ndarray
+    std: np.ndarray
+    min: np.ndarray | None = None
+    max: np.ndarray | None = None
+    median: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Session:
+    """One mouse: what its files say of it, and a Reader for its trials."""
+
+    name: str  # directory name of the official release
+    year: int  # 2022 (pictures) or 2023 (videos)
+    where: str  # path or URL, for messages
+    tiers: np.ndarray  # [trials] of str
+    files: np.ndarray  # [trials] of int, the <i> of <i>.npy
+    unit_ids_n: np.ndarray  # int64
+    coordinates_n3: np.ndarray | None  # micrometres
+    frame_shape: tuple[int, int, int]  # H, W, C
+    video_dtype: np.dtype
+    behaviors: int  # K; 0 where there is no behavior
+    has_pupil: bool
+    statistics: Mapping[str, Stats]
+    reader: Reader
+    columns: Mapping[str, np.ndarray] = field(default_factory=dict)  # other per-trial facts
+    unit_columns: Mapping[str, np.ndarray] = field(default_factory=dict)  # area, layer, ...
+
+    @property
+    def neurons(self) -> int:
+        """How many neurons."""
+        return len(self.unit_ids_n)
+
+    @property
+    def trials(self) -> int:
+        """How many trials of any tier."""
+        return len(self.tiers)
+
+    def trials_of(self, tier: str) -> np.ndarray:
+        """Rows of the trials of one tier; `val` names the validation tier of either year."""
+        wanted = VALIDATION_TIERS if tier == "val" else (tier,)
+        found = np.flatnonzero(np.isin(self.tiers, wanted))
+        if not found.size:
+            have = sorted(set(self.tiers.tolist()) - {"none"})
+            raise unknown("tier", tier, have, f"(in {self.where}; set config.data.tier)")
+        return found
+
+    def shape(self, what: str, frames: int) -> tuple[int, ...]:
+        """Shape of a time-first array of one modality."""
+        sizes = {
+            VIDEO: self.frame_shape,
+            RESPONSES: (self.neurons,),
+            BEHAVIOR: (self.behaviors,),
+            PUPIL: (2,),
+        }
+        return (frames, *sizes[what])
+
+    def has(self, what: str) -> bool:
+        """Whether the session has this modality at all."""
+        return {BEHAVIOR: self.behaviors > 0, PUPIL: self.has_pupil}.get(what, True)
+
+    def read(self, what: str, trial: int, frames: slice | None = None) -> np.ndarray:
+        """Raw frames of one modality, time first; all valid frames by default."""
+        start, stop, step = (frames or slice(None)).indices(self.reader.length(trial))
+        dtype = self.video_dtype if what == VIDEO else np.float32
+        out = np.zeros(self.shape(what, len(range(start, stop, step))), dtype)
+        if self.has(what):
+            wait = self.reader.read(what, trial, slice(start, stop, step), out)
+            if wait is not None:
+                wait.result()
+        return out
+
+    def trial(self, trial: int) -> Trial:
+        """One whole trial, raw."""
+        return Trial(*(self.read(what, trial) for what in (VIDEO, BEHAVIOR, PUPIL, RESPONSES)))

@@ -1,0 +1,1 @@
+"""Metrics as zero / update / merge / value."""

@@ -1,0 +1,1 @@
+"""Encoders: cores, readouts, shifters, modulators, and the zoo."""

@@ -1,0 +1,14 @@
+"""What each command does: arguments or a config in, parts built and called, Outcome out.
+
+The only readers of a ConfigDict. One file per floor-2 room's commands.
+"""
+
+from typing import Any, NamedTuple
+
+
+class Outcome(NamedTuple):
+    """What a command found: data for --json, text for people, and the exit code."""
+
+    data: dict[str, Any]
+    text: str = ""
+    code: int = 0

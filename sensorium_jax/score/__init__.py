@@ -1,0 +1,1 @@
+"""Prediction, suites, submissions, the local judge."""

@@ -1,0 +1,1 @@
+"""A cortex of our own, with known truth."""

@@ -1,0 +1,1 @@
+"""Losses, penalties, the step, the loop."""

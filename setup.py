@@ -1,0 +1,44 @@
+"""Package metadata and dependencies; build and tool settings lie in pyproject.toml."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+here = Path(__file__).parent
+version = re.search(r'__version__ = "(.+)"', (here / "sensorium_jax/__init__.py").read_text())
+
+extras = {
+    "torch": ["torch>=2.13", "scipy", "scikit-image", "pandas"],
+    "wandb": ["wandb"],
+    "slurm": ["submitit"],
+    "colab": ["ipywidgets"],
+    "dev": ["pytest>=8", "pytest-xdist", "ruff>=0.14", "pyright>=1.1.400", "pandas", "scipy"],
+}
+
+setup(
+    name="sensorium-jax",
+    version=version[1],
+    description="The JAX home of the SENSORIUM benchmarks",
+    long_description=(here / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=find_packages(include=["sensorium_jax", "sensorium_jax.*"]),
+    install_requires=[
+        "jax>=0.10",
+        "jaxlib>=0.10",
+        "flax>=0.12",
+        "optax>=0.2.5",
+        "orbax-checkpoint>=0.12",
+        "tensorstore>=0.1.80",
+        "ml-collections>=1.1",
+        "numpy>=2.0",
+        "absl-py>=2.0",
+        "pyarrow>=17",
+        "rich>=13",
+        "matplotlib>=3.9",
+    ],
+    extras_require=extras | {"all": sorted({p for group in extras.values() for p in group})},
+    entry_points={"console_scripts": ["sensorium=sensorium_jax.cli:main"]},
+)
