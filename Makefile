@@ -28,7 +28,7 @@ fixtures: $(STAMP)
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pyright --level error
+	$(BIN)/basedpyright --level error
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .

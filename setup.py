@@ -6,14 +6,22 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 here = Path(__file__).parent
-version = re.search(r'__version__ = "(.+)"', (here / "sensorium_jax/__init__.py").read_text())
+package = (here / "sensorium_jax/__init__.py").read_text()
+version = re.search(r'__version__ = "(.+)"', package)
 
 extras = {
     "torch": ["torch>=2.13", "scipy", "scikit-image", "pandas"],
     "wandb": ["wandb"],
     "slurm": ["submitit"],
     "colab": ["ipywidgets"],
-    "dev": ["pytest>=8", "pytest-xdist", "ruff>=0.14", "pyright>=1.1.400", "pandas", "scipy"],
+    "dev": [
+        "pytest>=8",
+        "pytest-xdist",
+        "ruff>=0.14",
+        "basedpyright>=1.30",
+        "pandas",
+        "scipy",
+    ],
 }
 
 setup(
@@ -39,6 +47,7 @@ setup(
         "rich>=13",
         "matplotlib>=3.9",
     ],
-    extras_require=extras | {"all": sorted({p for group in extras.values() for p in group})},
+    extras_require=extras
+    | {"all": sorted({p for group in extras.values() for p in group})},
     entry_points={"console_scripts": ["sensorium=sensorium_jax.cli:main"]},
 )

@@ -10,6 +10,8 @@ from typing import Any
 from sensorium_jax import __version__
 from sensorium_jax.errors import UserError
 
+WORDS = "Models of mouse visual cortex: recordings, training, scores, submissions."
+
 OK, FAULT, USAGE, INTERRUPT = 0, 1, 2, 130
 
 
@@ -18,7 +20,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = build()
     args, overrides = parser.parse_known_args(argv)
     if overrides and not (args.takes_config and all(map(_is_override, overrides))):
-        parser.error(f"unknown arguments: {' '.join(overrides)}; see {args.usage} --help")
+        parser.error(
+            f"unknown arguments: {' '.join(overrides)}; see {args.usage} --help"
+        )
     try:
         outcome = args.call(args, overrides)
     except UserError as error:
@@ -46,7 +50,7 @@ def _is_override(word: str) -> bool:
 def build() -> argparse.ArgumentParser:
     """The parser; verbs import what they call only when called."""
     parser = argparse.ArgumentParser(
-        prog="sensorium", description=__doc__.split(";")[0], allow_abbrev=False
+        prog="sensorium", description=WORDS, allow_abbrev=False
     )
     parser.add_argument("--version", action="version", version=__version__)
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")

@@ -32,17 +32,37 @@ def bar(title: str, total: float | None, *, unit: str = "") -> Iterator[Bar]:
             print(f"{title}: done in {took:.0f} s", file=sys.stderr)
         return
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress
-    from rich.progress import TextColumn, TimeRemainingColumn, TransferSpeedColumn
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
 
-    amounts = (DownloadColumn(), TransferSpeedColumn()) if unit == "B" else (MofNCompleteColumn(),)
-    columns = (TextColumn("{task.description}"), BarColumn(), *amounts, TimeRemainingColumn())
-    with Progress(*columns, TextColumn("{task.fields[note]}"), console=Console(stderr=True)) as p:
+    amounts = (
+        (DownloadColumn(), TransferSpeedColumn())
+        if unit == "B"
+        else (MofNCompleteColumn(),)
+    )
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        *amounts,
+        TimeRemainingColumn(),
+    )
+    with Progress(
+        *columns, TextColumn("{task.fields[note]}"), console=Console(stderr=True)
+    ) as p:
         task = p.add_task(title, total=total, note="")
         yield Bar(lambda amount, note: p.update(task, advance=amount, note=note))
 
 
-def track(items: Iterable[Item], title: str, total: int | None = None) -> Iterator[Item]:
+def track(
+    items: Iterable[Item], title: str, total: int | None = None
+) -> Iterator[Item]:
     """Iterate with a bar."""
     if total is None and hasattr(items, "__len__"):
         total = len(items)  # type: ignore[arg-type]

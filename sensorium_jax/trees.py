@@ -13,7 +13,9 @@ Tree = Any
 
 def leaf_name(path: Iterable[Any]) -> str:
     """Key path of one leaf as 'a/b/c'."""
-    return "/".join(str(getattr(p, "key", getattr(p, "idx", getattr(p, "name", p)))) for p in path)
+    return "/".join(
+        str(getattr(p, "key", getattr(p, "idx", getattr(p, "name", p)))) for p in path
+    )
 
 
 def named_leaves(tree: Tree) -> dict[str, Any]:
@@ -23,7 +25,9 @@ def named_leaves(tree: Tree) -> dict[str, Any]:
 
 def map_named(function: Callable[[str, Any], Any], tree: Tree) -> Tree:
     """Like jax.tree.map, with each leaf's name as first argument."""
-    return jax.tree_util.tree_map_with_path(lambda p, v: function(leaf_name(p), v), tree)
+    return jax.tree_util.tree_map_with_path(
+        lambda p, v: function(leaf_name(p), v), tree
+    )
 
 
 def mask(tree: Tree, pattern: str) -> Tree:
@@ -31,7 +35,9 @@ def mask(tree: Tree, pattern: str) -> Tree:
     return map_named(lambda name, _: re.fullmatch(pattern, name) is not None, tree)
 
 
-def first_match(rules: Iterable[tuple[str, Any]], name: str, default: Any = None) -> Any:
+def first_match(
+    rules: Iterable[tuple[str, Any]], name: str, default: Any = None
+) -> Any:
     """Value of the first rule whose regex matches the whole name."""
     return next((v for pattern, v in rules if re.fullmatch(pattern, name)), default)
 
@@ -42,7 +48,7 @@ def select(tree: Tree, pattern: str, *, at_least: int = 1) -> dict[str, Any]:
     found = {n: v for n, v in leaves.items() if re.fullmatch(pattern, n)}
     if len(found) < at_least:
         raise UserError(
-            f"No parameter matches '{pattern}'. The parameters are: {', '.join(leaves)}."
+            f"No parameter matches '{pattern}'. There are: {', '.join(leaves)}."
         )
     return found
 
