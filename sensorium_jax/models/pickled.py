@@ -1,0 +1,206 @@
+"""An inert machine for the pickles inside PyTorch checkpoints.
+
+It knows the opcodes that state dicts are made of. Names of functions stay names: the
+four that PyTorch uses turn into plain records, any other stops the reading. Nothing is
+imported and nothing is called, whatever the file says.
+"""
+
+import pickletools
+from typing import Any, NamedTuple
+
+
+class Refused(ValueError):
+    """The file asks for something a state dict does not need."""
+
+
+class Name(NamedTuple):
+    """A function or class the pickle mentions; never looked up."""
+
+    module: str
+    name: str
+
+
+class Storage(NamedTuple):
+    """A block of numbers in the archive: element type, member key, entries."""
+
+    kind: str
+    key: str
+    size: int
+
+
+class Layout(NamedTuple):
+    """A tensor as a view of a storage, in entries."""
+
+    storage: Storage
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+
+MARK = object()
+CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
+PUSH_ARGUMENT = {
+    *("BININT", "BININT1", "BININT2", "LONG1", "LONG4", "INT", "LONG", "BINFLOAT"),
+    *("FLOAT", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "UNICODE"),
+    *("SHORT_BINSTRING", "BINSTRING", "BINBYTES", "SHORT_BINBYTES"),
+}
+IGNORED = {"PROTO", "FRAME"}
+PUT = {"BINPUT", "LONG_BINPUT", "PUT"}
+GET = {"BINGET", "LONG_BINGET", "GET"}
+TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+EMPTY = {"EMPTY_DICT": dict, "EMPTY_LIST": list}
+
+
+def interpret(pickled: bytes) -> Any:
+    """The object described; containers, plain values and Layouts only."""
+    machine = _Machine()
+    try:
+        for opcode, argument, _ in pickletools.genops(pickled):
+            if opcode.name == "STOP":
+                return machine.pop()
+            machine.step(opcode.name, argument)
+    except (ValueError, IndexError, KeyError, TypeError, UnicodeError) as error:
+        if isinstance(error, Refused):
+            raise
+        raise Refused(f"its description is malformed ({error}).") from None
+    raise Refused("its description has no end.")
+
+
+class _Machine:
+    def __init__(self):
+        self.stack: list[Any] = []
+        self.memo: dict[int, Any] = {}
+
+    def pop(self) -> Any:
+        value = self.stack.pop()
+        if value is MARK:
+            raise Refused(
+                "its description is malformed (a mark where a value belongs)."
+            )
+        return value
+
+    def pop_to_mark(self) -> list[Any]:
+        items = []
+        while (value := self.stack.pop()) is not MARK:
+            items.append(value)
+        return items[::-1]
+
+    def step(self, code: str, argument: Any) -> None:
+        if code in IGNORED:
+            return
+        if code in PUSH_ARGUMENT:
+            self.stack.append(argument)
+        elif code in CONSTANTS:
+            self.stack.append(CONSTANTS[code])
+        elif code in EMPTY:
+            self.stack.append(EMPTY[code]())
+        elif code in TUPLES:
+            self.stack.append(tuple(self.pop() for _ in range(TUPLES[code]))[::-1])
+        elif code in PUT:
+            self.memo[int(argument)] = self.stack[-1]
+        elif code in GET:
+            self.stack.append(self.memo[int(argument)])
+        elif (act := getattr(self, f"do_{code.lower()}", None)) is not None:
+            act(argument)
+        else:
+            raise Refused(f"its description uses the opcode {code}.")
+
+    def do_memoize(self, _) -> None:
+        self.memo[len(self.memo)] = self.stack[-1]
+
+    def do_mark(self, _) -> None:
+        self.stack.append(MARK)
+
+    def do_tuple(self, _) -> None:
+        self.stack.append(tuple(self.pop_to_mark()))
+
+    def do_append(self, _) -> None:
+        value = self.pop()
+        self._list().append(value)
+
+    def do_appends(self, _) -> None:
+        values = self.pop_to_mark()
+        self._list().extend(values)
+
+    def do_setitem(self, _) -> None:
+        value, key = self.pop(), self.pop()
+        self._set(key, value)
+
+    def do_setitems(self, _) -> None:
+        items = self.pop_to_mark()
+        for key, value in zip(items[::2], items[1::2], strict=True):
+            self._set(key, value)
+
+    def do_global(self, argument: str) -> None:
+        self.stack.append(Name(*argument.split(" ", 1)))
+
+    def do_stack_global(self, _) -> None:
+        name, module = self.pop(), self.pop()
+        self.stack.append(Name(str(module), str(name)))
+
+    def do_binpersid(self, _) -> None:
+        self.stack.append(_storage(self.pop()))
+
+    def do_build(self, _) -> None:
+        # State dicts carry a `_metadata` attribute; nothing here needs it.
+        self.pop()
+        if not isinstance(self.stack[-1], dict):
+            raise Refused("its description sets attributes of an object.")
+
+    def do_reduce(self, _) -> None:
+        arguments, name = self.pop(), self.pop()
+        if not isinstance(name, Name) or name not in REBUILD:
+            what = f"{name.module}.{name.name}" if isinstance(name, Name) else "a value"
+            raise Refused(
+                f"it asks to call {what[:80]}, which a state dict never needs."
+            )
+        self.stack.append(REBUILD[name](*arguments))
+
+    def _list(self) -> list:
+        if not isinstance(self.stack[-1], list):
+            raise Refused("its description appends to something that is no list.")
+        return self.stack[-1]
+
+    def _set(self, key: Any, value: Any) -> None:
+        # Only plain keys: hashing a nested tuple can be made to take for ever.
+        if not isinstance(self.stack[-1], dict) or not isinstance(key, str | int):
+            raise Refused(f"its description uses a key of type {type(key).__name__}.")
+        self.stack[-1][key] = value
+
+
+def _storage(reference: Any) -> Storage:
+    match reference:
+        case ("storage", Name("torch", kind), str(key), _, int(size)) if size >= 0:
+            return Storage(kind, key, size)
+    raise Refused("it refers to a storage in a form that PyTorch does not write.")
+
+
+def _layout(storage, offset, shape, strides, *_) -> Layout:
+    whole = (offset, *shape, *strides)
+    if not isinstance(storage, Storage) or not all(type(n) is int for n in whole):
+        raise Refused("it describes a tensor in a form that PyTorch does not write.")
+    return Layout(storage, offset, tuple(shape), tuple(strides))
+
+
+def _ordered(pairs=(), *_) -> dict:
+    if not all(isinstance(k, str | int) for k, _ in pairs):
+        raise Refused("its description uses a key that is not plain.")
+    return dict(pairs)
+
+
+def _parameter(layout, *_) -> Layout:
+    if not isinstance(layout, Layout):
+        raise Refused("it describes a parameter that is no tensor.")
+    return layout
+
+
+def _size(sizes) -> tuple[int, ...]:
+    return tuple(sizes)
+
+
+REBUILD = {
+    Name("collections", "OrderedDict"): _ordered,
+    Name("torch._utils", "_rebuild_tensor_v2"): _layout,
+    Name("torch._utils", "_rebuild_parameter"): _parameter,
+    Name("torch", "Size"): _size,
+}
