@@ -1,0 +1,221 @@
+"""The whole model: one core for all mice, one readout, shifter and gain per mouse."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sensorium_jax import axes, trees
+from sensorium_jax.errors import UserError
+from sensorium_jax.models.output import Output
+from sensorium_jax.models.rows import Mouse, Side
+
+Array = Any
+Tree = Any
+
+
+class Encoder(nn.Module):
+    """Core once over all mice, then shifter, readout and modulator mouse by mouse.
+
+    What it must know of its mice lies in the collection 'info' (rows.mouse_rows), so
+    one encoder serves any mice. Start the weights with `create`.
+    """
+
+    core: nn.Module
+    readout: nn.Module
+    gru: nn.Module | None = None
+    shifter: nn.Module | None = None
+    modulator: nn.Module | None = None
+    output: Output = Output()
+    behavior_as_channels: bool = False
+    pupil_as_channels: bool = False
+    channels: int | None = None  # of the core's input, if it is to be checked
+
+    def __call__(
+        self,
+        video_mbthwc: Array,
+        behavior_mbtk: Array,
+        pupil_mbt2: Array,
+        *,
+        train: bool,
+        mice_m: Array | None = None,
+        all_readouts: bool = False,
+        noise_mbtn2: Array | None = None,
+    ) -> Array:
+        """Rates [M, B, T', N] of the last T' frames.
+
+        mice_m is False for rows that only fill a mesh. With all_readouts the inputs
+        have no M, and every mouse answers every sample: [B, M, T', N]; the batch norm
+        groups must then be 'batch'. noise_mbtn2 replaces the positions' random draws.
+        """
+        mouse = self._mouse()
+        if all_readouts:
+            inputs = _split(video_mbthwc, behavior_mbtk, pupil_mbt2)
+        else:
+            inputs = video_mbthwc, behavior_mbtk, pupil_mbt2
+            _check_rows(mouse, video_mbthwc, self.variables.get("params", {}))
+        x = self._frames(*inputs)
+        feat = self.core(x, train=train, mice_m=None if all_readouts else mice_m)
+        if self.gru is not None:
+            feat = self.gru(feat)
+        if all_readouts:
+            feat = feat.reshape(-1, *feat.shape[2:])
+        frames = feat.shape[-4]
+        side = Side(
+            behavior_btk=behavior_mbtk[..., -frames:, :],
+            pupil_bt2=pupil_mbt2[..., -frames:, :],
+            key=self._keys(mouse) if train and noise_mbtn2 is None else None,
+            noise_btn2=noise_mbtn2,
+        )
+        drive_mbtn = self._drive(feat, mouse, side, train=train)
+        rates_mbtn = self.output.rate(drive_mbtn)
+        return rates_mbtn.swapaxes(0, 1) if all_readouts else rates_mbtn
+
+    def _mouse(self) -> Mouse:
+        if not self.has_variable("info", "id"):
+            raise UserError(
+                "The encoder was called without the collection 'info' that describes "
+                "its mice. Pass variables made by encoder.create, or add "
+                "{'info': rows.mouse_rows(info)}."
+            )
+        return Mouse(*(self.get_variable("info", name) for name in Mouse._fields))
+
+    def _keys(self, mouse: Mouse) -> Array:
+        if not self.has_rng("sample"):
+            raise UserError(
+                "Training draws positions at random: pass rngs={'sample': key}."
+            )
+        key = self.make_rng("sample")
+        return jax.vmap(jax.random.fold_in, (None, 0))(key, mouse.id)
+
+    def _frames(self, video: Array, behavior: Array, pupil: Array) -> Array:
+        """The core's input: video, then behavior and pupil as constant maps."""
+        parts, (h, w) = [video], video.shape[3:5]
+        signals = [behavior] if self.behavior_as_channels else []
+        signals += [pupil] if self.pupil_as_channels else []
+        for signal in signals:
+            maps = signal[..., None, None, :].astype(video.dtype)
+            shape = (*signal.shape[:3], h, w, signal.shape[-1])
+            parts.append(jnp.broadcast_to(maps, shape))
+        x = jnp.concatenate(parts, -1) if len(parts) > 1 else video
+        lost = getattr(self.core, "lost_frames", 0)
+        if x.shape[2] <= lost:
+            raise UserError(
+                f"The core needs at least {lost + 1} frames, found {x.shape[2]}; "
+                "pass longer clips."
+            )
+        if self.channels is not None and x.shape[-1] != self.channels:
+            raise UserError(
+                f"The core expects {self.channels} channels, found {x.shape[-1]} "
+                f"({video.shape[-1]} of video, {x.shape[-1] - video.shape[-1]} of "
+                "behavior and pupil). Pass the recording's behavior as the model was "
+                "trained with, or build the model for these channels."
+            )
+        return x
+
+    def _drive(self, feat: Array, mouse: Mouse, side: Side, *, train: bool) -> Array:
+        """Drives [M, B, T', N] of maps with or without M."""
+        data = None if feat.ndim == 5 else 0
+        if self.shifter is not None:
+            shift = _by_mouse(self.shifter, (data, 0))(side.pupil_bt2, mouse)
+            side = side._replace(shift_bt2=shift)
+        axes_of_side = Side(0, data, data, 0, 0)
+        read = _by_mouse(self.readout, (data, 0, axes_of_side), train=train)
+        drive_mbtn = read(feat, mouse, side)
+        if self.modulator is not None:
+            gain = _by_mouse(self.modulator, (data, 0))
+            drive_mbtn = drive_mbtn * gain(side.behavior_btk, mouse)
+        return drive_mbtn
+
+
+def _by_mouse(module: nn.Module, in_axes: tuple, **options):
+    """The module with its own weights for each mouse; returns lead with M."""
+    lifted = nn.vmap(
+        lambda module, *args: module(*args, **options),
+        in_axes=in_axes,
+        variable_axes={"params": 0, "batch_stats": 0},
+        # One key for all: modules fold in their mouse, so no row knows its place.
+        split_rngs={"params": False, "dropout": True},
+    )
+    return lambda *args: lifted(module, *args)
+
+
+def create(
+    encoder: Encoder,
+    info: dict[str, Array],
+    key: Array,
+    *,
+    frame_shape: tuple[int, int, int],
+    behaviors: int,
+    frames: int | None = None,
+) -> Tree:
+    """Starting variables {params, batch_stats, info}.
+
+    info is rows.mouse_rows; frame_shape is (H, W, C) of the video alone. A mouse's
+    weights follow from the key and its name only.
+    """
+    _check_coordinates(encoder, info)
+    mice = len(info["id"])
+    dm, dd = axes.shard_counts()
+    mice, batch = max(mice, dm), dd
+    frames = frames or getattr(encoder.core, "lost_frames", 0) + 1
+    video = jnp.zeros((mice, batch, frames, *frame_shape))
+    behavior = jnp.zeros((mice, batch, frames, behaviors))
+    pupil = jnp.zeros((mice, batch, frames, 2))
+
+    def start(info, key):
+        _, variables = encoder.apply(
+            {"info": info},
+            video,
+            behavior,
+            pupil,
+            train=False,
+            rngs={"params": key},
+            mutable=["params", "batch_stats"],
+        )
+        return {"batch_stats": {}, **variables, "info": info}
+
+    return jax.jit(start)(jax.tree.map(jnp.asarray, info), key)
+
+
+def _split(video: Array, behavior: Array, pupil: Array) -> tuple[Array, ...]:
+    """Cut a mixed batch [B, ...] over the mesh's mouse axis: [parts, B/parts, ...]."""
+    parts, _ = axes.shard_counts()
+    if video.shape[0] % parts:
+        raise UserError(
+            f"A mixed batch of {video.shape[0]} samples cannot be cut over a mesh of "
+            f"mouse={parts}; make it a multiple of {parts}."
+        )
+    return tuple(x.reshape(parts, -1, *x.shape[1:]) for x in (video, behavior, pupil))
+
+
+def _check_coordinates(encoder: Encoder, info: dict[str, Array]) -> None:
+    if getattr(encoder.readout, "predictor", None) is None:
+        return
+    unknown_m = ~np.any(info["coordinates_n2"], (1, 2)) & np.any(info["neurons_n"], 1)
+    several_m = np.sum(info["neurons_n"], 1) > 1
+    if np.any(unknown_m & several_m):
+        raise UserError(
+            "The readout predicts positions from cortex, but the neurons of row(s) "
+            f"{np.flatnonzero(unknown_m & several_m).tolist()} have no coordinates. "
+            "Build the model with free positions: GaussianReadout(predictor=None)."
+        )
+
+
+def _check_rows(mouse: Mouse, video_mbthwc: Array, params: Tree) -> None:
+    mice, neurons = mouse.neurons_n.shape
+    if video_mbthwc.ndim != 6 or video_mbthwc.shape[0] != mice:
+        raise UserError(
+            f"The model has {mice} mice; found video of shape {video_mbthwc.shape}, "
+            f"expected [{mice}, batch, time, height, width, channels]. Select the "
+            "model's rows with rows.select_rows, or stack the recordings alike."
+        )
+    for name, leaf in trees.named_leaves(params.get("readout", {})).items():
+        if name == "bias" and leaf.shape != (mice, neurons):
+            raise UserError(
+                f"The weights are of {leaf.shape[0]} mice with {leaf.shape[1]} "
+                f"neurons, the info of {mice} with {neurons}; they must come from "
+                "the same recordings."
+            )
