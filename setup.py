@@ -45,6 +45,7 @@ setup(
         "absl-py>=2.0",
         "pyarrow>=17",
         "rich>=13",
+        "tensorboardX>=2.6",
         "matplotlib>=3.9",
     ],
     extras_require=extras

@@ -1,0 +1,119 @@
+"""What a run says while it runs: a bar, a JSON line per report, TensorBoard events."""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from sensorium_jax.errors import need_extra
+from sensorium_jax.progress import bar
+
+Writer = Callable[[int, dict[str, float]], Any]
+
+
+@contextmanager
+def open_log(
+    workdir: str | Path,
+    steps: int,
+    done: int,
+    *,
+    sinks: Sequence[str] = ("jsonl",),
+    title: str = "train",
+) -> Iterator[Writer]:
+    """A function (step, numbers) -> None that writes to every sink and moves the bar.
+
+    sinks: jsonl (log.jsonl), tensorboard (events under tb/), wandb. The JSON file is
+    cut back to the resumed step, so a rerun leaves no line twice.
+    """
+    workdir = Path(workdir)
+    with ExitStack() as stack:
+        writers: list[Writer] = []
+        if "jsonl" in sinks:
+            writers.append(stack.enter_context(_jsonl(workdir / "log.jsonl", done)))
+        if "tensorboard" in sinks:
+            writers.append(stack.enter_context(_tensorboard(workdir / "tb")))
+        if "wandb" in sinks:
+            writers.append(stack.enter_context(_wandb(workdir)))
+        progress = stack.enter_context(bar(title, steps))
+        progress.add(done)
+        last = done
+        watched = sys.stderr.isatty()
+        spoken = time.monotonic()
+
+        def write(step: int, numbers: dict[str, float]) -> None:
+            nonlocal last, spoken
+            for writer in writers:
+                writer(step, numbers)
+            progress.add(step - last, note(numbers))
+            last = step
+            # A batch job's log gets a line now and then instead of a bar.
+            if not watched and (time.monotonic() - spoken > 15 or "score" in numbers):
+                print(
+                    f"step {step}/{steps} {note(numbers)}", file=sys.stderr, flush=True
+                )
+                spoken = time.monotonic()
+
+        yield write
+
+
+SHOWN = {
+    "loss": "loss {:.4g}",
+    "correlation": "corr {:.3f}",
+    "score": "val {:.4f}",
+    "samples_per_s": "{:.1f} windows/s",
+    "data_wait": "wait {:.0%}",
+    "eta_s": "{:.0f} s left",
+}
+
+
+def note(numbers: dict[str, float]) -> str:
+    """The numbers a person watches, short."""
+    return " ".join(s.format(numbers[k]) for k, s in SHOWN.items() if k in numbers)
+
+
+@contextmanager
+def _jsonl(path: Path, done: int) -> Iterator[Writer]:
+    kept = []
+    if path.exists():
+        for line in path.read_text().splitlines():
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError:  # the line a kill cut in two
+                continue
+            if row.get("step", 0) <= done:
+                kept.append(line)
+    path.write_text("".join(line + "\n" for line in kept))
+    with path.open("a", buffering=1) as file:
+        yield lambda step, numbers: _write_line(file, step, numbers)
+
+
+def _write_line(file: Any, step: int, numbers: dict[str, float]) -> None:
+    file.write(json.dumps({"step": step, **numbers, "time": time.time()}) + "\n")
+
+
+@contextmanager
+def _tensorboard(folder: Path) -> Iterator[Writer]:
+    from tensorboardX import SummaryWriter
+
+    with SummaryWriter(str(folder)) as writer:
+        yield lambda step, numbers: [
+            writer.add_scalar(name, value, step) for name, value in numbers.items()
+        ]
+
+
+@contextmanager
+def _wandb(workdir: Path) -> Iterator[Writer]:
+    try:
+        import wandb  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        raise need_extra("wandb", "wandb", "Logging to Weights & Biases") from error
+    run = wandb.init(
+        dir=str(workdir), name=workdir.name, resume="allow", id=workdir.name
+    )
+    try:
+        yield lambda step, numbers: run.log(numbers, step=step)
+    finally:
+        run.finish()

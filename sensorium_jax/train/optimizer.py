@@ -1,0 +1,169 @@
+"""Optimizers and schedules as optax chains, and the official plateau counters."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from sensorium_jax.errors import unknown
+from sensorium_jax.trees import first_match, map_named
+
+Schedule = Callable[[Any], Any]
+
+
+def schedule(
+    kind: str,
+    peak: float,
+    steps: int,
+    *,
+    warmup: int = 0,
+    floor: float = 0.0,
+) -> Schedule:
+    """Learning rate by step; `steps` is the whole length of the run.
+
+    constant: the official baselines, whose rate only plateaus lower.
+    cosine: linear warm-up from 0, then half a cosine down to `floor`.
+    """
+    if kind == "constant":
+        return lambda step: jnp.minimum(1.0, (step + 1) / max(warmup, 1)) * peak
+    if kind == "cosine":
+        return optax.warmup_cosine_decay_schedule(
+            0.0 if warmup else peak, peak, warmup, max(steps, warmup + 1), floor
+        )
+    raise unknown("schedule", kind, ["constant", "cosine"])
+
+
+def rate_of(rules: Sequence[tuple[str, float]], params: Any, default: float) -> Any:
+    """A number for each leaf: that of the first rule whose regex matches its name."""
+    return map_named(lambda name, _: first_match(rules, name, default), params)
+
+
+def make_optimizer(
+    rate: Schedule,
+    *,
+    kind: str = "adamw",
+    decay: float = 0.01,
+    decay_rules: Sequence[tuple[str, float]] = (),
+    rate_rules: Sequence[tuple[str, float]] = (),
+    frozen: str = "",
+    clip: float = 0.0,
+    adaptive_clip: float = 0.0,
+    betas: tuple[float, float] = (0.9, 0.999),
+) -> optax.GradientTransformation:
+    """Adam as torch has it: decay is decoupled, scaled by the rate, on every leaf.
+
+    decay_rules and rate_rules are (regex, number) by leaf name; a rate rule multiplies
+    the rate. `frozen` is a regex of leaves that never move. The factor of plateaus,
+    TrainState.rate, is applied by the step.
+    """
+    if kind not in ("adam", "adamw"):
+        raise unknown("optimizer", kind, ["adam", "adamw"])
+
+    def add_decay(updates: Any, params: Any) -> Any:
+        weights = rate_of(decay_rules, params, decay)
+        return jax.tree.map(lambda u, w, p: u + w * p, updates, weights, params)
+
+    def scale(updates: Any, params: Any) -> Any:
+        factors = rate_of(
+            [(frozen, 0.0), *rate_rules] if frozen else rate_rules, params, 1
+        )
+        return jax.tree.map(lambda u, f: u * f, updates, factors)
+
+    clips = [optax.clip_by_global_norm(clip)] if clip else []
+    clips += [adaptive_grad_clip(adaptive_clip)] if adaptive_clip else []
+    decays = [optax.stateless(add_decay)] if kind == "adamw" else []
+    return optax.chain(
+        _drop(frozen),
+        *clips,
+        optax.scale_by_adam(*betas),
+        *decays,
+        optax.stateless(scale),
+        optax.scale_by_learning_rate(rate),
+    )
+
+
+def _drop(frozen: str) -> optax.GradientTransformation:
+    """Zero the gradients of frozen leaves before anything sees them."""
+
+    def zero(updates: Any, params: Any) -> Any:
+        keep = rate_of([(frozen, 0.0)] if frozen else [], updates, 1.0)
+        return jax.tree.map(lambda u, k: u * k, updates, keep)
+
+    return optax.stateless(zero)
+
+
+def adaptive_grad_clip(
+    factor: float, floor: float = 1e-3
+) -> optax.GradientTransformation:
+    """Clip each output's gradient to `factor` times the norm of its weights.
+
+    A unit is the last axis of a kernel, a whole leaf of rank below 2; optax's own
+    version refuses kernels of rank 5. Brock et al. 2021, equation 3.
+    """
+
+    def norm(x: jax.Array) -> jax.Array:
+        axes = tuple(range(x.ndim - 1)) if x.ndim > 1 else None
+        return jnp.sqrt(jnp.sum(jnp.square(x), axes, keepdims=True))
+
+    def clip(update: jax.Array, param: jax.Array) -> jax.Array:
+        limit = factor * jnp.maximum(norm(param), floor)
+        return update * jnp.minimum(1.0, limit / jnp.maximum(norm(update), 1e-12))
+
+    return optax.stateless(lambda u, p: jax.tree.map(clip, u, p))
+
+
+class Plateau(NamedTuple):
+    """The two counters of the official trainers, which run independently.
+
+    `stage` ends at its `patience`-th bad epoch and the best weights come back. The rate
+    falls one bad epoch later, so only if the next stage begins badly as well.
+    """
+
+    best: float
+    stage: int = 0
+    bad: int = 0
+    rate_best: float = float("-inf")
+    rate_bad: int = 0
+    rate: float = 1.0
+
+
+class PlateauMove(NamedTuple):
+    """What an epoch's score means for the run."""
+
+    plateau: Plateau
+    improved: bool
+    restore: bool
+    finished: bool
+
+
+def plateau_step(
+    plateau: Plateau,
+    score: float,
+    *,
+    stages: int = 4,
+    patience: int = 5,
+    factor: float = 0.3,
+    tolerance: float = 1e-6,
+    lowest: float = 0.0,
+) -> PlateauMove:
+    """Move both counters by one epoch's score (higher is better).
+
+    `lowest` is the smallest factor the rate may fall to (1e-4 / 0.005 officially).
+    """
+    rate, rate_best, rate_bad = plateau.rate, plateau.rate_best, plateau.rate_bad
+    if score > rate_best + tolerance:
+        rate_best, rate_bad = score, 0
+    else:
+        rate_bad += 1
+    if rate_bad > patience:
+        rate, rate_bad = max(rate * factor, lowest), 0
+
+    improved = score > plateau.best + tolerance
+    best = score if improved else plateau.best
+    bad = 0 if improved else plateau.bad + 1
+    ended = bad >= patience
+    stage = plateau.stage + ended
+    after = Plateau(best, stage, 0 if ended else bad, rate_best, rate_bad, rate)
+    return PlateauMove(after, improved, ended, stage >= stages)

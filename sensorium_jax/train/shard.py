@@ -1,0 +1,120 @@
+"""The mesh, and where each array lies on it: mice on `mouse`, windows on `data`.
+
+The only room that names mesh axes. pmap is not used: it cannot shard two axes, wants
+the device count as a leading axis and leaves collectives to the caller, where `jax.jit`
+with `NamedSharding` takes plain arrays and lets the compiler place them.
+"""
+
+import math
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from sensorium_jax.axes import Batch
+from sensorium_jax.errors import UserError
+from sensorium_jax.trees import map_named
+
+AXES = ("mouse", "data")
+
+# Leaves whose first axis is the mouse; everything else is the same on every device.
+MOUSE_ROWS = r"(.*/)?(readout|shifter|modulator)/.*"
+RULES: tuple[tuple[str, P], ...] = (
+    (r"(.*/)?info/.*", P("mouse")),
+    (MOUSE_ROWS, P("mouse")),
+)
+
+
+def make_mesh(
+    mouse: int = 0, data: int = 0, *, mice: int = 1, windows: int = 1
+) -> Mesh:
+    """A mesh of all devices; zeros let it choose.
+
+    Chosen so: as many mouse rows as divide the devices without padding mice, the rest
+    on data, where the windows must divide.
+    """
+    devices = jax.device_count()
+    if not mouse:
+        mouse = math.gcd(devices // (data or 1), mice)
+    if not data:
+        data = devices // mouse if mouse * (devices // mouse) == devices else 1
+    if mouse * data > devices:
+        raise UserError(
+            f"The mesh asks for {mouse} x {data} = {mouse * data} devices, but "
+            f"{devices} are visible. Lower config.mesh.mouse or config.mesh.data, or "
+            "set them to 0 to let the mesh fit the machine."
+        )
+    if windows % data:
+        raise UserError(
+            f"{windows} windows per mouse do not divide over {data} devices of the "
+            f"data axis. Set config.train.batch to a multiple of {data}, or "
+            "config.mesh.data to a divisor of the batch."
+        )
+    chosen = jax.devices()[: mouse * data]
+    return jax.make_mesh((mouse, data), AXES, (AxisType.Auto,) * 2, devices=chosen)
+
+
+def padded_mice(mice: int, mesh: Mesh) -> int:
+    """Mice rounded up to the mesh; the added ones are empty and weigh nothing."""
+    return -(-mice // mesh.shape["mouse"]) * mesh.shape["mouse"]
+
+
+def spec(name: str, rank: int) -> P:
+    """Partition of the leaf with this name; scalars are always replicated."""
+    for pattern, partition in RULES:
+        if rank and re.fullmatch(pattern, name):
+            return partition
+    return P()
+
+
+def state_shardings(state: Any, mesh: Mesh) -> Any:
+    """A NamedSharding for each leaf of a state, by its name."""
+    return map_named(
+        lambda name, leaf: NamedSharding(mesh, spec(name, np.ndim(leaf))), state
+    )
+
+
+def batch_sharding(name: str, mesh: Mesh) -> NamedSharding:
+    """Sharding of one field of a Batch: mice and windows both cut."""
+    return NamedSharding(mesh, P("mouse") if name == "neurons_mn" else P(*AXES))
+
+
+def local_box(mesh: Mesh, mice: int, windows: int) -> tuple[slice, slice]:
+    """The mice and the windows that this process must read."""
+    sharding = NamedSharding(mesh, P(*AXES))
+    boxes = sharding.addressable_devices_indices_map((mice, windows)).values()
+
+    def bounds(axis: int, size: int) -> slice:
+        cuts = [box[axis].indices(size)[:2] for box in boxes if box is not None]
+        return slice(min(c[0] for c in cuts), max(c[1] for c in cuts))
+
+    return bounds(0, mice), bounds(1, windows)
+
+
+def put_batch(batch: Batch, mesh: Mesh, mice: int, windows: int) -> Batch:
+    """Place what this process read of a batch of global size [mice, windows, ...]."""
+
+    def put(name: str, local: np.ndarray) -> jax.Array:
+        rest = local.shape[1:] if name == "neurons_mn" else (windows, *local.shape[2:])
+        sharding = batch_sharding(name, mesh)
+        return jax.make_array_from_process_local_data(sharding, local, (mice, *rest))
+
+    return Batch(*(put(n, a) for n, a in zip(Batch._fields, batch, strict=True)))
+
+
+def to_host(arrays: Any) -> Any:
+    """Numpy copies of a tree, gathered over processes where needed."""
+    if jax.process_count() == 1:
+        return jax.tree.map(np.asarray, arrays)
+    from jax.experimental import multihost_utils
+
+    return multihost_utils.process_allgather(arrays, tiled=True)
+
+
+def forbidden_collectives(program: str) -> Sequence[str]:
+    """Collectives in a compiled program that mean a replicated or moved tensor."""
+    return sorted(set(re.findall(r"all-gather|all-to-all|collective-permute", program)))
