@@ -144,7 +144,7 @@ class SessionWriter:
             )
         if "train" not in tiers:
             raise UserError(
-                f"{self.folder} has no trial of tier 'train', which the statistics come "
+                f"{self.folder} has no trial of tier 'train', where statistics come "
                 f"from; the tiers given are {sorted(set(tiers.tolist()))}."
             )
         if layout not in ("per_neuron", "per_frame"):

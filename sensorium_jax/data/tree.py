@@ -1,0 +1,203 @@
+"""What both releases share: the facts of one session's folder, read with care."""
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from sensorium_jax.data.session import MODALITIES, RESPONSES, VIDEO
+from sensorium_jax.errors import UserError
+
+SMALL = 65_536  # bytes; larger statistics stay on disk until they are used
+
+
+class Facts(NamedTuple):
+    """All that a session's folder says, but for the trials themselves."""
+
+    folders: dict[str, Path]  # modality -> folder of <i>.npy; only those that are there
+    tiers: np.ndarray
+    files: np.ndarray  # the <i> of each row of tiers
+    units: dict[str, np.ndarray]
+    columns: dict[str, np.ndarray]
+
+
+def open_npy(path: Path) -> np.ndarray:
+    """A memory map of one file; only its header is read yet."""
+    try:
+        try:
+            return np.load(path, mmap_mode="r")
+        except ValueError:  # an array of size zero cannot be mapped
+            return np.load(path)
+    except FileNotFoundError:
+        raise UserError(
+            f"{path} is missing. Expected one file per trial in every folder of data/; "
+            "fetch the recording again, or run: sensorium check."
+        ) from None
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(
+            f"{path} cannot be read ({error}). Expected a .npy file; it may be cut "
+            "short: fetch the recording again, or run: sensorium check."
+        ) from None
+
+
+def fact(path: Path) -> np.ndarray:
+    """A small array, in memory, bytes as text."""
+    values = np.array(open_npy(path))
+    return values.astype(str) if values.dtype.kind == "S" else values
+
+
+def gather(folder: Path, stimulus: str) -> Facts:
+    """Read a session's facts; `stimulus` is the folder of its videos or images."""
+    links = _links(folder)
+    folders = {}
+    for what in MODALITIES:
+        name = stimulus if what == VIDEO else what
+        place = folder / "data" / links.get(name, name)
+        if place.is_dir() and any(place.iterdir()):
+            folders[what] = place
+    for what in (VIDEO, RESPONSES):
+        if what not in folders:
+            name = stimulus if what == VIDEO else what
+            raise UserError(
+                f"{folder / 'data' / name} is missing or empty. A session needs "
+                f"data/{stimulus} and data/responses with one .npy per trial; unpack "
+                "the whole archive of this mouse again."
+            )
+    path = folder / "meta/trials/tiers.npy"
+    if not path.exists():
+        raise UserError(
+            f"{path} is missing, so the trials have no tiers. A session needs one tier "
+            "per trial; a session still being written gets it at the end."
+        )
+    tiers = fact(path)
+    files = _numbers(folders[VIDEO])
+    labelled = _numbers(folders[RESPONSES])
+    if not np.array_equal(files, labelled):
+        odd = np.setxor1d(files, labelled)
+        raise UserError(
+            f"{folder}: {len(files)} files in {folders[VIDEO].name} but "
+            f"{len(labelled)} in responses; they differ in trial {odd[0]}. "
+            "Expected the same numbers in both; fetch the recording again."
+        )
+    columns = _columns(folder / "meta/trials")
+    rows, files = _rows(folder, len(tiers), files)
+    columns = {k: v[rows] for k, v in columns.items() if len(v) == len(tiers)}
+    del columns["tiers"]
+    return Facts(
+        folders, tiers[rows], files, _columns(folder / "meta/neurons"), columns
+    )
+
+
+def _rows(folder: Path, tiers: int, files: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Which row of the trial table each file is; numbers may have gaps.
+
+    Row i describes file i; where the table has just one row for each file and the
+    numbers go beyond it, the rows follow the files' order.
+    """
+    if files[-1] < tiers:
+        return files, files
+    if len(files) == tiers:
+        return np.arange(tiers), files
+    raise UserError(
+        f"{folder} has trial files up to number {files[-1]}, {len(files)} in all, but "
+        f"meta/trials/tiers.npy has {tiers} rows. Expected one row per file number; "
+        "fetch the recording again."
+    )
+
+
+def _links(folder: Path) -> dict[str, str]:
+    path = folder / "config.json"
+    try:
+        return dict(json.loads(path.read_text()).get("links", {}))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, AttributeError) as error:
+        raise UserError(
+            f"{path} cannot be read ({error}). Expected JSON such as "
+            '{"links": {}}; the file may also be deleted.'
+        ) from None
+
+
+def _numbers(folder: Path) -> np.ndarray:
+    """The <i> of every <i>.npy, sorted; the names of release files, nothing else."""
+    names = (
+        p.name.removesuffix(".npy") for p in folder.iterdir() if p.suffix == ".npy"
+    )
+    return np.sort(np.array([int(n) for n in names if n.isdigit()], np.int64))
+
+
+def _columns(folder: Path) -> dict[str, np.ndarray]:
+    """Every array of a folder that has rows; pickled ones are nobody's business."""
+    found = {}
+    for path in sorted(folder.glob("*.npy")) if folder.is_dir() else ():
+        try:
+            values = fact(path)
+        except UserError as error:
+            if "Object arrays" in str(error) and path.stem != "tiers":
+                continue
+            raise
+        if values.ndim:
+            found[path.stem] = values
+    return found
+
+
+def stored_statistics(folder: Path, name: str) -> dict[str, np.ndarray]:
+    """The statistics arrays of one modality as stored; large ones as memory maps."""
+    place = folder / "meta/statistics" / name
+    source = next(
+        (place / s for s in ("all", "stimulus_frame") if (place / s).is_dir()), None
+    )
+    if source is None:
+        raise UserError(
+            f"{place / 'all'} is missing. Inputs and responses are normalized with the "
+            "statistics there (mean.npy, std.npy); fetch the recording again, or write "
+            "it with sensorium_jax.data.write, which computes them."
+        )
+    found = {}
+    for key in ("mean", "std", "min", "max", "median"):
+        if key in ("mean", "std") or (source / f"{key}.npy").exists():
+            values = open_npy(source / f"{key}.npy")
+            found[key] = np.array(values) if values.nbytes <= SMALL else values
+    return found
+
+
+def misfit(folder: Path, what: str, shape: tuple, expected: str) -> UserError:
+    """The error for statistics that do not fit the trials."""
+    return UserError(
+        f"{folder}: the statistics of {what} have shape {shape}, but the trials need "
+        f"{expected}. They belong to another recording; restore meta/statistics."
+    )
+
+
+def units(
+    facts: Facts, folder: Path, neurons: int
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Unit ids (0.. where there are none) and coordinates, one row per neuron."""
+    for name, values in facts.units.items():
+        if name in ("unit_ids", "cell_motor_coordinates") and len(values) != neurons:
+            raise UserError(
+                f"{folder / 'meta/neurons' / name}.npy has {len(values)} rows, but the "
+                f"responses have {neurons} neurons. Expected one row per neuron."
+            )
+    ids = facts.units.get("unit_ids", np.arange(neurons)).astype(np.int64)
+    coordinates = facts.units.get("cell_motor_coordinates")
+    if coordinates is None:
+        return ids, None
+    coordinates_n3 = np.zeros((neurons, 3), np.float32)
+    coordinates_n3[:, : coordinates.shape[1]] = coordinates[:, :3]
+    return ids, coordinates_n3
+
+
+def check_part(where: Path, part: np.ndarray, out: np.ndarray) -> None:
+    """Refuse a file whose shape or kind differs from the session's first."""
+    if part.shape != out.shape:
+        raise UserError(
+            f"{where} gives {part.shape} (time first), expected {out.shape} as in "
+            "the session's first trial. The file belongs to another recording."
+        )
+    if not np.can_cast(part.dtype, out.dtype, "same_kind"):
+        raise UserError(
+            f"{where} holds {part.dtype}, but the session's first video "
+            f"{out.dtype}. Expected one kind for all; write them alike."
+        )
