@@ -64,8 +64,9 @@ def save(
     The best checkpoint is the last that improved, by the run's own rule: a score
     within its tolerance must not displace it.
     """
-    rank = step if improved else -1
-    metrics = None if score is None else {"score": float(score), "rank": rank}
+    metrics: dict[str, float] = {"rank": step if improved else -1}
+    if score is not None:
+        metrics["score"] = float(score)
     try:
         manager.save(
             step,

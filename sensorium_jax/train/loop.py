@@ -41,6 +41,25 @@ class Progress(NamedTuple):
     plateau: Plateau = Plateau(float("-inf"))
     finished: bool = False
 
+    def to_card(self) -> dict[str, Any]:
+        """As JSON has it; minus infinity, which JSON lacks, becomes None."""
+        plain = self._asdict() | {"plateau": self.plateau._asdict()}
+        return _swap(plain, float("-inf"), None)
+
+    @classmethod
+    def from_card(cls, card: dict[str, Any]) -> "Progress":
+        """The inverse of to_card."""
+        plain = _swap(card, None, float("-inf"))
+        plateau = Plateau(**plain.pop("plateau"))
+        return cls(**plain, plateau=plateau)
+
+
+def _swap(tree: dict[str, Any], old: Any, new: Any) -> dict[str, Any]:
+    return {
+        k: _swap(v, old, new) if isinstance(v, dict) else (new if v == old else v)
+        for k, v in tree.items()
+    }
+
 
 @dataclass
 class Stopper:
