@@ -31,7 +31,6 @@ class Encoder(nn.Module):
     output: Output = Output()
     behavior_as_channels: bool = False
     pupil_as_channels: bool = False
-    channels: int | None = None  # of the core's input, if it is to be checked
 
     def __call__(
         self,
@@ -99,21 +98,7 @@ class Encoder(nn.Module):
             maps = signal[..., None, None, :].astype(video.dtype)
             shape = (*signal.shape[:3], h, w, signal.shape[-1])
             parts.append(jnp.broadcast_to(maps, shape))
-        x = jnp.concatenate(parts, -1) if len(parts) > 1 else video
-        lost = getattr(self.core, "lost_frames", 0)
-        if x.shape[2] <= lost:
-            raise UserError(
-                f"The core needs at least {lost + 1} frames, found {x.shape[2]}; "
-                "pass longer clips."
-            )
-        if self.channels is not None and x.shape[-1] != self.channels:
-            raise UserError(
-                f"The core expects {self.channels} channels, found {x.shape[-1]} "
-                f"({video.shape[-1]} of video, {x.shape[-1] - video.shape[-1]} of "
-                "behavior and pupil). Pass the recording's behavior as the model was "
-                "trained with, or build the model for these channels."
-            )
-        return x
+        return jnp.concatenate(parts, -1) if len(parts) > 1 else video
 
     def _drive(self, feat: Array, mouse: Mouse, side: Side, *, train: bool) -> Array:
         """Drives [M, B, T', N] of maps with or without M."""
@@ -130,7 +115,7 @@ class Encoder(nn.Module):
         return drive_mbtn
 
 
-def _by_mouse(module: nn.Module, in_axes: tuple, **options):
+def _by_mouse(module: nn.Module, in_axes: Any, **options):
     """The module with its own weights for each mouse; returns lead with M."""
     lifted = nn.vmap(
         lambda module, *args: module(*args, **options),

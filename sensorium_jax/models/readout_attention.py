@@ -75,7 +75,7 @@ class _Conv(nn.Module):
         """Convolution with bias of [1, B, T, H, W, C]."""
         k, channels = self.kernel, x.shape[-1]
         neurons = self.features is None
-        out = mouse.neurons_n.shape[0] if neurons else self.features
+        out = self.features or mouse.neurons_n.shape[0]
         count = jnp.maximum(mouse.neurons_n.sum(), 1) if neurons else out
 
         def start(key, shape):  # Xavier normal, counting only real neurons
