@@ -55,6 +55,7 @@ def build() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
     _data_verbs(verbs)
+    _simulate_verb(verbs)
     return parser
 
 
@@ -75,6 +76,35 @@ def _data_verbs(verbs: Any) -> None:
 
     verb = _verb(verbs, "info", "What a folder of recordings holds.", info)
     verb.add_argument("data", help="official tree, store, or URL of a store")
+
+
+def _simulate_verb(verbs: Any) -> None:
+    def call(a, _):
+        from sensorium_jax.run import simulate
+
+        options = {"trials": a.trials, "hide_tests": a.hide_tests}
+        return simulate.simulate(
+            a.out,
+            preset=a.preset,
+            year=a.year,
+            seed=a.seed,
+            centered=a.centered,
+            **options,
+        )
+
+    verb = _verb(verbs, "simulate", "Write recordings of a simulated cortex.", call)
+    verb.add_argument("out", help="folder to write; a run that was killed goes on")
+    presets = ("tiny", "demo", "bench", "centered")
+    verb.add_argument("--preset", default="demo", choices=presets)
+    verb.add_argument("--year", type=int, default=2023, choices=(2022, 2023))
+    verb.add_argument("--seed", type=int, default=0)
+    verb.add_argument("--trials", type=int, help="trials of each mouse")
+    verb.add_argument(
+        "--hide-tests", action="store_true", help="zero the responses of the tests"
+    )
+    verb.add_argument(
+        "--centered", action="store_true", help="all fields in the screen's middle"
+    )
 
 
 if __name__ == "__main__":

@@ -1,0 +1,89 @@
+"""Normalization and event rates solved, not searched, on trials made for the purpose.
+
+With V, m, Q the variance, mean and mean square of the noiseless rate at one event per
+frame, events of mean square 1.5 smeared by kappa and a shared log-normal gain of SD a,
+the response at G events a frame has variance V + Q (exp(a^2) - 1) + 1.5 m sum(kappa^2)
+/ G in units of G^2. The single-trial correlation rho of rate and response is V over
+the root of V times that; solve for G.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sensorium_jax.simulate import calcium, cortex
+from sensorium_jax.simulate.filters import KAPPA
+from sensorium_jax.simulate.neurons import Neurons
+
+SETTLED = 50  # frames of a video before scores begin
+EVENTS_RANGE = (0.002, 3.0)
+
+
+@partial(jax.jit, static_argnames="pictures")
+def _drive(w, video_thw, behavior_tk, pupil_t2, *, pictures):
+    video_thw = video_thw.astype(jnp.float32)
+    if pictures:
+        video_thw, behavior_tk, pupil_t2 = cortex.flash(
+            video_thw[0], behavior_tk[0], pupil_t2[0]
+        )
+    return *cortex.drive(w, video_thw, pupil_t2), behavior_tk
+
+
+def calibrate(
+    neurons: Neurons, w: cortex.Weights, trials: Sequence[tuple], *, pictures: bool
+) -> Neurons:
+    """The neurons with mean_energy, drive_rms, mean_rate and events found on trials.
+
+    Each trial is (video [T, H, W], behavior [T, K], pupil [T, 2]).
+    """
+    drawn = [[np.asarray(x) for x in _drive(w, *t, pictures=pictures)] for t in trials]
+    cut = 0 if pictures else SETTLED
+    energy = np.mean([e[cut:].mean(0) for _, e, _ in drawn], axis=0)
+    neurons = neurons._replace(mean_energy=energy.astype(np.float32))
+    steps, at = [], _numbers(neurons)
+    for drive_tn, energy_tn, behavior_tk in drawn:
+        u_tn = np.asarray(cortex.normalized(at, drive_tn, energy_tn))
+        steps.append((u_tn, behavior_tk))
+    square = np.mean([(u[cut:] ** 2).mean(0) for u, _ in steps], axis=0)
+    neurons = neurons._replace(drive_rms=np.sqrt(square).astype(np.float32))
+    at = _numbers(neurons)
+    raised = [np.asarray(cortex.rectified(at, u)) for u, _ in steps]
+    mean = np.mean([r[cut:].mean(0) for r in raised], axis=0)
+    neurons = neurons._replace(mean_rate=np.maximum(mean, 1e-3).astype(np.float32))
+    at = _numbers(neurons)
+    relative = [
+        np.asarray(cortex.modulated(at, r, behavior))
+        for r, (_, behavior) in zip(raised, steps, strict=True)
+    ]
+    solve = _from_pictures if pictures else _from_videos
+    return neurons._replace(events=_solve(neurons, *solve(relative)))
+
+
+def _numbers(neurons: Neurons) -> dict[str, np.ndarray]:
+    return {
+        k: np.asarray(getattr(neurons, k), np.float32)[None] for k in cortex.NUMBERS
+    }
+
+
+def _from_videos(relative):
+    """Rates [frames, N] as recorded, and the variance that one event per frame adds."""
+    rate = np.concatenate([calcium.smear(r)[SETTLED:] for r in relative])
+    return rate, calcium.SIZE_SQUARE * float((KAPPA**2).sum()) * rate.mean(0)
+
+
+def _from_pictures(relative):
+    weight = calcium.window(len(relative[0]))[:, None]
+    rate = np.stack([(weight * r).sum(0) for r in relative])
+    noise = np.mean([(weight**2 * r).sum(0) for r in relative], axis=0)
+    return rate, calcium.SIZE_SQUARE * noise
+
+
+def _solve(neurons, rate, noise):
+    variance, square = rate.var(0), (rate**2).mean(0)
+    wanted = variance / neurons.ceiling_target**2
+    private = wanted - variance - square * np.expm1(neurons.shared**2)
+    least = noise / EVENTS_RANGE[1]
+    return np.clip(noise / np.maximum(private, least), *EVENTS_RANGE).astype(np.float32)
