@@ -20,7 +20,8 @@ class Stream:
     All mice are stacked (Batch), or with `mixed` every sample is of a drawn mouse
     (MixedBatch). Trials are drawn with replacement; `epochs` draws them without, in the
     order of the official loaders, `steps_per_epoch` batches long. A trial shorter than
-    the window is padded and masked, or never drawn with `drop_short`.
+    the window is padded and masked, or never drawn with `drop_short`. `once` takes each
+    trial a single time in order, in `steps_per_epoch` batches, empty where none is.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Stream:
         mixed: bool = False,
         sampling: str = "uniform",
         epochs: bool = False,
+        once: bool = False,
         response_scaling: str = "per_frame",
         clip_responses: bool = False,
         drop_short: bool = False,
@@ -57,7 +59,12 @@ class Stream:
         self.recordings = recordings.select(mice) if mice is not None else recordings
         sessions = self.recordings.sessions
         self.batch, self.frames, self.stride, self.start = batch, frames, stride, start
-        self.mixed, self.sampling, self.epochs = mixed, sampling, epochs
+        self.mixed, self.sampling, self.epochs, self.once = (
+            mixed,
+            sampling,
+            epochs,
+            once,
+        )
         self.scaling, self.clip_responses = response_scaling, clip_responses
         self.rows = pools.trials(sessions, tier, trials)
         if drop_short:
@@ -127,12 +134,15 @@ class Stream:
             wanted += [
                 ((at, j), self._window(mouse, picks, row))
                 for j, row in enumerate(rows_b)
+                if picks.pool_b[row] >= 0
             ]
         out = self._read((len(mice_m), len(rows_b)), wanted)
         return Batch(*out[:5], self.neurons_mn[mice], out.frame)
 
     def _picks(self, seed: int, i: int, mouse: int, draw: int) -> windows.Picks:
         pool = len(self.rows[mouse])
+        if self.once:
+            return windows.once(i, pool, self.batch)
         if not self.epochs:
             return windows.independent(seed, i, mouse, pool, self.batch, draw=draw)
         steps = self.steps_per_epoch
@@ -161,10 +171,8 @@ class Stream:
         mouse_b = windows.mixed_mice(seed, i, weights_m, self.batch)
         picks = windows.mixed(seed, i, sizes_m[mouse_b], draw=draw)
         rows_b = range(self.batch)[rows]
-        wanted = [
-            ((j,), self._window(int(mouse_b[row]), picks, row))
-            for j, row in enumerate(rows_b)
-        ]
+        mice = mouse_b.tolist()
+        wanted = [((j,), self._window(mice[r], picks, r)) for j, r in enumerate(rows_b)]
         out = self._read((len(rows_b),), wanted)
         mouse_b = mouse_b[rows].astype(np.int32)
         return MixedBatch(*out[:5], self.neurons_mn[mouse_b], out.frame, mouse_b)
@@ -189,10 +197,7 @@ def prefetch(
     depth: int = 2,
     threads: int = 1,
 ) -> Iterator[Any]:
-    """batch_at(start) ... batch_at(stop - 1) in order, read ahead in the background.
-
-    One thread is enough: stores read in parallel by themselves.
-    """
+    """batch_at(start) ... batch_at(stop - 1) in order, read ahead in the background."""
     with ThreadPoolExecutor(threads) as pool:
         first = range(start, min(start + depth, stop))
         waiting = deque(pool.submit(batch_at, i) for i in first)
@@ -240,7 +245,8 @@ def whole_trials(
             frames = session.reader.length(row)
             layout = gather.common_layout([source], frames)
             real = pools.labelled(session, row)
-            window = Window(0, row, 0, frames)
-            label = {(0, row): real}
-            out = gather.gather([source], layout, (), [((), window)], label.__getitem__)
+            wanted = [((), Window(0, row, 0, frames))]
+            out = gather.gather(
+                [source], layout, (), wanted, {(0, row): real}.__getitem__
+            )
             yield WholeTrial(mouse, row, int(session.files[row]), *out[:4], real)

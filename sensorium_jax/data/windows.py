@@ -66,6 +66,12 @@ def permuted(
     return Picks(pool_b, generator(seed, i, mouse, draw).random(batch))
 
 
+def once(i: int, pool: int, batch: int) -> Picks:
+    """Batch i of a single pass in order; -1 where the pool has ended."""
+    pool_b = i * batch + np.arange(batch)
+    return Picks(np.where(pool_b < pool, pool_b, -1), np.zeros(batch))
+
+
 def mixed_mice(seed: int, i: int, weights_m: np.ndarray, batch: int) -> np.ndarray:
     """The mouse of every sample of batch i, drawn in proportion to the weights."""
     share_m = np.cumsum(weights_m / np.sum(weights_m))

@@ -257,3 +257,17 @@ def test_prefetch_hands_errors_over_and_stays_bounded():
     next(ahead)
     ahead.close()
     assert threading.active_count() <= before
+
+
+def test_once_takes_every_trial_a_single_time():
+    source = memory.recordings()
+    stream = make(source, once=True, start=0, batch=2)
+    seen = [[], []]
+    for i in range(stream.steps_per_epoch):
+        batch = stream.batch_at(0, i)
+        for m, b in zip(*np.nonzero(batch.valid_mbt.any(2)), strict=True):
+            seen[m].append(float(batch.video_mbthwc[m, b].sum()))
+    for m, session in enumerate(source.sessions):
+        rows = session.trials_of("train")
+        want = [session.read("videos", r, slice(0, 8)).sum(dtype=float) for r in rows]
+        assert seen[m] == want
