@@ -142,3 +142,25 @@ def _video_stats(
         raise tree.misfit(folder, what, x.shape, f"one number or {example.shape}")
     x_thwc = np.transpose(x, (3, 1, 2, 0))
     return x_thwc[0] if len(x_thwc) == 1 else x_thwc
+
+
+def video_to_file(video_thwc: np.ndarray, pad_to: int | None = None) -> np.ndarray:
+    """The array that a file holds: (H, W, T), colors (C, H, W, T), with a NaN tail.
+
+    Integers have no NaN and stay unpadded.
+    """
+    video_chwt = np.transpose(video_thwc, (3, 1, 2, 0))
+    return _padded(video_chwt[0] if len(video_chwt) == 1 else video_chwt, pad_to)
+
+
+def rows_to_file(x_tn: np.ndarray, pad_to: int | None = None) -> np.ndarray:
+    """Responses, behavior or pupil as stored: (N, T) with a NaN tail."""
+    return _padded(x_tn.T, pad_to)
+
+
+def _padded(x: np.ndarray, frames: int | None) -> np.ndarray:
+    if x.dtype.kind != "f" or not frames or frames <= x.shape[-1]:
+        return np.ascontiguousarray(x)
+    out = np.full((*x.shape[:-1], frames), np.nan, x.dtype)
+    out[..., : x.shape[-1]] = x
+    return out

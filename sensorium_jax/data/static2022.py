@@ -92,3 +92,13 @@ def _fit(folder: Path, what: str, x: np.ndarray, shape: tuple[int, ...]) -> np.n
     if not fits:
         raise tree.misfit(folder, what, x.shape, f"one number or {shape}")
     return x
+
+
+def video_to_file(video_thwc: np.ndarray, pad_to: int | None = None) -> np.ndarray:
+    """The array that a file holds: (C, H, W)."""
+    return np.ascontiguousarray(np.moveaxis(video_thwc[0], -1, 0))
+
+
+def rows_to_file(x_tn: np.ndarray, pad_to: int | None = None) -> np.ndarray:
+    """Responses, behavior or pupil as stored: (N,)."""
+    return np.ascontiguousarray(x_tn[0])

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from sensorium_jax.data import dynamic2023, static2022
 from sensorium_jax.data.moments import layout_moments
 from sensorium_jax.data.npy import save_npy
 from sensorium_jax.data.session import BEHAVIOR, PUPIL, RESPONSES, VIDEO
-from sensorium_jax.errors import UserError
+from sensorium_jax.errors import UserError, unknown
 
-FOLDERS = {2022: {VIDEO: "images"}, 2023: {VIDEO: "videos"}}
+YEARS = {2022: static2022, 2023: dynamic2023}
 PARTIAL = ".partial"  # never inside data/: the official loader counts every file there
 
 
@@ -40,16 +41,17 @@ class SessionWriter:
         pad_to=324 adds the NaN tails of the 2023 release. Videos of uint8 hold no NaN
         and stay unpadded.
         """
-        if year not in FOLDERS:
-            raise UserError(f"Year {year} has no tree format. Known: 2022, 2023.")
+        if year not in YEARS:
+            raise unknown("year", str(year), map(str, YEARS))
         self.folder, self.year, self.neurons = Path(folder), year, neurons
         self.frame_shape, self.pad_to = tuple(frame_shape), pad_to
         self.video_dtype = np.dtype(video_dtype)
 
     def _file(self, what: str, index: int) -> Path:
-        return (
-            self.folder / "data" / FOLDERS[self.year].get(what, what) / f"{index}.npy"
-        )
+        return self.folder / "data" / self._name(what) / f"{index}.npy"
+
+    def _name(self, what: str) -> str:
+        return YEARS[self.year].STIMULUS if what == VIDEO else what
 
     def _save(self, path: Path, array: np.ndarray) -> None:
         save_npy(path, array, self.folder / PARTIAL)
@@ -74,48 +76,33 @@ class SessionWriter:
         hidden: bool = False,
     ) -> None:
         """Write one trial, raw; hidden responses are stored as zeros."""
-        video_thwc, responses_tn = np.asarray(video_thwc), np.asarray(responses_tn)
-        expected = {"video": self.frame_shape, "responses": (self.neurons,)}
-        for name, x in (("video", video_thwc), ("responses", responses_tn)):
-            if x.shape[1:] != expected[name] or len(x) != len(video_thwc):
+        video_thwc = np.asarray(video_thwc)
+        rows = {BEHAVIOR: behavior_tk, PUPIL: pupil_t2, RESPONSES: responses_tn}
+        rows = {k: np.asarray(x, np.float32) for k, x in rows.items() if x is not None}
+        sizes = {"video": self.frame_shape, RESPONSES: (self.neurons,), PUPIL: (2,)}
+        for name, x in ({"video": video_thwc} | rows).items():
+            expected = (len(video_thwc), *sizes.get(name, x.shape[1:]))
+            if x.shape != expected:
                 raise UserError(
                     f"Trial {file_index}: {name} has shape {x.shape}, expected "
-                    f"{(len(video_thwc), *expected[name])}, time first. Transpose it, "
-                    "or open the writer with other neurons or frame_shape."
+                    f"{expected}, time first. Transpose or resample it, or open the "
+                    "writer with other neurons or frame_shape."
                 )
-        for what, x in ((BEHAVIOR, behavior_tk), (PUPIL, pupil_t2)):
-            if x is not None:
-                self._save(self._file(what, file_index), self._time_last(np.asarray(x)))
-        self._save(self._file(VIDEO, file_index), self._video(video_thwc))
-        responses = self._time_last(responses_tn)
-        responses = np.zeros_like(responses) if hidden else responses
-        self._save(self._file(RESPONSES, file_index), responses)
-
-    def _video(self, video_thwc: np.ndarray) -> np.ndarray:
+            if x.dtype.kind == "f" and np.isnan(x).any():
+                raise UserError(
+                    f"Trial {file_index}: {name} holds a NaN, which would end the "
+                    "trial there. Cut the trial, or leave out the neuron."
+                )
+        if hidden:
+            length = max(self.pad_to or 0, len(video_thwc))  # zeros have no NaN tail
+            rows[RESPONSES] = np.zeros((length, self.neurons), np.float32)
+        form = YEARS[self.year]
         if self.video_dtype.kind in "iu":
             video_thwc = np.rint(video_thwc)
-        if self.year == 2022:
-            video_chw = np.moveaxis(video_thwc[0], -1, 0)
-            return np.ascontiguousarray(video_chw, self.video_dtype)
-        video_cthw = np.moveaxis(video_thwc, -1, 0)
-        video_thw = video_cthw[0] if len(video_cthw) == 1 else video_cthw
-        time = video_thw.ndim - 3
-        return self._pad(np.moveaxis(video_thw, time, -1), self.video_dtype)
-
-    def _time_last(self, x_tn: np.ndarray) -> np.ndarray:
-        if self.year == 2022:
-            return np.ascontiguousarray(x_tn[0], np.float32)
-        return self._pad(x_tn.T, np.dtype(np.float32))
-
-    def _pad(self, x: np.ndarray, dtype: np.dtype) -> np.ndarray:
-        frames = (
-            max(self.pad_to or 0, x.shape[-1]) if dtype.kind == "f" else x.shape[-1]
-        )
-        out = np.full(
-            (*x.shape[:-1], frames), np.nan if dtype.kind == "f" else 0, dtype
-        )
-        out[..., : x.shape[-1]] = x
-        return out
+        video = form.video_to_file(video_thwc.astype(self.video_dtype), self.pad_to)
+        self._save(self._file(VIDEO, file_index), video)
+        for what, x in rows.items():  # responses come last
+            self._save(self._file(what, file_index), form.rows_to_file(x, self.pad_to))
 
     def finish(
         self,
@@ -185,9 +172,7 @@ class SessionWriter:
                 stimulus=what == VIDEO,
                 time_last=self.year != 2022,
             )
-            folder = (
-                self.folder / "meta/statistics" / FOLDERS[self.year].get(what, what)
-            )
+            folder = self.folder / "meta/statistics" / self._name(what)
             for source in sources:
                 for key, values in found.items():
                     self._save(folder / source / f"{key}.npy", values)
