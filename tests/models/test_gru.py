@@ -1,0 +1,97 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from golden import gru_tree, load, relative, video
+
+from sensorium_jax import trees
+from sensorium_jax.errors import UserError
+from sensorium_jax.models.gru import ConvGRU
+
+
+def golden_case():
+    case = load("gru_module")
+    config = case.config
+    gru = ConvGRU(
+        config["input_channels"],
+        config["rec_channels"],
+        config["input_kern"],
+        config["rec_kern"],
+    )
+    return gru, gru_tree(case.param), case
+
+
+def test_equals_the_original():
+    gru, params, case = golden_case()
+    x = video(case.input["x"])
+
+    def loss(params):
+        y = gru.apply({"params": params}, x)
+        return jnp.sum(y * video(case.input["g"])), y
+
+    (_, y), grad = jax.jit(jax.value_and_grad(loss, has_aux=True))(params)
+    assert relative(y, video(case.output["out"])) < 1e-5
+    assert y.shape[2:] == gru.out_shape(6, 9, 11)
+    expected = gru_tree(case.grad)
+    assert jax.tree.structure(grad) == jax.tree.structure(expected)
+    for ours, theirs in zip(*map(jax.tree.leaves, (grad, expected)), strict=True):
+        assert relative(ours, theirs) < 1e-4
+
+
+def test_input_gradient_agrees_with_finite_differences():
+    gru, params, case = golden_case()
+    x, weight = video(case.input["x"]), video(case.input["g"])
+    direction = np.random.default_rng(0).normal(size=x.shape).astype(np.float32)
+    loss = jax.jit(lambda x: jnp.sum(gru.apply({"params": params}, x) * weight))
+    slope = float((jax.jit(jax.grad(loss))(x) * direction).sum())
+    h = 1e-2
+    difference = float(loss(x + h * direction) - loss(x - h * direction)) / (2 * h)
+    assert abs(slope - difference) < 1e-2 * abs(difference)
+
+
+def test_baseline_has_the_published_number_of_parameters():
+    gru = ConvGRU(64, 64, 9, 9)
+    x = jax.ShapeDtypeStruct((1, 1, 2, 28, 56, 64), jnp.float32)
+    params = jax.eval_shape(lambda x: gru.init(jax.random.key(0), x), x)["params"]
+    assert trees.sizes(params)["total"] == 1_991_040
+
+
+def test_groups_read_only_their_own_channels():
+    gru = ConvGRU(4, 6, 3, 3, channel_groups=2, pad_input=False)
+    x = np.random.default_rng(0).normal(size=(1, 2, 3, 7, 8, 4)).astype(np.float32)
+    params = gru.init(jax.random.key(0), x)
+    assert params["params"]["reset_input"]["kernel"].shape == (3, 3, 2, 6)
+    y = gru.apply(params, x)
+    changed = gru.apply(
+        params, x + np.array([1, 1, 0, 0], np.float32).reshape((1,) * 5 + (4,))
+    )
+    assert y.shape[2:] == gru.out_shape(3, 7, 8) == (3, 5, 6, 6)
+    np.testing.assert_array_equal(y[..., 3:], changed[..., 3:])
+    assert np.abs(y[..., :3] - changed[..., :3]).max() > 1e-2
+
+
+def test_frames_see_only_the_past_and_mice_only_themselves():
+    gru, params, case = golden_case()
+    x = np.concatenate([video(case.input["x"])] * 2)
+    later = x.copy()
+    later[1, :, 3] += 1
+    y, z = (np.asarray(gru.apply({"params": params}, a)) for a in (x, later))
+    np.testing.assert_array_equal(y[0], z[0])
+    np.testing.assert_array_equal(y[1, :, :3], z[1, :, :3])
+    assert np.abs(y - z)[1, :, 3:].max() > 1e-2
+
+
+def test_bfloat16_keeps_its_state_in_float32():
+    gru, params, case = golden_case()
+    x = video(case.input["x"])
+    half = gru.apply({"params": params}, jnp.asarray(x, jnp.bfloat16))
+    assert half.dtype == jnp.bfloat16
+    assert relative(half, gru.apply({"params": params}, x)) < 2e-2
+
+
+def test_bad_options_are_found_with_words():
+    x = jnp.zeros((1, 1, 2, 9, 9, 4))
+    with pytest.raises(UserError, match="Choose an odd one"):
+        ConvGRU(4, 4, 3, 4).init(jax.random.key(0), x)
+    with pytest.raises(UserError, match="expected .* with 5 channels"):
+        ConvGRU(5, 4, 3, 3).init(jax.random.key(0), x)
