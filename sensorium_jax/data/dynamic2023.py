@@ -1,5 +1,7 @@
 """The dynamic release of 2023: films, time-last files, NaN tails."""
 
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,7 +50,7 @@ def open_session(folder: Path) -> Session:
         behaviors=len(first[BEHAVIOR]) if BEHAVIOR in first else 0,
         has_pupil=PUPIL in first,
         statistics=statistics,
-        reader=FilmReader(facts.folders, facts.files),
+        reader=FilmReader(facts.folders, facts.files, _reach(statistics)),
         columns=facts.columns,
         unit_columns=facts.units,
     )
@@ -60,16 +62,21 @@ class FilmReader:
 
     folders: dict[str, Path]
     files: np.ndarray
+    limit: int  # frames that the statistics reach
     lengths: dict[int, int] = field(default_factory=dict)
 
     def _open(self, what: str, trial: int) -> np.ndarray:
         return tree.open_npy(self.folders[what] / f"{self.files[trial]}.npy")
 
     def length(self, trial: int) -> int:
-        """Valid frames of a trial: the first NaN of any modality ends it."""
+        """Valid frames of a trial: the first NaN of any modality ends it.
+
+        So does the first NaN of the statistics, which the official chain divides by
+        before it cuts.
+        """
         if trial not in self.lengths:
             ends = [_end(self._open(what, trial)) for what in self.folders]
-            self.lengths[trial] = min(ends)
+            self.lengths[trial] = min(self.limit, *ends)
         return self.lengths[trial]
 
     def read(self, what: str, trial: int, frames: slice, out: np.ndarray) -> None:
@@ -104,6 +111,17 @@ def _end(stored: np.ndarray) -> int:
         rows = [stored[spot] for spot in spots]
     gone = np.isnan(rows).any(0)
     return int(gone.argmax()) if gone.any() else frames
+
+
+def _reach(statistics: Mapping[str, Stats]) -> int:
+    """Frames that all statistics have; only a NaN response std may be divided by."""
+    ends = [sys.maxsize]
+    for what, stored in statistics.items():
+        for x_t in (stored.mean, stored.std):
+            if x_t.ndim == (4 if what == VIDEO else 2):
+                x = np.moveaxis(x_t, 0, -1)
+                ends.append(x.shape[-1] if what == RESPONSES else _end(x))
+    return min(ends)
 
 
 def _row_stats(

@@ -159,21 +159,18 @@ class SessionWriter:
             self._save(self.folder / "meta" / group / f"{name}.npy", np.asarray(values))
 
     def _statistics(self, tiers: np.ndarray, layout: str) -> None:
-        sources = ("all", "stimulus_frame") if self.year == 2022 else ("all",)
         for what in (VIDEO, RESPONSES, BEHAVIOR, PUPIL):
             every = [self._file(what, int(i)) for i in np.flatnonzero(tiers != "none")]
             train = [self._file(what, int(i)) for i in np.flatnonzero(tiers == "train")]
             if not train[0].exists():
                 continue
             found = layout_moments(
-                train,
-                every,
-                layout,
+                *(train, every, layout),
                 stimulus=what == VIDEO,
                 time_last=self.year != 2022,
             )
             folder = self.folder / "meta/statistics" / self._name(what)
-            for source in sources:
+            for source in ("all", "stimulus_frame")[: 1 + (self.year == 2022)]:
                 for key, values in found.items():
                     self._save(folder / source / f"{key}.npy", values)
 
