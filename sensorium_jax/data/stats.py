@@ -108,7 +108,6 @@ def precision(session: Session, mode: str = "per_frame") -> np.ndarray:
     if std.ndim < 2:
         std = np.broadcast_to(std, (session.neurons,))
     precision_tn = np.atleast_2d(response_precision(std, mode)).astype(np.float32)
-    precision_tn = np.where(np.isfinite(precision_tn), precision_tn, np.float32(1))
     precision_tn = np.broadcast_to(precision_tn, (len(precision_tn), session.neurons))
     return collapse(precision_tn, (0,))
 

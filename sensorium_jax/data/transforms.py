@@ -73,6 +73,7 @@ def response_precision(std: Array, mode: str = "per_frame") -> Array:
     if mode == "per_neuron" and std.ndim == 2:
         std = xp.sqrt(xp.nanmean(std * std, axis=0))
     floor = FLOOR * xp.nanmean(std)
+    floor = xp.where(floor > 0, floor, 1.0)  # nobody fires: nothing to divide by
     return 1 / xp.where(std > floor, std, floor)
 
 

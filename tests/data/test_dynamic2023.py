@@ -1,0 +1,190 @@
+"""Folders of films: doubles, Fortran order, gaps, unequal tails, odd statistics."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from sensorium_jax.data import dynamic2023, stats
+from sensorium_jax.data.write import SessionWriter
+from sensorium_jax.errors import UserError
+
+T, N, H, W = 12, 5, 6, 8
+
+
+def write(folder, shape=(H, W, 1), tiers=("train",) * 4 + ("oracle",) * 2, pad_to=16):
+    r = np.random.default_rng(0)
+    writer = SessionWriter(folder, neurons=N, frame_shape=shape, pad_to=pad_to)
+    for i in range(len(tiers)):
+        rows = (r.random((T, k)) for k in (N, 2, 2))
+        writer.add(i, r.integers(0, 256, (T, *shape)), *rows)
+    writer.finish(tiers)
+    return folder
+
+
+def change(folder, what, function, files=range(6)):
+    for i in files:
+        path = folder / f"data/{what}/{i}.npy"
+        np.save(path, function(np.load(path)))
+
+
+def statistic(folder, what, array, names=("mean", "std")):
+    for name in names:
+        np.save(folder / f"meta/statistics/{what}/all/{name}.npy", array)
+
+
+def test_length_is_the_first_nan_of_any_modality(tmp_path):
+    folder = write(tmp_path / "m")
+    tails = {"videos": 11, "responses": 10, "behavior": 9, "pupil_center": 8}
+    for i, (what, length) in enumerate(tails.items()):
+        x = np.load(folder / f"data/{what}/{i}.npy")
+        x[..., length:] = np.nan
+        np.save(folder / f"data/{what}/{i}.npy", x)
+    session = dynamic2023.open_session(folder)
+    assert [session.reader.length(i) for i in range(6)] == [11, 10, 9, 8, 12, 12]
+    assert {len(x) for x in session.trial(3)} == {8}
+
+
+def test_a_trial_longer_than_its_statistics_ends_with_them(tmp_path):
+    folder = write(tmp_path / "m")
+    std = np.ones((2, 16))
+    std[:, 7:] = np.nan
+    statistic(folder, "behavior", std)
+    assert dynamic2023.open_session(folder).reader.length(0) == 7
+
+
+@pytest.mark.parametrize("shape", [(H, W, 1), (H, W, 2)])
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_kinds_and_orders_of_files(tmp_path, shape, order, dtype):
+    folder = write(tmp_path / "m", shape)
+    plain = dynamic2023.open_session(folder).trial(1)
+    for what in ("videos", "responses", "behavior", "pupil_center"):
+        change(folder, what, lambda x: np.array(x, dtype, order=order))
+    session = dynamic2023.open_session(folder)
+    assert session.frame_shape == shape and session.video_dtype == np.float32
+    for a, b in zip(plain, session.trial(1), strict=True):
+        assert b.dtype == np.float32
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("frames", [slice(2, 9), slice(1, 12, 3), slice(4, 4)])
+def test_reads_just_the_frames(tmp_path, frames):
+    session = dynamic2023.open_session(write(tmp_path / "m", (H, W, 2)))
+    for what in ("videos", "responses", "behavior", "pupil_center"):
+        whole, part = session.read(what, 2), session.read(what, 2, frames)
+        np.testing.assert_array_equal(part, whole[frames])
+
+
+def test_bytes_stay_bytes(tmp_path):
+    folder = write(tmp_path / "m", pad_to=None)
+    change(folder, "videos", lambda x: x.astype(np.uint8))
+    session = dynamic2023.open_session(folder)
+    assert session.read("videos", 0).dtype == np.uint8
+    change(folder, "videos", lambda x: x.astype(np.float32) + 0.5, files=[3])
+    with pytest.raises(UserError, match="3.npy holds float32"):
+        session.read("videos", 3)
+
+
+def test_gaps_in_file_numbers(tmp_path):
+    folder = write(tmp_path / "m", tiers=["train", "train", "none", "oracle", "train"])
+    expected = dynamic2023.open_session(folder).trial(3)
+    np.save(folder / "meta/trials/clip.npy", np.arange(5) * 10)
+    for path in (folder / "data").glob("*/2.npy"):
+        path.unlink()
+    session = dynamic2023.open_session(folder)
+    assert session.files.tolist() == [0, 1, 3, 4]
+    assert session.tiers.tolist() == ["train", "train", "oracle", "train"]
+    assert session.columns["clip"].tolist() == [0, 10, 30, 40]
+    for a, b in zip(expected, session.trial(2), strict=True):
+        np.testing.assert_array_equal(a, b)
+    # A table with one row per file that is there
+    np.save(folder / "meta/trials/tiers.npy", np.array(["a", "b", "c", "d"]))
+    session = dynamic2023.open_session(folder)
+    assert session.tiers.tolist() == list("abcd") and session.files[2] == 3
+
+
+def test_extra_and_missing_pieces(tmp_path):
+    folder = write(tmp_path / "m")
+    for gone in ("config.json", "data/behavior", "data/pupil_center", "meta/neurons"):
+        path = folder / gone
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    np.save(folder / "meta/trials/session.npy", np.array([b"x"] * 6))
+    np.save(folder / "meta/trials/odd.npy", np.array([{}, None]), allow_pickle=True)
+    (folder / "meta/ground_truth").mkdir()
+    session = dynamic2023.open_session(folder)
+    assert session.behaviors == 0 and not session.has_pupil
+    assert session.coordinates_n3 is None
+    assert session.unit_ids_n.tolist() == [0, 1, 2, 3, 4]
+    assert session.columns["session"][0] == "x" and "odd" not in session.columns
+    assert session.trial(0).behavior_tk.shape == (T, 0)
+    assert session.trial(0).pupil_t2.shape == (T, 2)
+
+
+def test_links_of_the_config(tmp_path):
+    folder = write(tmp_path / "m")
+    (folder / "data/responses").rename(folder / "data/spikes")
+    (folder / "config.json").write_text('{"links": {"responses": "spikes"}}')
+    assert dynamic2023.open_session(folder).read("responses", 0).shape == (T, N)
+
+
+@pytest.mark.parametrize(
+    ("what", "shape", "expected"),
+    [
+        ("videos", (), ()),
+        ("videos", (1,), ()),
+        ("videos", (2,), (1, 1, 2)),
+        ("videos", (H, W), (H, W, 1)),
+        ("videos", (2, H, W), (H, W, 2)),
+        ("videos", (H, W, 16), (16, H, W, 1)),
+        ("videos", (2, H, W, 16), (16, H, W, 2)),
+        ("videos", (16,), (16, 1, 1, 1)),
+        ("responses", (), (N,)),
+        ("responses", (N,), (N,)),
+        ("responses", (N, 1), (N,)),
+        ("responses", (N, 16), (16, N)),
+        ("behavior", (2,), (2,)),
+        ("behavior", (2, 16), (16, 2)),
+        ("pupil_center", (16,), (16, 1)),
+    ],
+)
+def test_every_layout_of_statistics(tmp_path, what, shape, expected):
+    folder = write(tmp_path / "m", (H, W, 2))
+    values = np.random.default_rng(1).random(shape) + 1
+    statistic(folder, what, values)
+    session = dynamic2023.open_session(folder)
+    found = session.statistics[what].std
+    assert found.shape == expected
+    np.testing.assert_allclose(np.sort(np.unique(found)), np.sort(values.ravel()))
+    stats.video_stats([session])
+    stats.precision(session)
+
+
+@pytest.mark.parametrize(
+    ("what", "shape"),
+    [("videos", (H, W + 1, 16)), ("responses", (N + 1, 16)), ("behavior", (2, 9))],
+)
+def test_statistics_that_do_not_fit(tmp_path, what, shape):
+    folder = write(tmp_path / "m")
+    statistic(folder, what, np.ones(shape))
+    with pytest.raises(UserError, match=f"statistics of {what} have shape"):
+        dynamic2023.open_session(folder)
+
+
+def test_stray_files_and_numbers(tmp_path):
+    session = dynamic2023.open_session(write(tmp_path / "n"))
+    path = tmp_path / "n/data/responses/1.npy"
+    np.save(path, np.load(path)[:3])
+    with pytest.raises(UserError, match="1.npy gives .* expected"):
+        session.read("responses", 1)
+    lost = np.ones((N, 16))
+    lost[1] = np.nan
+    np.save(path, lost)
+    with pytest.raises(UserError, match="NaN at frame 2"):
+        session.read("responses", 1, slice(2, 8))
+    path.write_bytes(b"half a file")
+    with pytest.raises(UserError, match="1.npy cannot be read"):
+        session.read("responses", 1)
+    path.unlink()
+    with pytest.raises(UserError, match="1.npy is missing"):
+        session.read("responses", 1)
