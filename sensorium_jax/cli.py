@@ -55,6 +55,8 @@ def build() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
     _data_verbs(verbs)
+    _trust_verbs(verbs)
+    _convert_verb(verbs)
     _simulate_verb(verbs)
     return parser
 
@@ -76,6 +78,62 @@ def _data_verbs(verbs: Any) -> None:
 
     verb = _verb(verbs, "info", "What a folder of recordings holds.", info)
     verb.add_argument("data", help="official tree, store, or URL of a store")
+
+
+def _trust_verbs(verbs: Any) -> None:
+    def check(a, _):
+        from sensorium_jax.run.check import check
+
+        return check(a.data, deep=a.deep)
+
+    verb = _verb(verbs, "check", "Find what would stop a run or spoil it.", check)
+    verb.add_argument("data", help="official tree, one mouse, store, or URL of a store")
+    verb.add_argument("--deep", action="store_true", help="read every array")
+
+    def download(a, _):
+        from sensorium_jax.run.download import download
+
+        return download(
+            a.what,
+            a.to,
+            dry_run=a.dry_run,
+            source=a.source,
+            keep_zips=a.keep_zips,
+            stall=a.stall,
+        )
+
+    verb = _verb(verbs, "download", "Fetch official recordings from GIN.", download)
+    verb.add_argument(
+        "what",
+        nargs="+",
+        help="2023-new, 2023-old, 2022, or a mouse such as 29515-10-12",
+    )
+    verb.add_argument("--to", required=True, help="folder that gets a folder per mouse")
+    verb.add_argument(
+        "--dry-run", action="store_true", help="ask for sizes, fetch none"
+    )
+    verb.add_argument("--from", dest="source", metavar="URL", help="mirror of the zips")
+    verb.add_argument("--keep-zips", action="store_true", help="keep what was unpacked")
+    verb.add_argument(
+        "--stall", type=float, default=60.0, help="seconds without data before a retry"
+    )
+
+
+def _convert_verb(verbs: Any) -> None:
+    def call(a, _):
+        from sensorium_jax.run.convert import convert
+
+        options = {"responses": a.responses, "threads": a.threads}
+        return convert(a.data, a.store, verify=a.verify, **options)
+
+    words = "Write recordings as a store that streams from disk or a URL."
+    verb = _verb(verbs, "convert", words, call)
+    verb.add_argument("data", help="official tree, or another store")
+    verb.add_argument("store", help="folder to write; a run that was killed goes on")
+    words = "compare checksums and every array with the source, and mend what differs"
+    verb.add_argument("--verify", action="store_true", help=words)
+    verb.add_argument("--responses", default="float32", choices=("float32", "float16"))
+    verb.add_argument("--threads", type=int, default=4, help="trials read at a time")
 
 
 def _simulate_verb(verbs: Any) -> None:

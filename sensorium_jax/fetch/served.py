@@ -1,0 +1,91 @@
+"""What a server says of a file: length, version, checksums, refusals."""
+
+import base64
+import binascii
+import http.client
+import re
+import urllib.error
+import urllib.request
+from typing import Any, NamedTuple
+
+from sensorium_jax.errors import UserError
+
+AGENT = {"User-Agent": "sensorium-jax (Python urllib)"}
+
+
+class Served(NamedTuple):
+    """What a server says of a file."""
+
+    size: int | None
+    validator: str  # strong ETag or Last-Modified, for If-Range; may be empty
+    digests: dict[str, str]  # algorithm -> lower-case hex
+
+
+def ask(url: str, *, stall: float = 60.0) -> Served:
+    """What the server says of a file, without its bytes."""
+    request = urllib.request.Request(url, method="HEAD", headers=AGENT)
+    try:
+        with urllib.request.urlopen(request, timeout=stall) as response:
+            return served(response)
+    except urllib.error.HTTPError as error:
+        with error:
+            if error.code in (405, 501):  # HEAD is not offered
+                return Served(None, "", {})
+            raise refusal(url, error.code) from error
+    except (OSError, http.client.HTTPException) as error:
+        raise UserError(
+            f"Could not reach {url}: {words(error)}. Check the connection and retry."
+        ) from error
+
+
+def served(response: Any) -> Served:
+    """The facts in a response's headers; a part (206) does not tell the whole size."""
+    headers, whole = response.headers, response.status != 206
+    length = headers.get("Content-Length", "")
+    tag = headers.get("ETag", "")
+    strong = "" if tag.startswith("W/") else tag
+    return Served(
+        int(length) if whole and length.isdigit() else None,
+        strong or headers.get("Last-Modified", ""),
+        _digests(headers, whole),
+    )
+
+
+def _digests(headers: Any, whole: bool) -> dict[str, str]:
+    """Checksums of the whole file, where a server sends them (RFC 9530 and older)."""
+    found = {}
+    for field in ("Repr-Digest", "Digest"):
+        match = re.search(r"(?i)sha-256=:?([A-Za-z0-9+/=]+)", headers.get(field, ""))
+        if match:
+            found["sha256"] = match[1]
+    if whole and headers.get("Content-MD5"):
+        found["md5"] = headers["Content-MD5"]
+    try:
+        return {k: base64.b64decode(v, validate=True).hex() for k, v in found.items()}
+    except (binascii.Error, ValueError):
+        return {}
+
+
+def content_range(response: Any) -> tuple[int, int | None] | None:
+    """First byte and whole size that a 206 names; None where it names none."""
+    match = re.fullmatch(
+        r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", "")
+    )
+    return match and (int(match[1]), None if match[2] == "*" else int(match[2]))
+
+
+def refusal(url: str, code: int) -> UserError:
+    """The error for a status that retrying does not mend."""
+    reason = http.client.responses.get(code, "")
+    return UserError(
+        f"{url}: the server answered {code} {reason}. Check the address in a browser; "
+        "if the file has moved, give the new place or a mirror."
+    )
+
+
+def words(error: BaseException) -> str:
+    """A network error in words."""
+    reason = getattr(error, "reason", None) or error
+    if isinstance(reason, TimeoutError):
+        return "no data came in time"
+    return f"{type(reason).__name__}: {reason}".rstrip(": ")
