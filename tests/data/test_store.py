@@ -1,0 +1,240 @@
+"""A store holds what the recordings hold, and streams the same from disk or http."""
+
+import http.server
+import re
+import threading
+from contextlib import contextmanager
+from functools import partial
+
+import memory
+import numpy as np
+import pytest
+import trees
+
+from sensorium_jax.data import store_write
+from sensorium_jax.data.convert import convert
+from sensorium_jax.data.official import Recordings
+from sensorium_jax.data.session import MODALITIES
+from sensorium_jax.data.store import open_store
+from sensorium_jax.data.stream import Stream, whole_trials
+from sensorium_jax.errors import UserError
+
+
+class Ranges(http.server.SimpleHTTPRequestHandler):
+    """Serves single byte ranges, as sharded stores need."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        try:
+            with open(self.translate_path(self.path), "rb") as file:
+                content = file.read()
+        except OSError:
+            return self.answer(404, b"")
+        asked = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range", ""))
+        if not asked:
+            return self.answer(200, content)
+        first, last = asked.groups()
+        start = int(first) if first else max(len(content) - int(last), 0)
+        stop = int(last) + 1 if first and last else len(content)
+        if start >= len(content):
+            return self.answer(416, b"", f"bytes */{len(content)}")
+        part = content[start:stop]
+        span = f"bytes {start}-{start + len(part) - 1}/{len(content)}"
+        self.answer(206, part, span)
+
+    do_HEAD = do_GET  # noqa: N815
+
+    def answer(self, code, content, span=None):
+        self.send_response(code)
+        self.send_header("Content-Length", str(len(content)))
+        self.send_header("Accept-Ranges", "bytes")
+        if span:
+            self.send_header("Content-Range", span)
+        if code in (200, 206):
+            self.send_header("ETag", '"1"')
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(content)
+
+    def log_message(self, *_):
+        pass
+
+
+class Server(http.server.ThreadingHTTPServer):
+    request_queue_size = 128
+    daemon_threads = True
+
+
+@contextmanager
+def served(folder):
+    server = Server(("127.0.0.1", 0), partial(Ranges, directory=str(folder)))
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory):
+    """A tree and the store made from it."""
+    folder = tmp_path_factory.mktemp("store")
+    tree = trees.tree(folder / "tree")
+    convert(tree, folder / "store")
+    return tree, folder / "store"
+
+
+def same(a, b):
+    for name, x, y in zip(a._fields, a, b, strict=True):
+        np.testing.assert_array_equal(x, y, err_msg=name)
+
+
+def write(store, recordings, frames=30):
+    store_write.begin_store(store, [s.name for s in recordings.sessions])
+    for session in recordings.sessions:
+        writer = store_write.StoreWriter(store, session, frames=frames)
+        for trial in session.reader.trials:
+            writer.add(trial)
+        writer.finish()
+    return Recordings.open(store)
+
+
+def test_sessions_keep_every_fact(both):
+    for old, new in zip(*(Recordings.open(p).sessions for p in both), strict=True):
+        for name in ("name", "year", "frame_shape", "behaviors", "has_pupil"):
+            assert getattr(old, name) == getattr(new, name)
+        for name in ("tiers", "files", "unit_ids_n", "coordinates_n3"):
+            np.testing.assert_array_equal(getattr(old, name), getattr(new, name))
+        for name in ("columns", "unit_columns"):
+            kept, given = getattr(new, name), getattr(old, name)
+            assert set(kept) == set(given)
+            for key in given:
+                np.testing.assert_array_equal(kept[key], given[key])
+        assert set(old.statistics) == set(new.statistics) == set(MODALITIES)
+        for what in MODALITIES:
+            for kind in ("mean", "std", "min", "max", "median"):
+                np.testing.assert_array_equal(
+                    getattr(old.statistics[what], kind),
+                    getattr(new.statistics[what], kind),
+                )
+        for row in range(old.trials - 2):
+            assert old.reader.length(row) == new.reader.length(row)
+            for x, y in zip(old.trial(row), new.trial(row), strict=True):
+                np.testing.assert_array_equal(x, y)
+        assert new.video_dtype == np.uint8
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"stride": 2},
+        {"mixed": True},
+        {"tier": "live_test_main"},
+        {"neurons": 3, "response_scaling": "per_neuron"},
+        {"padded_mice": 4, "epochs": True},
+    ],
+)
+def test_store_streams_the_batches_of_the_tree(both, options):
+    options = {"batch": 6, "frames": 9} | options
+    old, new = (Stream(Recordings.open(p), **options).batch_at(3, 4) for p in both)
+    same(old, new)
+
+
+def test_whole_trials_of_a_store(both):
+    old, new = (whole_trials(Recordings.open(p), "oracle") for p in both)
+    for a, b in zip(old, new, strict=True):
+        same(a, b)
+
+
+def test_http_serves_the_same_batches(both):
+    local = Stream(Recordings.open(both[1]), batch=4, frames=8)
+    with served(both[1].parent) as url:
+        remote = Stream(Recordings.open(f"{url}/store"), batch=4, frames=8)
+        for i in range(3):
+            same(local.batch_at(0, i), remote.batch_at(0, i))
+        with pytest.raises(UserError, match="has no zarr.json"):
+            open_store(f"{url}/nothing")
+
+
+def test_pictures_and_missing_signals(tmp_path):
+    for name, source in (
+        ("pictures", trees.pictures(tmp_path / "a")),
+        ("bare", trees.tree(tmp_path / "b", extras=False)),
+    ):
+        convert(source, tmp_path / name)
+        frames = 1 if name == "pictures" else 9
+        pair = [
+            Stream(Recordings.open(p), batch=5, frames=frames).batch_at(0, 0)
+            for p in (source, tmp_path / name)
+        ]
+        same(*pair)
+
+
+def test_writer_takes_trials_one_by_one_and_goes_on(tmp_path):
+    recordings = memory.Recordings((memory.session(tiers=("train",) * 25),))
+    whole = write(tmp_path / "whole", recordings)
+    same(*(Stream(r, batch=4, frames=5).batch_at(0, 0) for r in (recordings, whole)))
+    (session,) = recordings.sessions
+    store_write.begin_store(tmp_path / "again", [session.name])
+    writer = store_write.StoreWriter(tmp_path / "again", session, frames=30)
+    for trial in session.reader.trials[:22]:
+        writer.add(trial)
+    with pytest.raises(UserError, match="22 trials, expected 25"):
+        writer.finish()
+    with pytest.raises(UserError, match="not converted to its end"):
+        open_store(tmp_path / "again")
+    writer = store_write.StoreWriter(tmp_path / "again", session, frames=30)
+    assert writer.next == 20
+    for trial in session.reader.trials[20:]:
+        writer.add(trial)
+    writer.finish()
+    found = trees.snapshot(tmp_path / "again")
+    assert {k: v for k, v in found.items() if ".partial" not in k} == {
+        k: v
+        for k, v in trees.snapshot(tmp_path / "whole").items()
+        if ".partial" not in k
+    }
+
+
+def test_writer_refuses_what_does_not_fit(tmp_path):
+    session = memory.session()
+    store_write.begin_store(tmp_path, ["mouse"])
+    writer = store_write.StoreWriter(tmp_path, session, frames=30)
+    trial = session.reader.trials[0]
+    with pytest.raises(UserError, match="responses has shape"):
+        writer.add(trial._replace(responses_tn=trial.responses_tn.T))
+    with pytest.raises(UserError, match="begun from other recordings"):
+        store_write.StoreWriter(tmp_path, session, frames=31)
+    with pytest.raises(UserError, match="holds another store"):
+        store_write.begin_store(tmp_path, ["other"])
+
+
+def test_a_missing_or_broken_shard_is_an_error_not_zeros(tmp_path):
+    recordings = write(tmp_path / "s", memory.Recordings((memory.session("a"),)))
+    shard = tmp_path / "s/a/responses/c/0/0/0"
+    content = shard.read_bytes()
+    shard.unlink()
+    with pytest.raises(UserError, match="cannot be read"):
+        recordings[0].trial(0)
+    broken = bytearray(content)
+    broken[-10] ^= 1
+    shard.write_bytes(broken)
+    with pytest.raises(UserError, match="cannot be read"):
+        Recordings.open(tmp_path / "s")[0].trial(0)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ('{"zarr_format": 3, "node_type": "group"}', "not a store of recordings"),
+        ('{"attributes": {"sensorium": {"version": 99}}}', "version 99"),
+    ],
+)
+def test_other_zarr_groups_are_named(tmp_path, content, words):
+    (tmp_path / "zarr.json").write_text(content)
+    with pytest.raises(UserError, match=words):
+        open_store(tmp_path)
