@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sensorium_jax.data import dynamic2023, static2022
+from sensorium_jax.data import dynamic2023, own, static2022
 from sensorium_jax.data.moments import layout_moments
 from sensorium_jax.data.npy import save_npy
 from sensorium_jax.data.session import BEHAVIOR, PUPIL, RESPONSES, VIDEO
@@ -203,47 +203,29 @@ def write_session(
         lengths["tiers"] = len(tiers)
     if len(set(lengths.values())) != 1 or not len(videos):
         raise UserError(f"Expected as many of each, one per trial, found {lengths}.")
-    first = _channels(videos[0])
+    first = own.channels(videos[0])
     year = year or (2022 if len(first) == 1 else 2023)
     writer = SessionWriter(
         folder,
         year=year,
-        neurons=np.shape(responses[0])[-1],
+        neurons=own.rows(responses, 0, len(first)).shape[1],
         frame_shape=first.shape[1:],
         pad_to=pad_to,
         video_dtype=video_dtype,
     )
+    if writer.finished:
+        raise UserError(f"{folder} holds a session. Remove it, or name a folder to be.")
     keys = []
     for i, video in enumerate(videos):
-        video_thwc = _channels(video)
+        video_thwc = own.channels(video)
         keys.append(blake2b(video_thwc.tobytes(), digest_size=8).hexdigest())
-        extra = [x if x is None else x[i] for x in (behavior, pupil)]
+        rows = [own.rows(x, i, len(video)) for x in (responses, behavior, pupil)]
         hidden = tiers is not None and tiers[i] in hide
-        if not writer.has(i):
-            writer.add(
-                i, video_thwc, np.atleast_2d(responses[i]), *extra, hidden=hidden
-            )
+        writer.add(i, video_thwc, *rows, hidden=hidden)
     _, image_ids = np.unique(keys, return_inverse=True)
     if tiers is None:
-        tiers = _default_tiers(image_ids, "validation" if year == 2022 else "oracle")
+        tiers = own.default_tiers(image_ids, "validation" if year == 2022 else "oracle")
     if year == 2022:
         columns = {"frame_image_id": image_ids, "trial_idx": np.arange(len(image_ids))}
         facts["columns"] = columns | dict(facts.get("columns") or {})
     return writer.finish(tiers, config={"frames_per_second": rate_hz}, **facts)
-
-
-def _channels(video: np.ndarray) -> np.ndarray:
-    video = np.asarray(video)
-    if video.ndim not in (3, 4):
-        raise UserError(
-            f"A video has shape {video.shape}, expected [t, h, w] or [t, h, w, c]."
-        )
-    return video if video.ndim == 4 else video[..., None]
-
-
-def _default_tiers(stimulus: np.ndarray, validation: str) -> list[str]:
-    shown = np.bincount(stimulus)[stimulus]
-    held = shown > 1
-    if not held.any() or held.all():
-        held = np.arange(len(stimulus)) % 10 == 9
-    return [validation if h else "train" for h in held]

@@ -12,7 +12,6 @@ from sensorium_jax.data.official import Recordings
 from sensorium_jax.data.write import SessionWriter, write_session
 from sensorium_jax.errors import UserError
 
-
 TIERS = ("train", "train", "oracle")
 
 

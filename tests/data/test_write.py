@@ -154,6 +154,9 @@ def test_refuses_what_does_not_fit(tmp_path):
         writer.finish(["oracle"])
     with pytest.raises(UserError, match="4 rows, expected 5"):
         writer.finish(["train"], coordinates=np.zeros((4, 3)))
+    done = write(tmp_path / "done")
+    with pytest.raises(UserError, match="done holds a session. Remove it"):
+        write_session(done, videos=[video], responses=[responses])
     with pytest.raises(UserError, match="as many of each"):
         write_session(tmp_path / "n", videos=[video], responses=[])
 
