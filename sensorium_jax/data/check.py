@@ -26,6 +26,7 @@ from sensorium_jax.errors import UserError
 from sensorium_jax.progress import bar
 
 BUDGET = 2 << 30  # bytes that a fast check reads of videos and responses
+CONVERT = "run the same sensorium convert again: it mends what is damaged"
 SHOWN = 5  # faults of one kind in one folder that are listed one by one
 
 
@@ -56,7 +57,7 @@ def check(path: str | Path, *, deep: bool = False) -> list[Fault]:
 def inspect(path: str | Path, *, deep: bool = False, budget: int = BUDGET) -> Report:
     """As check, with what was read; budget is the bytes that are read without deep."""
     if "://" in str(path) or (Path(path) / "zarr.json").exists():
-        return _store(str(path), deep=deep)
+        return _store(str(path), deep=deep, budget=budget)
     root = Path(path).expanduser().absolute()
     if not root.is_dir():
         hint = "unpack it first" if root.suffix == ".zip" else "give a folder of mice"
@@ -102,8 +103,20 @@ def inspect(path: str | Path, *, deep: bool = False, budget: int = BUDGET) -> Re
             "(--deep reads every array)"
         )
     )
+    if not any(f.level == "error" for f in faults):
+        faults.extend(_opens(root))
     names = tuple(f.name for f in folders)
     return Report(_tidy(root, faults), names, trials, read)
+
+
+def _opens(root: Path) -> Iterator[Fault]:
+    """The last question: do the readers accept what looks sound?"""
+    try:
+        Recordings.open(root).mouse_info()
+    except UserError as problem:
+        yield error(root, str(problem), "as the finding says")
+    except Exception as problem:
+        yield _gave_up(root, problem)
 
 
 def _gave_up(folder: Path, problem: Exception) -> Fault:
@@ -147,21 +160,32 @@ def _whole(numbers: Iterable[int], share: float) -> set[int]:
     return {numbers[i] for i in np.linspace(0, len(numbers) - 1, count).astype(int)}
 
 
-def _store(path: str, *, deep: bool) -> Report:
-    """A store answers for itself: it opens, and deep compares its checksums."""
+def _store(path: str, *, deep: bool, budget: int) -> Report:
+    """A store opens, and its files agree with their checksums."""
+    from sensorium_jax.data.verify import damaged
+
+    faults: list[Fault] = []
+    root, read, names, trials = Path(path).absolute(), "facts", (), 0
+    local = "://" not in path
     try:
         opened = Recordings.open(path)
-    except (UserError, ValueError, OSError, KeyError) as problem:
-        fault = error(
-            path, f"cannot be opened as a store: {problem}", "convert it again"
-        )
-        return Report([fault], (), 0, "nothing")
-    found = [
-        warning(s.name, "no training trials", "fine for scoring only")
-        for s in opened.sessions
-        if "train" not in s.tiers
-    ]
-    return Report(found, opened.names, sum(s.trials for s in opened.sessions), "facts")
+        names, trials = opened.names, sum(s.trials for s in opened.sessions)
+        for session in opened.sessions:
+            if "train" not in session.tiers:
+                words = "no training trials"
+                faults.append(warning(session.name, words, "fine for scoring only"))
+    except Exception as problem:
+        words = f"cannot be opened as a store: {problem}"
+        faults.append(error(root if local else path, words, CONVERT))
+    if local:
+        unreachable, size = faults_tree.walk(root)
+        faults.extend(unreachable)
+        if deep or size <= budget:
+            read = "every file against its checksum"
+            faults.extend(
+                error(p, f"the file {how}", CONVERT) for p, how in damaged(root)
+            )
+    return Report(_tidy(root, faults), names, trials, read)
 
 
 def _tidy(root: Path, faults: list[Fault]) -> list[Fault]:

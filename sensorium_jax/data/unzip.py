@@ -19,7 +19,7 @@ from sensorium_jax.progress import Bar, bar
 # Recordings of hidden trials are zeros and shrink 1000-fold, one by one; a whole
 # recording shrinks a few times at most.
 MAX_RATIO = 100
-RATIO_FROM = 256 << 20  # bytes unpacked below which the ratio says nothing
+RATIO_FROM = 16 << 20  # bytes unpacked below which the ratio says nothing
 MAX_BYTES = 500 << 30
 MAX_FILES = 1_000_000
 CHUNK = 1 << 20

@@ -8,6 +8,7 @@ import pytest
 
 from sensorium_jax.cli import main
 from sensorium_jax.data.check import check, inspect
+from sensorium_jax.data.convert import convert
 from sensorium_jax.data.write import write_session
 
 TRIALS, FRAMES, NEURONS = 10, 20, 9
@@ -438,3 +439,19 @@ def test_garbage_never_raises(tree):
             data[rng.integers(len(data))] = rng.integers(256)
         path.write_bytes(data[: rng.integers(1, len(data))])
     assert not [f for f in check(mouse) if "checked further" in f.finding]
+
+
+def test_store_answers_for_itself(tree, tmp_path):
+    mouse = tree(2022)
+    convert(mouse.parent, tmp_path / "store")
+    assert check(tmp_path / "store") == []
+    victim = max((tmp_path / "store").rglob("c/*/*"), key=lambda p: p.stat().st_size)
+    victim = next(p for p in [victim, *victim.rglob("*")] if p.is_file())
+    data = bytearray(victim.read_bytes())
+    data[len(data) // 2] ^= 1
+    victim.write_bytes(data)
+    (fault,) = check(tmp_path / "store")
+    assert fault.level == "error" and "checksum" in fault.finding
+    assert fault.file == str(victim.relative_to(tmp_path / "store"))
+    (tmp_path / "store/zarr.json").write_text("{")
+    assert any("opened as a store" in f.finding for f in check(tmp_path / "store"))
