@@ -50,12 +50,14 @@ def convert(
     verify: bool = False,
     responses: str = "float32",
     threads: int = 4,
+    durable: bool = True,
 ) -> Converted:
     """Write the recordings at source into a store at target, or finish doing so.
 
     Grey levels become uint8 where every one is a whole number of 0..255. verify checks
     every checksum first, mends what differs, and in the end compares every array with
-    its source. threads: trials read at a time.
+    its source. threads: trials read at a time. durable: wait for the disk after every
+    group, so that a power cut costs no more than a kill.
     """
     if responses not in RESPONSE_DTYPES:
         raise unknown("type of responses", responses, RESPONSE_DTYPES)
@@ -85,6 +87,7 @@ def convert(
                     frames=plan.frames,
                     video_dtype=plan.video_dtype,
                     response_dtype=responses,
+                    durable=durable,
                 )
                 written += _fill(writer, pool, bar, size)
                 said.append(writer.finish())

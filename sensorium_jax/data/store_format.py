@@ -98,15 +98,19 @@ def as_json(value: Any) -> bytes:
     return (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()
 
 
-def save(path: Path, content: bytes, partial: Path) -> None:
-    """Write a small file so that a kill leaves the whole file or none."""
+def save(path: Path, content: bytes, partial: Path, *, durable: bool = True) -> None:
+    """Write a small file so that a kill leaves the whole file or none.
+
+    durable: so does a power cut; waits for the disk.
+    """
     partial.mkdir(parents=True, exist_ok=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = partial / "file"
     with open(temporary, "wb") as file:
         file.write(content)
         file.flush()
-        os.fsync(file.fileno())
+        if durable:
+            os.fsync(file.fileno())
     os.replace(temporary, path)
 
 

@@ -58,11 +58,14 @@ class StoreWriter:
         frames: int,
         video_dtype: Any = np.uint8,
         response_dtype: Any = np.float32,
+        durable: bool = True,
     ):
         """session says what is known before the first trial; its reader is not used.
 
         frames: of the longest trial. Statistics may come at the end (see finish).
+        durable: wait for the disk, so that a power cut costs no more than a kill.
         """
+        self.durable = durable
         self.store, self.session, self.frames = Path(store), session, frames
         self.folder = self.store / session.name
         self.partial = self.store / form.PARTIAL
@@ -105,7 +108,7 @@ class StoreWriter:
                 f"{self.folder} was begun from other recordings or with other options. "
                 "Finish it as it was begun, choose another folder, or remove it."
             )
-        form.save(path, header, self.partial)
+        self._save(path, header)
 
     def _open(self, what: str) -> ts.TensorStore:
         metadata = form.array_metadata(
@@ -119,7 +122,11 @@ class StoreWriter:
             "store_data_equal_to_fill_value": True,
             "fill_missing_data_reads": False,
         }
-        return ts.open(spec, open=True, create=True).result()
+        context = ts.Context({"file_io_sync": self.durable})
+        return ts.open(spec, open=True, create=True, context=context).result()
+
+    def _save(self, path: Path, content: bytes) -> None:
+        form.save(path, content, self.partial, durable=self.durable)
 
     def _skip_done(self) -> None:
         while self.done < self.groups and self._mark(self.done).exists():
@@ -188,7 +195,7 @@ class StoreWriter:
             content = (self.folder / what / shard).read_bytes()
             digest = blake2b(content, digest_size=16).hexdigest()
             mark["files"][f"{what}/{shard}"] = [len(content), digest]
-        form.save(self._mark(self.done), form.as_json(mark), self.partial)
+        self._save(self._mark(self.done), form.as_json(mark))
         self._skip_done()
 
     def finish(self, session: Session | None = None) -> dict[str, Any]:
@@ -203,7 +210,7 @@ class StoreWriter:
         marks = [json.loads(self._mark(g).read_text()) for g in range(self.groups)]
         lengths = np.concatenate([np.array(m["lengths"], np.int64) for m in marks])
         meta = form.pack(session or self.session, lengths=lengths)
-        form.save(self.folder / "meta.npz", meta, self.partial)
+        self._save(self.folder / "meta.npz", meta)
         for stale in self.folder.rglob("*.__lock"):
             stale.unlink()
         said: dict[str, Any] = {
@@ -217,7 +224,7 @@ class StoreWriter:
                 "largest_error": max(worst),
                 "relative_rms": float(np.sqrt(sum(error) / max(sum(power), 1e-300))),
             }
-        form.save(self.folder / "complete.json", form.as_json(said), self.partial)
+        self._save(self.folder / "complete.json", form.as_json(said))
         return said
 
 

@@ -84,7 +84,7 @@ def both(tmp_path_factory):
     """A tree and the store made from it."""
     folder = tmp_path_factory.mktemp("store")
     tree = trees.tree(folder / "tree")
-    convert(tree, folder / "store")
+    convert(tree, folder / "store", durable=False)
     return tree, folder / "store"
 
 
@@ -96,7 +96,7 @@ def same(a, b):
 def write(store, recordings, frames=30):
     store_write.begin_store(store, [s.name for s in recordings.sessions])
     for session in recordings.sessions:
-        writer = store_write.StoreWriter(store, session, frames=frames)
+        writer = store_write.StoreWriter(store, session, frames=frames, durable=False)
         for trial in session.reader.trials:
             writer.add(trial)
         writer.finish()
@@ -165,7 +165,7 @@ def test_pictures_and_missing_signals(tmp_path):
         ("pictures", trees.pictures(tmp_path / "a")),
         ("bare", trees.tree(tmp_path / "b", extras=False)),
     ):
-        convert(source, tmp_path / name)
+        convert(source, tmp_path / name, durable=False)
         frames = 1 if name == "pictures" else 9
         pair = [
             Stream(Recordings.open(p), batch=5, frames=frames).batch_at(0, 0)
