@@ -201,11 +201,13 @@ class Truth(NamedTuple):
         """
         check(video_bthwc=video_bthwc, behavior_btk=behavior_btk, pupil_bt2=pupil_bt2)
         row = self.mice.index(mouse) if isinstance(mouse, str) else int(mouse)
+        trials = (video_bthwc[..., 0], behavior_btk, pupil_bt2)
+        return _respond(self.weights[row], trials, pictures=self.year == 2022)
 
-        def one(trial):
-            return rates(self.weights[row], *trial, pictures=self.year == 2022)[0]
 
-        return jax.lax.map(one, (video_bthwc[..., 0], behavior_btk, pupil_bt2))
+@partial(jax.jit, static_argnames="pictures")
+def _respond(w: Weights, trials, *, pictures):
+    return jax.lax.map(lambda trial: rates(w, *trial, pictures=pictures)[0], trials)
 
 
 def load(path: str | Path) -> Truth:
