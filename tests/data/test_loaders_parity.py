@@ -22,13 +22,8 @@ TIERS_2023 = [*["train"] * 4, "oracle", "oracle", *HIDDEN, "none"]
 TIERS_2022 = [*["train"] * 5, "validation", "validation", "test", "final_test"]
 # One trial is longer than any for training: it ends where the statistics do.
 LENGTHS = [70, 70, 66, 58, 75, 60, 59, 68, 70, 57, 61]
-ABSENT = (
-    "nnfabrik",
-    "h5py",
-    "torchvision",
-    "wandb",
-    "tqdm",
-)  # imported, but not for loading
+ABSENT = ("nnfabrik", "h5py", "torchvision", "wandb", "tqdm")  # not needed to load
+ORIGINALS = ("neuralpredictors", "sensorium")
 R = np.random.default_rng(3)
 
 
@@ -60,13 +55,25 @@ def peers():
     place = Path(folder) / "sinzlab"
     if not folder or not (place / "neuralpredictors").is_dir():
         pytest.skip("set SENSORIUM_PEERS to a folder with sinzlab/neuralpredictors")
-    before = list(sys.path)
-    sys.path[:0] = [str(place / "neuralpredictors"), str(place / "sensorium")]
-    stubs = [s for s in ABSENT if importlib.util.find_spec(s) is None]
-    sys.meta_path.append(StubFinder(tuple(stubs)))
+    # Other tests may have stubs and originals of their own: set them aside meanwhile.
+    ours = {n: m for n, m in sys.modules.items() if mine(n)}
+    for name in ours:
+        del sys.modules[name]
+    path = [str(place / "neuralpredictors"), str(place / "sensorium")]
+    finder = StubFinder([s for s in ABSENT if importlib.util.find_spec(s) is None])
+    sys.path[:0] = path
+    sys.meta_path.append(finder)
     yield place
-    sys.path[:] = before
-    sys.meta_path.pop()
+    sys.meta_path.remove(finder)
+    for folder in path:
+        sys.path.remove(folder)
+    for name in filter(mine, list(sys.modules)):
+        del sys.modules[name]
+    sys.modules.update(ours)
+
+
+def mine(module):
+    return module.split(".")[0] in (*ABSENT, *ORIGINALS)
 
 
 def write(folder, year, tiers, frame_shape, *, layout="per_neuron", behaviors=2, **kw):
