@@ -110,8 +110,9 @@ class Encoder(nn.Module):
         read = _by_mouse(self.readout, (data, 0, axes_of_side), train=train)
         drive_mbtn = read(feat, mouse, side)
         if self.modulator is not None:
-            gain = _by_mouse(self.modulator, (data, 0))
-            drive_mbtn = drive_mbtn * gain(side.behavior_btk, mouse)
+            gain = _by_mouse(self.modulator, (data, 0))(side.behavior_btk, mouse)
+            added = getattr(self.modulator, "additive", False)
+            drive_mbtn = drive_mbtn + gain if added else drive_mbtn * gain
         return drive_mbtn
 
 

@@ -4,11 +4,30 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
 from sensorium_jax.models.dense import Dense
 from sensorium_jax.models.rows import Mouse
 
 Array = Any
+
+
+class LogGain(nn.Module):
+    """What an exponential output adds to its drive: the log of a gain, at first 0.
+
+    Goes with Output('exp'), where a sum before the exponential is a gain after it.
+    """
+
+    hidden: int = 8
+    additive = True
+
+    @nn.compact
+    def __call__(self, behavior_btk: Array, mouse: Mouse) -> Array:
+        """Term of the drive, [B, T, N]."""
+        x = jnp.tanh(Dense(self.hidden, name="layer0")(behavior_btk, mouse))
+        shape = (self.hidden, mouse.neurons_n.shape[0])
+        kernel_cn = self.param("kernel", nn.initializers.zeros, shape)
+        return jnp.einsum("btc,cn->btn", x, kernel_cn)
 
 
 class MLPModulator(nn.Module):
@@ -20,6 +39,7 @@ class MLPModulator(nn.Module):
     hidden: int = 10
     layers: int = 2
     use_bias: bool = True
+    additive = False
 
     @nn.compact
     def __call__(self, behavior_btk: Array, mouse: Mouse) -> Array:

@@ -50,6 +50,8 @@ class GaussianReadout(nn.Module):
     shared: int = 0  # how many distinct feature vectors; 0: one for each neuron
     per_frame: bool = True  # a position for every frame, or one for the whole batch
     align_corners: bool = True
+    log_bias: bool = False  # start the bias at the log of the mean rates
+    free_offset: bool = False  # each neuron may leave its predicted position
 
     @nn.compact
     def __call__(
@@ -74,7 +76,10 @@ class GaussianReadout(nn.Module):
             grid_btn2 = ((grid_btn2 + 1) * size_2 - 1) / jnp.maximum(size_2 - 1, 1) - 1
         drive_btn = point_readout(feat_bthwf, grid_btn2, weight_nf)
         if self.use_bias:
-            bias_n = self.param("bias", lambda _: mouse.rates_n)
+            start_n = mouse.rates_n
+            if self.log_bias:
+                start_n = jnp.log(jnp.maximum(start_n, 1e-2))
+            bias_n = self.param("bias", lambda _: start_n)
             drive_btn = drive_btn + bias_n[None, None, :]
         return drive_btn
 
@@ -93,7 +98,11 @@ class GaussianReadout(nn.Module):
 
     def _mean(self, mouse: Mouse) -> Array:
         if self.predictor is not None:
-            return self.predictor(mouse)
+            mu_n2 = self.predictor(mouse)
+            if self.free_offset:
+                shape = (mouse.neurons_n.shape[0], 2)
+                mu_n2 = mu_n2 + self.param("offset", nn.initializers.zeros, shape)
+            return mu_n2
         mu_n2 = self.param("mu", self._uniform(mouse, self.init_mu_range), (2,))
         # The original writes the clamped value into the parameter: its gradient passes.
         return stop_gradient(jnp.clip(mu_n2, -1, 1)) + (mu_n2 - stop_gradient(mu_n2))

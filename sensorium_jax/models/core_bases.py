@@ -1,0 +1,83 @@
+"""A small fast core: fixed temporal bases first, two spatial convolutions after."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sensorium_jax.models import layers
+from sensorium_jax.models.block import check_channels
+from sensorium_jax.models.conv import Array, Conv, Geometry
+
+
+class TemporalBasesCore(nn.Module):
+    """Video [M, B, T, H, W, C] to features [M, B, T - lags + 1, H', W', F].
+
+    Frames are average-pooled, filtered in time by `bases` raised cosines over `lags`
+    frames (no parameters), then convolved twice in space. Time comes first because the
+    bases are few and shared: the convolutions see T' frames, not T.
+    """
+
+    input_channels: int = 1
+    pool: int = 2
+    bases: int = 5
+    lags: int = 19
+    channels: tuple[int, int] = (16, 24)
+    kernels: tuple[int, int] = (7, 3)
+    norm_groups: str = "mouse"  # no batch norm here; accepted as by every core
+
+    @property
+    def lost_frames(self) -> int:
+        """Frames by which the output is shorter than the input."""
+        return self.lags - 1
+
+    def out_shape(self, frames: int, height: int, width: int) -> tuple[int, ...]:
+        """Frames, rows, columns and features of the output; no parameters needed."""
+        shape = Geometry.of((self.lags,)).out(frames, height, width)
+        shape = Geometry.of((self.pool,) * 2, stride=self.pool).out(*shape)
+        for geometry in self._geometry():
+            shape = geometry.out(*shape)
+        return (*shape, self.channels[-1])
+
+    @nn.compact
+    def __call__(
+        self, x_mbthwc: Array, *, train: bool, mice_m: Array | None = None
+    ) -> Array:
+        """Features of all mice at once."""
+        del train, mice_m
+        check_channels(x_mbthwc, self.input_channels, "TemporalBasesCore")
+        self.out_shape(*x_mbthwc.shape[2:5])
+        x = pooled(x_mbthwc, self.pool)
+        bases_tk = jnp.asarray(raised_cosines(self.lags, self.bases), x.dtype)
+        kernel = jnp.einsum(
+            "tk,cd->tcdk", bases_tk, jnp.eye(x.shape[-1], dtype=x.dtype)
+        )
+        kernel = kernel.reshape(self.lags, x.shape[-1], -1)
+        x = layers.temporal_conv(x, kernel)
+        for i, geometry in enumerate(self._geometry()):
+            x = jax.nn.elu(Conv(self.channels[i], geometry, name=f"layer{i}")(x))
+        return x
+
+    def _geometry(self) -> list[Geometry]:
+        return [Geometry.of((k, k), padding=k // 2) for k in self.kernels]
+
+
+def pooled(x_mbthwc: Array, size: int) -> Array:
+    """Mean of size by size pixels; rows and columns left over are dropped."""
+    m, b, t, h, w, c = x_mbthwc.shape
+    x = x_mbthwc[:, :, :, : h // size * size, : w // size * size]
+    return x.reshape(m, b, t, h // size, size, w // size, size, c).mean((4, 6))
+
+
+def raised_cosines(lags: int, bases: int) -> np.ndarray:
+    """[lags, bases] bumps of unit norm, oldest lag first, denser towards the present.
+
+    Equally spaced and half overlapping on a logarithmic axis of the lag (Pillow et al.
+    2008, https://doi.org/10.1038/nature07140).
+    """
+    axis = np.log(np.arange(lags) + 2.0)
+    centers = np.linspace(axis[0], axis[-1], bases)
+    width = (centers[1] - centers[0]) if bases > 1 else 1.0
+    phase = np.clip((axis[:, None] - centers) * np.pi / (2 * width), -np.pi, np.pi)
+    bumps = (1 + np.cos(phase)) / 2
+    return (bumps / np.linalg.norm(bumps, axis=0))[::-1].astype(np.float32)
