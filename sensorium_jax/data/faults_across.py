@@ -30,20 +30,21 @@ def across(scans: list[Scan]) -> Iterator[Fault]:
 
 
 def _alike(scans: list[Scan], what: str, words: str, level: str) -> Iterator[Fault]:
-    sizes = {}
+    sizes = []
     for scan in scans:
         cut = -1 if scan.year == 2023 else None
         size = most_common(h.shape[:cut] for h in scan.headers.get(what, {}).values())
         if size is not None:
-            sizes[scan.folder] = size
-    usual = most_common(sizes.values())
-    for folder, size in sizes.items():
+            sizes.append((size, scan))
+    usual = most_common(size for size, _ in sizes)
+    first = next((scan.folder.name for size, scan in sizes if size == usual), "")
+    for size, scan in sizes:
         if size != usual:
             yield Fault(
                 level,
-                str(folder / "data"),
-                f"{words} {size}, other mice have {usual}",
-                "check and train mice of one kind at a time",
+                str(scan.places[what]),
+                f"other {words} than {first}: {size}, there {usual}",
+                "train mice of one kind at a time, or write them alike",
             )
 
 
