@@ -5,6 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 from golden import core_trees, relative
 
+from sensorium_jax import trees
+
 
 def run(core, variables, x, *, train, mice_m=None):
     """Output and batch statistics after the call."""
@@ -17,6 +19,19 @@ def run(core, variables, x, *, train, mice_m=None):
 
     y, new = apply(variables, x)
     return np.asarray(y), new.get("batch_stats", {})
+
+
+def start(core, x):
+    """Random variables of the right shapes, none of them zero or one."""
+    shapes = jax.eval_shape(lambda: core.init(jax.random.key(0), x, train=False))
+    rng = np.random.default_rng(3)
+
+    def draw(name, leaf):
+        value = 0.3 * rng.normal(size=leaf.shape)
+        ones = name.endswith(("scale", "var"))
+        return np.float32(np.exp(value) if ones else value)
+
+    return trees.map_named(draw, shapes)
 
 
 def assert_golden(core, case, layout):
@@ -37,19 +52,17 @@ def assert_golden(core, case, layout):
     if "train" not in case.output:
         return
 
-    y, new = run(core, variables, x, train=True)
+    def loss(params):
+        y, new = core.apply(
+            {**variables, "params": params}, x, train=True, mutable=["batch_stats"]
+        )
+        return jnp.sum(y * layout(case.input["g"])), (y, new["batch_stats"])
+
+    grad, (y, new) = jax.jit(jax.grad(loss, has_aux=True))(params)
     assert relative(y, layout(case.output["train"])) < 1e-5
     _, expected = core_trees(case.state_after_train)
     for ours, theirs in zip(*map(jax.tree.leaves, (new, expected)), strict=True):
         assert relative(ours, theirs) < 1e-5
-
-    def loss(params):
-        y, _ = core.apply(
-            {**variables, "params": params}, x, train=True, mutable=["batch_stats"]
-        )
-        return jnp.sum(y * layout(case.input["g"]))
-
-    grad = jax.jit(jax.grad(loss))(params)
     _assert_gradients(grad, core_trees(case.grad)[0])
 
 
@@ -71,22 +84,24 @@ def _assert_gradients(grad, expected):
 
 
 def check_input_gradient(core, x):
-    """Gradient with respect to the input against finite differences, in both modes."""
-    variables = core.init(jax.random.key(1), x, train=False)
+    """Gradient with respect to the input against finite differences, both modes."""
+    variables = start(core, x)
     rng = np.random.default_rng(2)
-    y, _ = run(core, variables, x, train=False)
-    weight = rng.normal(size=y.shape).astype(np.float32)
+    shape = (*x.shape[:2], *core.out_shape(*x.shape[2:5]))
+    weight = rng.normal(size=(2, *shape)).astype(np.float32)
     direction = rng.normal(size=x.shape).astype(np.float32)
-    for train in (False, True):
 
-        def loss(x, train=train):
+    @jax.jit
+    @jax.value_and_grad
+    def loss(x):
+        total = 0.0
+        for train, w in zip((False, True), weight, strict=True):
             y, _ = core.apply(variables, x, train=train, mutable=["batch_stats"])
-            return (y * weight).sum()
+            total += (y * w).sum()
+        return total
 
-        slope = float((jax.jit(jax.grad(loss))(x) * direction).sum())
-        h = 1e-2
-        value = jax.jit(loss)
-        difference = (
-            float(value(x + h * direction)) - float(value(x - h * direction))
-        ) / (2 * h)
-        assert abs(slope - difference) < 1e-2 * abs(difference) + 1e-2
+    h = 1e-2
+    slope = float((loss(x)[1] * direction).sum())
+    ahead, behind = (float(loss(x + s * h * direction)[0]) for s in (1, -1))
+    difference = (ahead - behind) / (2 * h)
+    assert abs(slope - difference) < 1e-2 * abs(difference) + 1e-2

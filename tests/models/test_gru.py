@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from golden import gru_tree, load, relative, video
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from sensorium_jax import trees
 from sensorium_jax.errors import UserError
@@ -59,15 +60,14 @@ def test_baseline_has_the_published_number_of_parameters():
 def test_groups_read_only_their_own_channels():
     gru = ConvGRU(4, 6, 3, 3, channel_groups=2, pad_input=False)
     x = np.random.default_rng(0).normal(size=(1, 2, 3, 7, 8, 4)).astype(np.float32)
-    params = gru.init(jax.random.key(0), x)
+    params = jax.jit(gru.init)(jax.random.key(0), x)
     assert params["params"]["reset_input"]["kernel"].shape == (3, 3, 2, 6)
-    y = gru.apply(params, x)
-    changed = gru.apply(
-        params, x + np.array([1, 1, 0, 0], np.float32).reshape((1,) * 5 + (4,))
-    )
+    other = x.copy()
+    other[..., :2] += 1
+    y, z = (np.asarray(jax.jit(gru.apply)(params, a)) for a in (x, other))
     assert y.shape[2:] == gru.out_shape(3, 7, 8) == (3, 5, 6, 6)
-    np.testing.assert_array_equal(y[..., 3:], changed[..., 3:])
-    assert np.abs(y[..., :3] - changed[..., :3]).max() > 1e-2
+    np.testing.assert_array_equal(y[..., 3:], z[..., 3:])
+    assert np.abs(y - z)[..., :3].max() > 1e-2
 
 
 def test_frames_see_only_the_past_and_mice_only_themselves():
@@ -75,7 +75,8 @@ def test_frames_see_only_the_past_and_mice_only_themselves():
     x = np.concatenate([video(case.input["x"])] * 2)
     later = x.copy()
     later[1, :, 3] += 1
-    y, z = (np.asarray(gru.apply({"params": params}, a)) for a in (x, later))
+    apply = jax.jit(gru.apply)
+    y, z = (np.asarray(apply({"params": params}, a)) for a in (x, later))
     np.testing.assert_array_equal(y[0], z[0])
     np.testing.assert_array_equal(y[1, :, :3], z[1, :, :3])
     assert np.abs(y - z)[1, :, 3:].max() > 1e-2
@@ -89,9 +90,31 @@ def test_bfloat16_keeps_its_state_in_float32():
     assert relative(half, gru.apply({"params": params}, x)) < 2e-2
 
 
+@pytest.mark.parametrize("mesh_shape", [(2, 1), (1, 2)])
+def test_a_mesh_needs_all_reduces_only(mesh_shape):
+    gru = ConvGRU(2, 3, 3, 3)
+    x = np.random.default_rng(0).normal(size=(4, 2, 3, 5, 6, 2)).astype(np.float32)
+    params = jax.jit(gru.init)(jax.random.key(0), x)
+    step = jax.value_and_grad(lambda params, x: jnp.sum(gru.apply(params, x) ** 3))
+    value, grad = jax.jit(step)(params, x)
+    kinds = (AxisType.Auto, AxisType.Auto)
+    mesh = jax.make_mesh(mesh_shape, ("mouse", "data"), axis_types=kinds)
+    spread = jax.device_put(x, NamedSharding(mesh, PartitionSpec("mouse", "data")))
+    with jax.set_mesh(mesh):
+        program = jax.jit(step).lower(params, spread).compile()
+        new_value, new_grad = jax.jit(step)(params, spread)
+    for forbidden in ("all-gather", "all-to-all", "collective-permute"):
+        assert forbidden not in program.as_text()
+    assert relative(new_value, value) < 1e-5
+    for a, b in zip(*map(jax.tree.leaves, (new_grad, grad)), strict=True):
+        assert relative(a, b) < 1e-5
+
+
 def test_bad_options_are_found_with_words():
     x = jnp.zeros((1, 1, 2, 9, 9, 4))
-    with pytest.raises(UserError, match="Choose an odd one"):
-        ConvGRU(4, 4, 3, 4).init(jax.random.key(0), x)
-    with pytest.raises(UserError, match="expected .* with 5 channels"):
-        ConvGRU(5, 4, 3, 3).init(jax.random.key(0), x)
+    for gru, words in (
+        (ConvGRU(4, 4, 3, 4), "Choose an odd one"),
+        (ConvGRU(5, 4, 3, 3), "expected .* with 5 channels"),
+    ):
+        with pytest.raises(UserError, match=words):
+            jax.eval_shape(gru.init, jax.random.key(0), x)
