@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 
 from sensorium_jax import progress
+from sensorium_jax.data.store_write import begin_store
 from sensorium_jax.data.write import SessionWriter, save_npy
 from sensorium_jax.errors import UserError, unknown
-from sensorium_jax.simulate import design, truth
+from sensorium_jax.simulate import bench, design, truth
 from sensorium_jax.simulate.calibrate import SETTLED
 from sensorium_jax.simulate.design import Preset, Shown
 from sensorium_jax.simulate.trials import Mouse, clip, make, new_mouse
@@ -60,10 +61,15 @@ def simulate(
         out, {"preset": vars(chosen), "year": year, "seed": seed, "hide": hide_tests}
     )
     plans = [design.plan(chosen, year, seed, m) for m in range(chosen.mice)]
+    names = [design.mouse_name(chosen, year, seed, m) for m in range(chosen.mice)]
+    write = _mouse
+    if chosen.store:
+        begin_store(out, names)
+        write = bench.record
     with progress.bar("Simulating", sum(map(len, plans))) as bar:
         return tuple(
-            _mouse(out, chosen, year, seed, m, plan, bar, hide=hide_tests)
-            for m, plan in enumerate(plans)
+            write(out, name, chosen, year, seed, m, plan, bar.add, hide=hide_tests)
+            for m, (name, plan) in enumerate(zip(names, plans, strict=True))
         )
 
 
@@ -80,8 +86,8 @@ def _claim(out: Path, settings: dict[str, Any]) -> None:
     note.write_text(words)
 
 
-def _mouse(out, p: Preset, year, seed, number, plan: Sequence[Shown], bar, *, hide):
-    folder = out / design.mouse_name(p, year, seed, number)
+def _mouse(out, name, p: Preset, year, seed, number, plan, count, *, hide):
+    folder = out / name
     pictures = year == 2022
     writer = SessionWriter(
         folder,
@@ -92,11 +98,11 @@ def _mouse(out, p: Preset, year, seed, number, plan: Sequence[Shown], bar, *, hi
         video_dtype=np.float32 if p.pad_to else np.uint8,
     )
     if writer.finished:
-        bar.add(len(plan))
+        count(len(plan))
         return folder
     mouse = new_mouse(p, year, seed, number)
     left = [i for i in range(len(plan)) if not writer.has(i)]
-    bar.add(len(plan) - len(left))
+    count(len(plan) - len(left))
 
     def one(index: int) -> None:
         made = make(mouse, plan[index], index)
@@ -105,7 +111,7 @@ def _mouse(out, p: Preset, year, seed, number, plan: Sequence[Shown], bar, *, hi
         hidden = hide and plan[index].tier in design.HIDDEN
         traces = (made.behavior_tk, made.pupil_t2)
         writer.add(index, made.video_thwc, made.responses_tn, *traces, hidden=hidden)
-        bar.add(1, folder.name)
+        count(1)
 
     with ThreadPoolExecutor(THREADS) as pool:
         list(pool.map(one, left))

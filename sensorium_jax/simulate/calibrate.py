@@ -15,11 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from sensorium_jax.simulate import calcium, cortex
-from sensorium_jax.simulate.filters import KAPPA
+from sensorium_jax.simulate.filters import KAPPA, take
 from sensorium_jax.simulate.neurons import Neurons
 
 SETTLED = 50  # frames of a video before scores begin
-EVENTS_RANGE = (0.002, 3.0)
+EVENTS_RANGE = (0.0005, 3.0)
 
 
 @partial(jax.jit, static_argnames="pictures")
@@ -33,12 +33,31 @@ def _drive(w, video_thw, behavior_tk, pupil_t2, *, pictures):
 
 
 def calibrate(
-    neurons: Neurons, w: cortex.Weights, trials: Sequence[tuple], *, pictures: bool
+    neurons: Neurons,
+    w: cortex.Weights,
+    trials: Sequence[tuple],
+    *,
+    pictures: bool,
+    block: int = 1000,
 ) -> Neurons:
     """The neurons with mean_energy, drive_rms, mean_rate and events found on trials.
 
-    Each trial is (video [T, H, W], behavior [T, K], pupil [T, 2]).
+    Each trial is (video [T, H, W], behavior [T, K], pupil [T, 2]). Blocks of neurons
+    go one after the other to bound the memory.
     """
+    if neurons.cells <= block:
+        return _calibrate(neurons, w, trials, pictures=pictures)
+    parts = []
+    for start in range(0, neurons.cells, block):
+        rows = slice(start, start + block)
+        part = cortex.take(w, rows)
+        parts.append(_calibrate(take(neurons, rows), part, trials, pictures=pictures))
+    found = ("mean_energy", "drive_rms", "mean_rate", "events")
+    joined = {k: np.concatenate([getattr(p, k) for p in parts]) for k in found}
+    return neurons._replace(**joined)
+
+
+def _calibrate(neurons, w, trials, *, pictures):
     drawn = [[np.asarray(x) for x in _drive(w, *t, pictures=pictures)] for t in trials]
     cut = 0 if pictures else SETTLED
     energy = np.mean([e[cut:].mean(0) for _, e, _ in drawn], axis=0)

@@ -54,6 +54,12 @@ def renumber(old: Weights, neurons: Neurons) -> Weights:
     return old._replace(numbers=numbers)
 
 
+def take(w: Weights, rows) -> Weights:
+    """The weights of some neurons."""
+    made = filters.Filters(*(f[rows] for f in w.filters))
+    return Weights(made, {k: v[rows] for k, v in w.numbers.items()}, w.eye_22)
+
+
 def _blur_matrix(size: int, sigma: float) -> np.ndarray:
     at = np.arange(size)
     matrix = np.exp(-((at[:, None] - at) ** 2) / (2 * sigma**2))

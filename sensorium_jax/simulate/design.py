@@ -58,7 +58,11 @@ class Preset:
         old += 3 * count(self.ood)
 
         def scaled(r: Repeated) -> Repeated:
-            return Repeated(max(1, round(r.clips * trials / old)), r.repeats)
+            wanted = count(r) * trials / old
+            clips = max(min(r.clips, 1), round(wanted / max(r.repeats, 1)))
+            return Repeated(
+                clips, min(r.repeats, max(1, round(wanted / max(clips, 1))))
+            )
 
         kept = [scaled(r) for r in (self.oracle, self.main, self.ood)]
         rest = trials - count(kept[0]) - 2 * count(kept[1]) - 3 * count(kept[2])
@@ -90,7 +94,7 @@ DEMO = Preset(
     oracle=Repeated(10, 8),
     main=Repeated(2, 4),
     ood=Repeated(4, 4),
-    calibration=40,
+    calibration=64,
 )
 BENCH = Preset(
     mice=10,

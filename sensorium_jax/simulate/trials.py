@@ -33,7 +33,7 @@ class Made(NamedTuple):
     responses_tn: np.ndarray
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=128)
 def clip(seed: int, kind: str, number: int, frames: int):
     """As stimuli.clip, remembered for the repeats."""
     return stimuli.clip(seed, kind, number, frames)
