@@ -58,6 +58,7 @@ def build() -> argparse.ArgumentParser:
     _trust_verbs(verbs)
     _convert_verb(verbs)
     _simulate_verb(verbs)
+    _train_verb(verbs)
     return parser
 
 
@@ -163,6 +164,25 @@ def _simulate_verb(verbs: Any) -> None:
     verb.add_argument(
         "--centered", action="store_true", help="all fields in the screen's middle"
     )
+
+
+def _train_verb(verbs: Any) -> None:
+    def call(a, overrides):
+        from sensorium_jax.run.train import train
+
+        return train(a.config, a.workdir, overrides, fresh=a.fresh, profile=a.profile)
+
+    words = "Train a recipe; a workdir that holds a run continues it."
+    verb = _verb(verbs, "train", words, call, config=True)
+    verb.add_argument(
+        "--config", required=True, help="a recipe's name, or the path of a config file"
+    )
+    verb.add_argument("--workdir", required=True, help="where checkpoints and logs go")
+    verb.add_argument(
+        "--fresh", action="store_true", help="delete the run that is there"
+    )
+    verb.add_argument("--profile", action="store_true", help="trace the run (profile/)")
+    verb.epilog = "Change any field of the recipe with --config.section.name=value."
 
 
 if __name__ == "__main__":
