@@ -59,12 +59,8 @@ class Stream:
         self.recordings = recordings.select(mice) if mice is not None else recordings
         sessions = self.recordings.sessions
         self.batch, self.frames, self.stride, self.start = batch, frames, stride, start
-        self.mixed, self.sampling, self.epochs, self.once = (
-            mixed,
-            sampling,
-            epochs,
-            once,
-        )
+        self.mixed, self.sampling = mixed, sampling
+        self.epochs, self.once = epochs, once
         self.scaling, self.clip_responses = response_scaling, clip_responses
         self.rows = pools.trials(sessions, tier, trials)
         if drop_short:
@@ -142,7 +138,7 @@ class Stream:
     def _picks(self, seed: int, i: int, mouse: int, draw: int) -> windows.Picks:
         pool = len(self.rows[mouse])
         if self.once:
-            return windows.once(i, pool, self.batch)
+            return windows.once(seed, i, mouse, pool, self.batch)
         if not self.epochs:
             return windows.independent(seed, i, mouse, pool, self.batch, draw=draw)
         steps = self.steps_per_epoch
@@ -247,6 +243,6 @@ def whole_trials(
             real = pools.labelled(session, row)
             wanted = [((), Window(0, row, 0, frames))]
             out = gather.gather(
-                [source], layout, (), wanted, {(0, row): real}.__getitem__
+                [source], layout, (), wanted, lambda at, real=real: real
             )
             yield WholeTrial(mouse, row, int(session.files[row]), *out[:4], real)

@@ -66,10 +66,11 @@ def permuted(
     return Picks(pool_b, generator(seed, i, mouse, draw).random(batch))
 
 
-def once(i: int, pool: int, batch: int) -> Picks:
+def once(seed: int, i: int, mouse: int, pool: int, batch: int) -> Picks:
     """Batch i of a single pass in order; -1 where the pool has ended."""
     pool_b = i * batch + np.arange(batch)
-    return Picks(np.where(pool_b < pool, pool_b, -1), np.zeros(batch))
+    where_b = generator(seed, i, mouse).random(batch)
+    return Picks(np.where(pool_b < pool, pool_b, -1), where_b)
 
 
 def mixed_mice(seed: int, i: int, weights_m: np.ndarray, batch: int) -> np.ndarray:
