@@ -137,18 +137,20 @@ def _session(scan: Scan, share: float) -> Iterator[Fault]:
     wrong, skip = faults_trials.shapes(scan, neurons)
     statistics = faults_stats.read(scan, faults)
     yield from wrong
-    ends = {}
+    seen = {}
     whole = _whole(scan.numbers, share)
     scale = faults_stats.scale(statistics)
     used = [i for i in scan.numbers if tiers.get(i) != "none"]
     with bar(f"check {scan.folder.name}", len(used)) as progress:
         for number in used:
-            found, ends[number] = faults_values.trial(
+            seen[number] = faults_values.trial(
                 scan, number, tiers.get(number, ""), scale, skip, whole=number in whole
             )
-            faults.extend(found)
+            faults.extend(seen[number].faults)
             progress.add()
     yield from faults_values.darkest(scan, tuple(used[:3]), skip)
+    yield from faults_values.silent(scan, seen, tiers)
+    ends = {number: s.end for number, s in seen.items()}
     yield from faults_stats.faults(scan, statistics, tiers, ends)
     yield from faults
 

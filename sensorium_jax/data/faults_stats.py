@@ -19,8 +19,7 @@ from sensorium_jax.data.faults_trials import Scan
 from sensorium_jax.data.session import RESPONSES, VIDEO
 
 RECOMPUTE = "compute the statistics anew from the training trials"
-CELLS = 200  # zeros of a std whose data are looked up
-TRIALS = 32  # training trials that are looked at for them
+TRIALS = 256  # training trials that are looked at where a std is zero
 
 
 def read(scan: Scan, faults: list[Fault]) -> dict[str, dict[str, np.ndarray]]:
@@ -173,57 +172,47 @@ def _positive(
         yield error(
             path, f"negative std in {int((spread < 0).sum())} values", RECOMPUTE
         )
-    zero = np.argwhere(used == 0)
-    if not len(zero):
+    zero = used == 0
+    if not zero.any():
         return
-    moving = _moving(scan, what, zero, spread.shape, train)
-    if moving:
+    low, high = _extremes(scan, what, spread.shape, train)
+    moving = zero & (high > low)[..., : used.shape[-1]]
+    if moving.any():
         yield error(
             path,
-            f"zero std in {len(zero)} of {used.size} values, where the data vary",
+            f"zero std in {int(moving.sum())} of {used.size} values that do vary",
             RECOMPUTE,
         )
     else:
         yield warning(
             path,
-            f"zero std in {len(zero)} of {used.size} values that never change",
+            f"zero std in {int(zero.sum())} of {used.size} values that never change",
             "nothing is divided there; leave out what carries no signal",
         )
 
 
-def _moving(
-    scan: Scan,
-    what: str,
-    zero: np.ndarray,
-    shape: tuple[int, ...],
-    train: Sequence[int],
-) -> bool:
-    """Whether the data of any zero cell take more than one value in training trials."""
-    cells = zero[np.unique(np.linspace(0, len(zero) - 1, CELLS).astype(int))]
+def _extremes(
+    scan: Scan, what: str, shape: tuple[int, ...], train: Sequence[int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Least and greatest value of the training trials for each cell of statistics."""
+    low, high = np.full(shape, np.inf), np.full(shape, -np.inf)
     some = (
-        [
-            train[i]
-            for i in np.unique(np.linspace(0, len(train) - 1, TRIALS).astype(int))
-        ]
-        if len(train)
-        else []
+        np.unique(np.linspace(0, len(train) - 1, TRIALS).astype(int)) if train else ()
     )
-    low = np.full(len(cells), np.inf)
-    high = np.full(len(cells), -np.inf)
-    for number in some:
+    for number in (train[i] for i in some):
         known = scan.headers[what].get(number)
         if known is None or len(known.shape) != len(shape):
             continue
         try:
             data = np.load(scan.file(what, number))
-            for c, cell in enumerate(cells):
-                spot = tuple(
-                    int(i) if n > 1 else slice(None)
-                    for i, n in zip(cell, shape, strict=True)
-                )
-                values = data[spot]
-                low[c] = min(low[c], np.fmin.reduce(values, None, initial=np.inf))
-                high[c] = max(high[c], np.fmax.reduce(values, None, initial=-np.inf))
-        except (OSError, ValueError, IndexError):
+        except (OSError, ValueError):
             continue
-    return bool((high > low).any())
+        axes = tuple(i for i, n in enumerate(shape) if n == 1 and data.shape[i] > 1)
+        part = (..., slice(data.shape[-1] if shape[-1] > 1 else 1))
+        if any(m != n != 1 for m, n in zip(data.shape[:-1], shape[:-1], strict=True)):
+            continue
+        for extreme, best in ((np.fmin, low), (np.fmax, high)):
+            found = extreme.reduce(data, axes, keepdims=True) if axes else data
+            found = found[..., : shape[-1]]
+            best[part] = extreme(best[part], found)
+    return low, high

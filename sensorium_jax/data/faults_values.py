@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,18 +20,29 @@ GREY = (-0.5, 255.5)  # 0..255, with room for rounding
 NEGATIVE = 1e-3  # of the mean std of responses; official ones go down to about -1e-8
 FEW = 3  # rows that may end a frame or two apart
 APART = 2  # frames by which the modalities of a trial may end apart unremarked
+CHANCE = 0.1  # expected silent trials of sparse responses above which one is no fault
+
+
+class Seen(NamedTuple):
+    """What one trial's values show."""
+
+    faults: list[Fault]
+    end: int  # valid frames
+    active: float | None  # share of labelled responses that are not zero, if all read
+    responses: int  # how many
 
 
 def trial(
     scan: Scan, number: int, tier: str, scale: float, skip: set, *, whole: bool
-) -> tuple[list[Fault], int]:
-    """Faults of one trial's values and its valid frames.
+) -> Seen:
+    """Faults of one trial's values.
 
     scale is the mean std of responses; whole reads every value instead of the first and
     last row or pixel row of large files; skip holds (modality, number) to leave out.
     """
     faults: list[Fault] = []
     ends: dict[str, int] = {}
+    active, count = None, 0
     for what in scan.places:
         known = scan.headers[what].get(number)
         if known is None or (what, number) in skip:
@@ -53,16 +65,34 @@ def trial(
         if end is not None and not (zero and tier in HIDDEN_TIERS):
             ends[what] = end
         faults.extend(_range(path, what, low, high, scale))
-        if zero and complete and tier not in HIDDEN_TIERS and tier:
-            faults.append(
-                error(
-                    path,
-                    f"all-zero responses of a trial of tier '{tier}'",
-                    "zeros hide test responses; give the trial a test tier or 'none'",
-                )
-            )
+        if what == RESPONSES and complete and tier and tier not in HIDDEN_TIERS:
+            count = int(np.sum(values == values))
+            active = 0.0 if zero else np.count_nonzero(np.nan_to_num(values)) / count
     faults.extend(_ends(scan, number, ends))
-    return faults, min(ends.values(), default=0)
+    return Seen(faults, min(ends.values(), default=0), active, count)
+
+
+def silent(scan: Scan, seen: dict[int, Seen], tiers: dict[int, str]) -> Iterator[Fault]:
+    """Labelled trials whose responses are all zero, as hidden ones are.
+
+    A few sparse neurons may be silent together: where zeros are so common that chance
+    makes such trials, they are a warning.
+    """
+    shares = {
+        i: s.active for i, s in seen.items() if s.active is not None and s.responses
+    }
+    zeros = [i for i, share in shares.items() if share == 0]
+    if not zeros:
+        return
+    mean = sum(shares.values()) / len(shares)
+    chance = len(shares) * (1 - mean) ** min(seen[i].responses for i in zeros)
+    make = warning if mean > 0 and chance > CHANCE else error
+    for number in zeros:
+        yield make(
+            scan.file(RESPONSES, number),
+            f"all-zero responses of a trial of tier '{tiers[number]}'",
+            "zeros hide test responses; give the trial a test tier or 'none'",
+        )
 
 
 def _values(

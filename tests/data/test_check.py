@@ -223,6 +223,27 @@ def test_silent_neuron_is_a_warning(tree):
     assert list(levels) == ["warning"] and "never change" in levels["warning"]
 
 
+def test_a_wrong_zero_among_honest_ones_is_found(tree):
+    mouse = tree(2023)
+    for i in range(TRIALS):
+        edit(mouse / f"data/responses/{i}.npy", put(0, slice(0, 8), slice(FRAMES)))
+    edit(mouse / RSTD, put(0, slice(0, 8)))
+    assert {f.level for f in check(mouse)} == {"warning"}
+    edit(mouse / RSTD, put(0, 8, 11))
+    (fault,) = (f for f in check(mouse) if f.level == "error")
+    assert "zero std in 1 of" in fault.finding
+
+
+def test_sparse_pictures_may_be_silent_together(tree):
+    mouse = tree(2022)
+    edit(mouse / R, lambda x: x * 0)
+    assert [f.level for f in check(mouse)] == ["error"]
+    for i in range(TRIALS):
+        if i != 2:
+            edit(mouse / f"data/responses/{i}.npy", put(0, slice(1, None)))
+    assert {f.level for f in check(mouse) if "all-zero" in f.finding} == {"warning"}
+
+
 def test_many_alike_become_one_line(tree):
     mouse = tree(2022)
     for path in (mouse / "data/responses").iterdir():
