@@ -59,6 +59,7 @@ def build() -> argparse.ArgumentParser:
     _convert_verb(verbs)
     _simulate_verb(verbs)
     _train_verb(verbs)
+    _zoo_verbs(verbs)
     return parser
 
 
@@ -183,6 +184,36 @@ def _train_verb(verbs: Any) -> None:
     )
     verb.add_argument("--profile", action="store_true", help="trace the run (profile/)")
     verb.epilog = "Change any field of the recipe with --config.section.name=value."
+
+
+def _zoo_verbs(verbs: Any) -> None:
+    words = "Models by name: sizes, published weights."
+    zoo = verbs.add_parser("zoo", help=words, description=words, allow_abbrev=False)
+    actions = zoo.add_subparsers(title="actions", required=True, metavar="ACTION")
+
+    def run(call):
+        def act(a, _):
+            from sensorium_jax.run import zoo
+
+            return call(zoo, a)
+
+        return act
+
+    _verb(actions, "list", "Every model.", run(lambda zoo, a: zoo.listing()))
+    call = run(lambda zoo, a: zoo.show(a.name, mice=a.mice, neurons=a.neurons))
+    show = _verb(actions, "show", "Parts of a model and their sizes.", call)
+    show.add_argument("name")
+    show.add_argument("--mice", type=int, default=1)
+    show.add_argument("--neurons", type=int, default=8000, help="of each mouse")
+    call = run(lambda zoo, a: zoo.import_file(a.file, arch=a.arch, out=a.out))
+    load = _verb(actions, "import", "Convert weights of the originals (.pth).", call)
+    load.add_argument("file")
+    load.add_argument("--arch", required=True, help="which model; see zoo list")
+    load.add_argument("--out", required=True, help="checkpoint folder to write")
+    call = run(lambda zoo, a: zoo.fetch(a.name, source=a.source))
+    fetch = _verb(actions, "fetch", "Download published weights and convert.", call)
+    fetch.add_argument("name")
+    fetch.add_argument("--from", dest="source", metavar="URL", help="mirror's folder")
 
 
 if __name__ == "__main__":

@@ -13,8 +13,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = {
     0: {"axes", "trees", "errors", "progress", "fetch"},
     1: {"data", "simulate", "models", "metrics", "plots"},
-    2: {"train", "score", "insilico"},
-    3: {"run", "report", "configs"},
+    2: {"train", "score", "insilico", "configs"},
+    3: {"run", "report"},
     4: {"cli"},
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}

@@ -37,10 +37,12 @@ class Reader(Protocol):
         """Valid frames of a trial: the first NaN of any modality ends it."""
         ...
 
-    def read(self, what: str, trial: int, frames: slice, out: np.ndarray) -> "Future[None] | None":
+    def read(
+        self, what: str, trial: int, frames: slice, out: np.ndarray
+    ) -> "Future[None] | None":
         """Read frames of one modality into out ([t,h,w,c], [t,n], [t,k] or [t,2]).
 
-        A reader that works in the background returns a future that ends when out is full.
+        A reader that works in the background returns a future, done when out is full.
         """
         ...
 
@@ -77,8 +79,12 @@ class Session:
     has_pupil: bool
     statistics: Mapping[str, Stats]
     reader: Reader
-    columns: Mapping[str, np.ndarray] = field(default_factory=dict)  # other per-trial facts
-    unit_columns: Mapping[str, np.ndarray] = field(default_factory=dict)  # area, layer, ...
+    columns: Mapping[str, np.ndarray] = field(
+        default_factory=dict
+    )  # other per-trial facts
+    unit_columns: Mapping[str, np.ndarray] = field(
+        default_factory=dict
+    )  # area, layer, ...
 
     @property
     def neurons(self) -> int:
@@ -91,12 +97,14 @@ class Session:
         return len(self.tiers)
 
     def trials_of(self, tier: str) -> np.ndarray:
-        """Rows of the trials of one tier; `val` names the validation tier of either year."""
+        """Rows of the trials of one tier; `val` is the validation tier of either year."""
         wanted = VALIDATION_TIERS if tier == "val" else (tier,)
         found = np.flatnonzero(np.isin(self.tiers, wanted))
         if not found.size:
             have = sorted(set(self.tiers.tolist()) - {"none"})
-            raise unknown("tier", tier, have, f"(in {self.where}; set config.data.tier)")
+            raise unknown(
+                "tier", tier, have, f"(in {self.where}; set config.data.tier)"
+            )
         return found
 
     def shape(self, what: str, frames: int) -> tuple[int, ...]:
@@ -126,4 +134,6 @@ class Session:
 
     def trial(self, trial: int) -> Trial:
         """One whole trial, raw."""
-        return Trial(*(self.read(what, trial) for what in (VIDEO, BEHAVIOR, PUPIL, RESPONSES)))
+        return Trial(
+            *(self.read(what, trial) for what in (VIDEO, BEHAVIOR, PUPIL, RESPONSES))
+        )

@@ -76,12 +76,11 @@ def video_stats(sessions: Sequence[Session]) -> VideoStats:
     return VideoStats(mean, std)
 
 
-def _lengthen(x_thwc: np.ndarray, frames: int) -> np.ndarray:
+def _lengthen(x_t: np.ndarray, frames: int) -> np.ndarray:
     """Repeat the last frame, for mice whose statistics are shorter than others'."""
-    if x_thwc.shape[0] in (1, frames):
-        return x_thwc
-    more = frames - x_thwc.shape[0]
-    return np.concatenate([x_thwc, np.repeat(x_thwc[-1:], more, axis=0)])
+    if len(x_t) in (1, frames):
+        return x_t
+    return np.concatenate([x_t, np.repeat(x_t[-1:], frames - len(x_t), axis=0)])
 
 
 def row_stats(session: Session, what: str) -> RowStats:
@@ -91,6 +90,27 @@ def row_stats(session: Session, what: str) -> RowStats:
         return RowStats(np.zeros((1, size), np.float32), np.ones((1, size), np.float32))
     stored = session.statistics[what]
     return RowStats(*_safe(_rows(stored.mean, size), _rows(stored.std, size)))
+
+
+def stacked_rows(
+    sessions: Sequence[Session], what: str, mice: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """What is subtracted from a signal and what divides it, [mice, T or 1, size].
+
+    Nothing is subtracted from behavior, as in the official chain. Mice that lack the
+    signal, or only fill a mesh, get 0 and 1.
+    """
+    found = [row_stats(s, what) for s in sessions]
+    frames = max(len(x) for pair in found for x in pair)
+    size = max(pair.mean_tk.shape[1] for pair in found)
+    mean = np.zeros((mice, frames, size), np.float32)
+    std = np.ones((mice, frames, size), np.float32)
+    for m, pair in enumerate(found):
+        signals = pair.mean_tk.shape[1]
+        if what != BEHAVIOR:
+            mean[m, :, :signals] = _lengthen(pair.mean_tk, frames)
+        std[m, :, :signals] = _lengthen(pair.std_tk, frames)
+    return mean, std
 
 
 def _rows(x: np.ndarray, size: int) -> np.ndarray:

@@ -1,9 +1,11 @@
-"""What each command does: arguments or a config in, parts built and called, Outcome out.
+"""What each command does: arguments or a config in, parts called, Outcome out.
 
 The only readers of a ConfigDict. One file per floor-2 room's commands.
 """
 
 from typing import Any, NamedTuple
+
+Config = Any  # a ConfigDict, whose fields no type checker knows
 
 
 class Outcome(NamedTuple):

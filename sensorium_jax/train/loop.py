@@ -106,48 +106,48 @@ def fit(
     card: Callable[[Progress], dict],
     progress: Progress,
     validate: Callable[[TrainState], float],
+    stopper: Stopper,
     log: Callable[[int, dict[str, float]], Any] = lambda step, numbers: None,
 ) -> Result:
     """Train from the state's step to the last; everything it does is in `plan`.
 
-    Nothing waits for the device but a report, a validation and a save. On SIGTERM, or
-    a stop by plateau, the state is saved and the loop returns.
+    Nothing waits for the device but a report, a validation and a save. When the
+    stopper is asked, or plateaus end the run, the state is saved and the loop returns.
     """
     at, tally, meter = int(state.step), Tally.zero(), Meter(plan)
 
     def save(score: float | None, *, improved: bool = False) -> None:
         checkpoint.save(manager, at, state, card(progress), score, improved=improved)
 
-    with stop_on_sigterm() as stopper:
-        while at < plan.steps and not progress.finished:
-            with meter.waiting():
-                batch = next(batches)
-            state, tally = step(state, batch, tally)
-            at += 1
-            stop = asked(stopper, manager, at)
-            last = at == plan.steps
-            judging = last or divides(plan.validate_every, at)
-            saving = stop or last or divides(plan.checkpoint_every, at)
-            if judging or saving or at % plan.report_every == 0:
-                if int(tally.bad_step) >= 0:
-                    at = int(state.step)
-                    save(None)
-                    checkpoint.wait(manager)
-                    raise not_finite(at)
-                log(at, meter.report(at, tally))
-                tally = Tally.zero()
-            if judging:
-                score = validate(state)
-                state, progress, improved = judge(state, progress, score, plan, manager)
-                log(at, {"score": score, "best": progress.best})
-                save(score, improved=improved)
-                meter.restart()
-            elif saving:
+    while at < plan.steps and not progress.finished:
+        with meter.waiting():
+            batch = next(batches)
+        state, tally = step(state, batch, tally)
+        at += 1
+        stop = asked(stopper, manager, at)
+        last = at == plan.steps
+        judging = last or divides(plan.validate_every, at)
+        saving = stop or last or divides(plan.checkpoint_every, at)
+        if judging or saving or at % plan.report_every == 0:
+            if int(tally.bad_step) >= 0:
+                at = int(state.step)
                 save(None)
-            if stop:
                 checkpoint.wait(manager)
-                return Result(state, progress, True)
-        checkpoint.wait(manager)
+                raise not_finite(at)
+            log(at, meter.report(at, tally))
+            tally = Tally.zero()
+        if judging:
+            score = validate(state)
+            state, progress, improved = judge(state, progress, score, plan, manager)
+            log(at, {"score": score, "best": progress.best})
+            save(score, improved=improved)
+            meter.restart()
+        elif saving:
+            save(None)
+        if stop:
+            checkpoint.wait(manager)
+            return Result(state, progress, True)
+    checkpoint.wait(manager)
     if plan.restore_best and progress.best_step >= 0:
         state = best_weights(state, progress, manager)
     return Result(state, progress, False)

@@ -54,6 +54,38 @@ def make_step(
     norm then sees the parts one after another.
     """
 
+    gradients = summed_gradients(forward, objective, accumulate)
+
+    def step(state: TrainState, batch: Batch, tally: Tally):
+        mice_m = batch.neurons_mn.any(1)
+        loss, grads, stats, corr = gradients(state, batch)
+        cost, cost_grads = jax.value_and_grad(penalty)(
+            state.params, batch.neurons_mn, mice_m
+        )
+        grads = jax.tree.map(jnp.add, grads, cost_grads)
+        norm = optax.tree.norm(grads)
+        updates, opt = optimizer.update(grads, state.opt, state.params)
+        updates = jax.tree.map(lambda u: u * state.rate, updates)
+        now = {
+            "params": optax.apply_updates(state.params, updates),
+            "batch_stats": stats,
+        }
+        ema = _average(state.ema, now, ema_decay) if state.ema else state.ema
+        after = state._replace(step=state.step + 1, opt=opt, ema=ema, **now)
+        fine = jnp.isfinite(loss + cost) & jnp.isfinite(norm) & (tally.bad_step < 0)
+        # After a loss that is not finite the state stands still, so the last good one
+        # survives the steps already on their way to the device.
+        after = jax.tree.map(lambda new, old: jnp.where(fine, new, old), after, state)
+        return after, _count(tally, state.step, fine, (loss + cost, cost, norm, corr))
+
+    return step
+
+
+def summed_gradients(
+    forward: Forward, objective: Objective, accumulate: int
+) -> Callable[[TrainState, Batch], tuple]:
+    """gradients(state, batch) -> (loss, gradients, batch_stats, correlation)."""
+
     def loss_of(params, stats, state, batch, windows, part):
         keys = {
             use: jax.random.fold_in(key_for(state.seed, state.step, use), part)
@@ -81,43 +113,15 @@ def make_step(
             ), None
 
         zero = jnp.zeros((), jnp.float32)
-        carry = (
-            zero,
-            jax.tree.map(jnp.zeros_like, state.params),
-            state.batch_stats,
-            zero,
-        )
+        grads = jax.tree.map(jnp.zeros_like, state.params)
+        carry = (zero, grads, state.batch_stats, zero)
         if accumulate == 1:
-            (loss, grads, stats, corr), _ = body(carry, (jnp.zeros((), int), batch))
-            return loss, grads, stats, corr
+            return body(carry, (jnp.zeros((), int), batch))[0]
         pieces = split_windows(batch, accumulate)
         carry, _ = jax.lax.scan(body, carry, (jnp.arange(accumulate), pieces))
-        loss, grads, stats, corr = carry
-        return loss, grads, stats, corr / accumulate
+        return (*carry[:3], carry[3] / accumulate)
 
-    def step(state: TrainState, batch: Batch, tally: Tally):
-        mice_m = batch.neurons_mn.any(1)
-        loss, grads, stats, corr = gradients(state, batch)
-        cost, cost_grads = jax.value_and_grad(penalty)(
-            state.params, batch.neurons_mn, mice_m
-        )
-        grads = jax.tree.map(jnp.add, grads, cost_grads)
-        norm = optax.tree.norm(grads)
-        updates, opt = optimizer.update(grads, state.opt, state.params)
-        updates = jax.tree.map(lambda u: u * state.rate, updates)
-        now = {
-            "params": optax.apply_updates(state.params, updates),
-            "batch_stats": stats,
-        }
-        ema = _average(state.ema, now, ema_decay) if state.ema else state.ema
-        after = state._replace(step=state.step + 1, opt=opt, ema=ema, **now)
-        fine = jnp.isfinite(loss + cost) & jnp.isfinite(norm) & (tally.bad_step < 0)
-        # After a loss that is not finite the state stands still, so the last good one
-        # survives the steps already on their way to the device.
-        after = jax.tree.map(lambda new, old: jnp.where(fine, new, old), after, state)
-        return after, _count(tally, state.step, fine, (loss + cost, cost, norm, corr))
-
-    return step
+    return gradients
 
 
 def jit_step(step: Callable, shardings: Any = None) -> Callable:

@@ -1,0 +1,90 @@
+"""Every field of a config with its default; recipes change what they differ in."""
+
+from typing import Any
+
+from ml_collections import ConfigDict
+
+
+def base() -> Any:
+    """A whole config: sections data, model, train, validate, mesh, and the seed."""
+    config: Any = ConfigDict()
+    config.seed = 42
+    config.data = data()
+    config.model = ConfigDict({"name": "factorized2023", "changes": {}, "start": ""})
+    config.train = train()
+    config.validate = validate()
+    config.mesh = ConfigDict({"mouse": 0, "data": 0})  # 0: fit the devices
+    return config
+
+
+def data() -> Any:
+    """What is read."""
+    return ConfigDict(
+        {
+            "root": "data/demo",  # official tree, store, or URL of a store
+            "tier": "train",
+            "mice": (),  # names or parts of names; () is all
+            "scale": 1.0,  # of the frames, after normalization; 2022 uses 0.25
+            "stride": 1,  # every so many frames
+            "response_scaling": "per_frame",  # as the judges; or per_neuron
+            "epochs": True,  # without replacement, as the official loaders
+        }
+    )
+
+
+def train() -> Any:
+    """How weights move."""
+    return ConfigDict(
+        {
+            "steps": 0,  # the whole length; 0 takes it from epochs
+            "epochs": 200,
+            "batch": 8,  # windows per mouse
+            "frames": 80,
+            "optimizer": "adamw",
+            "rate": 0.005,
+            "schedule": "constant",
+            "warmup": 0,
+            "floor": 0.0,
+            "decay": 0.01,
+            "decay_rules": (),  # (regex, decay) by leaf name
+            "rate_rules": (),  # (regex, factor)
+            "frozen": "",  # regex of leaves that never move
+            "clip": 0.0,  # global norm; 0 is off
+            "adaptive_clip": 0.0,
+            "ema": 0.0,
+            "accumulate": 1,
+            "compute": "float32",
+            "loss": "poisson",
+            "mean_loss": False,
+            "scale_loss": True,  # sqrt(trials of all tiers / batch), the official scale
+            "correlation_weight": 0.0,
+            "burn_in": 0,  # first frames of a window that do not count
+            "penalties": (),  # (regex, name in run.train.PENALTIES, weight)
+            "core_per_mouse": True,  # the originals add the core's penalty per mouse
+            "checkpoint_every": 100,
+            "report_every": 10,
+            "keep": 2,
+            "sinks": ("jsonl", "tensorboard"),
+            "prefetch": 2,
+        }
+    )
+
+
+def validate() -> Any:
+    """How a run is judged while it runs."""
+    return ConfigDict(
+        {
+            "tier": "val",  # oracle in 2023, validation in 2022
+            "every": 0,  # steps; 0 is once an epoch
+            "window": "whole",  # whole trials, or random80: the official crop
+            "batch": 1,  # trials per mouse at a time
+            "trials": 0,  # of each mouse; 0 is all of the tier
+            "skip": 50,  # frames the judges drop from the start of a trial
+            "stages": 4,  # 0 trains to the end without early stopping
+            "patience": 5,
+            "factor": 0.3,
+            "tolerance": 1e-6,
+            "lowest_rate": 1e-4,
+            "restore_best": True,
+        }
+    )

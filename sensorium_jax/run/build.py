@@ -1,0 +1,176 @@
+"""From a config to the parts of a run: streams, model, objective, penalties, step."""
+
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+
+from sensorium_jax.axes import Batch, MouseInfo
+from sensorium_jax.data.official import Recordings
+from sensorium_jax.data.stream import Stream, prefetch
+from sensorium_jax.errors import unknown
+from sensorium_jax.models import zoo
+from sensorium_jax.models.encoder import create as create_variables
+from sensorium_jax.models.rows import mouse_rows
+from sensorium_jax.run import Config
+from sensorium_jax.run.objective import make_objective, make_optimizer, make_penalty
+from sensorium_jax.train import forward, shard
+from sensorium_jax.train.state import TrainState, create
+from sensorium_jax.train.step import jit_step, make_step
+from sensorium_jax.train.validate import make_validate
+
+
+class Parts(NamedTuple):
+    """Everything that a training run is made of."""
+
+    changes: dict[str, Any]  # of the preset, with what the recordings lack
+    stream: Stream
+    mesh: Any
+    encoder: Any
+    steps: int
+    epoch: int  # steps of an epoch
+    start: Callable[[], TrainState]  # the state before the first step, on the mesh
+    step: Callable
+    validate: Callable
+    batches: Callable[[int], Iterator[Batch]]
+
+
+def open_recordings(config: Config) -> Recordings:
+    """The mice of a run."""
+    return Recordings.open(config.data.root).select(tuple(config.data.mice) or None)
+
+
+def parts(config: Config) -> Parts:
+    """Build a run; reads metadata only, and compiles nothing."""
+    recordings, t = open_recordings(config), config.train
+    mesh = shard.make_mesh(
+        config.mesh.mouse, config.mesh.data, mice=len(recordings), windows=t.batch
+    )
+    stream = Stream(
+        recordings,
+        tier=config.data.tier,
+        batch=t.batch,
+        frames=t.frames,
+        stride=config.data.stride,
+        epochs=config.data.epochs,
+        response_scaling=config.data.response_scaling,
+        padded_mice=mesh.shape["mouse"],
+    )
+    changes = config.model.changes.to_dict()
+    changes |= lacking(config.model.name, stream.info, changes)
+    encoder = zoo.build(config.model.name, stream.info, **changes)
+    steps = t.steps or t.epochs * stream.steps_per_epoch
+    update = make_optimizer(config, steps)
+    ahead = forward.make_forward(encoder, scale=config.data.scale, compute=t.compute)
+    step = make_step(
+        ahead,
+        make_objective(config, stream),
+        make_penalty(config),
+        update,
+        accumulate=t.accumulate,
+        ema_decay=t.ema,
+    )
+
+    def start() -> TrainState:
+        variables = starting_variables(config, encoder, stream)
+        state = create(variables, update, config.seed, ema=t.ema > 0)
+        return jax.device_put(state, shard.state_shardings(state, mesh))
+
+    return Parts(
+        changes=changes,
+        stream=stream,
+        mesh=mesh,
+        encoder=encoder,
+        steps=steps,
+        epoch=stream.steps_per_epoch,
+        start=start,
+        step=jit_step(step),
+        validate=make_validation(config, stream, mesh, ahead),
+        batches=partial(
+            placed, stream, mesh, config.seed, stop=steps, depth=t.prefetch
+        ),
+    )
+
+
+def lacking(name: str, info: MouseInfo, changes: dict) -> dict[str, Any]:
+    """Changes that leave out what the recordings cannot feed; says so."""
+    model = zoo.spec(name, changes)
+    found: dict[str, Any] = {}
+    if model["shifter"] and not info.has_pupil:
+        found["shifter"] = None
+    if model["modulator"] and not info.behaviors:
+        found["modulator"] = None
+    if model["readout"].get("predictor") and not info.has_coordinates:
+        found["readout.predictor"] = None
+    if found:
+        words = ", ".join(found)
+        print(f"note: the recordings do not feed {words}; left out", file=sys.stderr)
+    return found
+
+
+def starting_variables(config: Config, encoder: Any, stream: Stream) -> Any:
+    """Fresh weights, or those of config.model.start where names and shapes agree."""
+    info = stream.info
+    height, width, channels = info.frame_shape
+    scale = config.data.scale
+    variables = create_variables(
+        encoder,
+        mouse_rows(info, mice=stream.mice),
+        jax.random.key(config.seed),
+        frame_shape=(round(height * scale), round(width * scale), channels),
+        behaviors=info.behaviors,
+    )
+    return forward.with_statistics(variables, stream.recordings.sessions, stream.mice)
+
+
+def placed(
+    stream: Stream, mesh: Any, seed: int, start: int, *, stop: int, depth: int
+) -> Iterator[Batch]:
+    """Batches on the mesh; each process reads only what its devices hold."""
+    mice, rows = shard.local_box(mesh, stream.mice, stream.batch)
+
+    def at(i: int) -> Batch:
+        batch: Any = stream.batch_at(seed, i, mice, rows)
+        return shard.put_batch(batch, mesh, stream.mice, stream.batch)
+
+    return prefetch(at, start, stop, depth)
+
+
+def make_validation(
+    config: Config, stream: Stream, mesh: Any, ahead: forward.Forward
+) -> Callable:
+    """The score that chooses the best weights."""
+    v = config.validate
+    if v.window not in ("whole", "random80"):
+        raise unknown("validation window", v.window, ["whole", "random80"])
+    whole = v.window == "whole"
+    data = mesh.shape["data"]
+    judged = Stream(
+        stream.recordings,
+        tier=v.tier,
+        batch=-(-v.batch // data) * data,
+        frames=longest(stream.recordings, v.tier) if whole else 80,
+        stride=config.data.stride,
+        start=0 if whole else "random",
+        once=True,
+        trials=v.trials or None,
+        response_scaling=config.data.response_scaling,
+        padded_mice=mesh.shape["mouse"],
+    )
+
+    def batches(step: int) -> Iterator[Batch]:
+        stop = judged.steps_per_epoch
+        return placed(judged, mesh, step, 0, stop=stop, depth=config.train.prefetch)
+
+    return make_validate(ahead, batches, skip=v.skip)
+
+
+def longest(recordings: Recordings, tier: str) -> int:
+    """Frames of the longest trial of a tier."""
+    return max(
+        session.reader.length(int(row))
+        for session in recordings.sessions
+        for row in session.trials_of(tier)
+    )

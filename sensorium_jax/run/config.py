@@ -1,0 +1,65 @@
+"""Recipes from names or paths, with changes from the command line."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+from ml_collections import config_flags
+
+from sensorium_jax import configs
+from sensorium_jax.errors import UserError, unknown
+from sensorium_jax.run import Config
+
+SHIPPED = Path(configs.__file__).parent
+NOT_RECIPES = {"__init__", "base"}
+
+
+def recipes() -> list[str]:
+    """Names that --config finds."""
+    return sorted({p.stem for p in SHIPPED.glob("*.py")} - NOT_RECIPES)
+
+
+def find(name: str) -> Path:
+    """The file of a recipe, by its name or its path."""
+    path = Path(name)
+    if path.suffix == ".py" or "/" in name:
+        if not path.is_file():
+            raise UserError(
+                f"No config file {path}. Give the path of a Python file with "
+                f"get_config(), or one of: {', '.join(recipes())}."
+            )
+        return path
+    if name not in recipes():
+        raise unknown("recipe", name, recipes(), "Or give the path of a config file.")
+    return SHIPPED / f"{name}.py"
+
+
+def load(name: str, overrides: Sequence[str] = ()) -> Config:
+    """A config with `--config.a.b=value` changes applied; unknown fields are errors."""
+    words = ["sensorium", f"--config={find(name)}", *overrides]
+    values = flags.FlagValues()
+    config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=words)
+    try:
+        values(words)
+        config: Config = values["config"].value
+        config.to_dict()
+    except (AttributeError, KeyError, flags.Error, TypeError, ValueError) as error:
+        raise UserError(f"The config '{name}' does not load: {error}") from error
+    return config.copy_and_resolve_references()
+
+
+def differences(a: Any, b: Any, path: str = "") -> list[str]:
+    """Fields in which two plain configs differ, as 'train.rate: 0.1 was 0.2'."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        found = []
+        for key in sorted(a.keys() | b.keys()):
+            below = f"{path}.{key}" if path else key
+            found += differences(a.get(key), b.get(key), below)
+        return found
+    same = list(a) == list(b) if _both_lists(a, b) else a == b
+    return [] if same else [f"{path}: {a!r} was {b!r}"]
+
+
+def _both_lists(a: Any, b: Any) -> bool:
+    return isinstance(a, (list, tuple)) and isinstance(b, (list, tuple))

@@ -1,0 +1,207 @@
+"""`sensorium train`: a recipe and a workdir in, a trained and resumable run out."""
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from sensorium_jax.errors import UserError
+from sensorium_jax.models.assemble import Inputs
+from sensorium_jax.models.card import model_card
+from sensorium_jax.run import Config, Outcome, build
+from sensorium_jax.run import config as configs
+from sensorium_jax.train import checkpoint, hosts
+from sensorium_jax.train.log import open_log
+from sensorium_jax.train.loop import Progress, Schedule, fit, stop_on_sigterm
+
+RUN = "run.json"
+OURS = (checkpoint.FOLDER, RUN, "log.jsonl", "tb", "profile")
+# What may change between the parts of one run: where things lie, and what is said.
+FREE = (
+    "data.root",
+    "mesh.",
+    "train.checkpoint_every",
+    "train.report_every",
+    "train.keep",
+    "train.sinks",
+    "train.prefetch",
+)
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "sensorium-jax")
+
+
+def train(
+    recipe: str,
+    workdir: str,
+    overrides: Sequence[str] = (),
+    *,
+    fresh: bool = False,
+    profile: bool = False,
+) -> Outcome:
+    """Train a recipe in a workdir; a workdir that holds a run continues it."""
+    with stop_on_sigterm() as stopper:
+        processes = hosts.connect()
+        config = configs.load(recipe, overrides)
+        made = build.parts(config)
+        folder = Path(workdir)
+        card = run_card(recipe, config, made)
+        if jax.process_index() == 0:
+            claim(folder, card, fresh=fresh)
+        try:
+            with jax.set_mesh(made.mesh), profiler(folder, on=profile):
+                return _train(config, made, folder, card, stopper)
+        except jax.errors.JaxRuntimeError as error:
+            if processes == 1:
+                raise
+            print(hosts.lost_peer(error), file=sys.stderr, flush=True)
+            os._exit(1)  # a clean shutdown would wait for the peer that is gone
+
+
+def _train(
+    config: Config, made: build.Parts, folder: Path, card: dict, stopper: Any
+) -> Outcome:
+    t = config.train
+    with checkpoint.open_manager(folder, keep=t.keep) as manager:
+        state, progress = made.start(), Progress()
+        if manager.latest_step() is not None:
+            state, old = checkpoint.restore(manager, state)
+            progress = Progress.from_card(old["progress"])
+            warn_of_changes(card["machine"], old["machine"])
+        done = int(state.step)
+        plan = schedule(config, made)
+        with open_log(folder, plan.steps, done, sinks=t.sinks) as log:
+            result = fit(
+                state,
+                made.step,
+                made.batches(done),
+                plan,
+                manager=manager,
+                card=lambda progress: {**card, "progress": progress.to_card()},
+                progress=progress,
+                validate=lambda state: made.validate(state).score,
+                stopper=stopper,
+                log=log,
+            )
+    found: dict[str, Any] = {
+        "step": int(result.state.step),
+        "steps": plan.steps,
+        "stopped": result.stopped,
+        "score": result.progress.best if result.progress.best_step >= 0 else None,
+        "best_step": result.progress.best_step,
+        "workdir": str(folder),
+    }
+    ended = "stopped on request" if result.stopped else "done"
+    score = "not validated" if found["score"] is None else f"{found['score']:.4f}"
+    words = f"{ended} at step {found['step']} of {plan.steps}; best score {score}"
+    return Outcome(found, f"{words} (step {found['best_step']}) in {folder}")
+
+
+def schedule(config: Config, made: build.Parts) -> Schedule:
+    """When the loop validates, saves and stops."""
+    t, v = config.train, config.validate
+    plateau = {
+        "stages": v.stages,
+        "patience": v.patience,
+        "factor": v.factor,
+        "tolerance": v.tolerance,
+        "lowest": v.lowest_rate / t.rate,
+    }
+    return Schedule(
+        steps=made.steps,
+        report_every=t.report_every,
+        validate_every=v.every or made.epoch,
+        checkpoint_every=t.checkpoint_every,
+        windows=made.stream.batch * len(made.stream.sources),
+        plateau=plateau if v.stages else None,
+        restore_best=v.restore_best,
+    )
+
+
+def run_card(recipe: str, config: Config, made: build.Parts) -> dict[str, Any]:
+    """What a checkpoint says of itself, so that nothing else is needed to read it."""
+    sessions = made.stream.recordings.sessions
+    card = model_card(
+        config.model.name,
+        Inputs.of(made.stream.info),
+        {s.name: s.neurons for s in sessions},
+        changes=made.changes,
+        scale=config.data.scale,
+        recipe=recipe,
+        config=json.loads(config.to_json_best_effort()),
+        machine={
+            "versions": {name: version(name) for name in PACKAGES},
+            "cores": len(os.sched_getaffinity(0)),
+            "device": jax.devices()[0].device_kind,
+            "mesh": dict(made.mesh.shape),
+            "processes": jax.process_count(),
+        },
+    )
+    for mouse, session in zip(card["mice"], sessions, strict=True):
+        mouse["unit_ids"] = hashlib.sha256(session.unit_ids_n.tobytes()).hexdigest()
+    return card
+
+
+def claim(folder: Path, card: dict, *, fresh: bool) -> None:
+    """Make the workdir this run's own, or say why it cannot be."""
+    path = folder / RUN
+    if fresh:
+        for name in OURS:
+            target = folder / name
+            shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    if path.exists():
+        try:
+            old = json.loads(path.read_text())
+        except json.JSONDecodeError:
+            old = None
+        changes = [] if old is None else run_differences(card, old)
+        if changes:
+            raise UserError(
+                f"{folder} holds another run, which differs in "
+                + "; ".join(changes)
+                + ". Repeat the command of that run to continue it, choose another "
+                "--workdir, or start over with --fresh (it deletes the old run)."
+            )
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(card, indent=1))
+    part.replace(path)
+
+
+def run_differences(new: dict, old: dict) -> list[str]:
+    """What makes two cards different runs."""
+    found = [
+        d
+        for d in configs.differences(new["config"], old["config"])
+        if not d.startswith(FREE)
+    ]
+    if new["mice"] != old["mice"]:
+        names = [[m["name"] for m in card["mice"]] for card in (new, old)]
+        if names[0] != names[1]:
+            found.append(f"mice: {', '.join(names[0])} was {', '.join(names[1])}")
+        else:
+            found.append("the neurons (unit ids) of the mice")
+    return found
+
+
+def warn_of_changes(new: dict, old: dict) -> None:
+    """Say what keeps a resumed run from being bit-identical."""
+    changes = configs.differences(new, old)
+    if changes:
+        print(
+            "warning: continued in another setting, so the result will not be "
+            f"bit-identical to an uninterrupted run: {'; '.join(changes)}",
+            file=sys.stderr,
+        )
+
+
+def profiler(folder: Path, *, on: bool) -> Any:
+    """A trace of the whole run under profile/, for TensorBoard or Perfetto."""
+    from contextlib import nullcontext
+
+    return jax.profiler.trace(str(folder / "profile")) if on else nullcontext()
