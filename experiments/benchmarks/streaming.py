@@ -1,0 +1,251 @@
+"""Windows per second and memory: the store, the tree, and whole trials by np.load.
+
+    python experiments/benchmarks/streaming.py [--quick] [--trials N] [--json]
+
+All ways draw the same windows of the same recordings, each in a process of its own. The
+last is what the original loaders do: they read and normalize the whole trial, then cut.
+Cold means that the kernel was asked to drop the files from its cache before.
+"""
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from sensorium_jax.data import transforms, windows
+from sensorium_jax.data.convert import convert
+from sensorium_jax.data.official import Recordings
+from sensorium_jax.data.session import BEHAVIOR, MODALITIES, PUPIL, RESPONSES, VIDEO
+from sensorium_jax.data.stream import Stream, prefetch
+from sensorium_jax.data.write import SessionWriter
+
+WAYS = ("store", "tree", "np.load")
+KINDS = {"16 frames, stride 2": (16, 2), "80 frames": (80, 1)}
+TIER = "oracle"  # all but a few trials, so that statistics of the tree come quickly
+
+
+class Size(NamedTuple):
+    """How large the synthetic recordings and the measurement are."""
+
+    mice: int = 3
+    trials: int = 240
+    neurons: int = 8000
+    batch: int = 8
+    batches: int = 12
+
+
+QUICK = Size(mice=2, trials=16, neurons=300, batch=4, batches=4)
+
+
+def synthesize(folder: Path, size: Size) -> None:
+    """Noise films and sparse responses (84 % zeros) in two trees; half shares files."""
+    rng = np.random.default_rng(0)
+    for m in range(size.mice):
+        writers = [
+            SessionWriter(
+                folder / part / f"dynamic{m}",
+                neurons=size.neurons,
+                frame_shape=(36, 64, 1),
+                pad_to=324,
+            )
+            for part in ("full", "half")
+        ]
+        for i in range(size.trials):
+            shape = (300, size.neurons)
+            responses = rng.gamma(0.5, 8.0, shape) * (rng.random(shape) < 0.16)
+            video = rng.integers(0, 256, (300, 36, 64, 1))
+            signals = rng.normal(size=(2, 300, 2))
+            writers[0].add(i, video, responses, signals[0], signals[1])
+            if i < size.trials // 2:
+                share(writers[0].folder, writers[1].folder, i)
+        for writer, trials in zip(
+            writers, (size.trials, size.trials // 2), strict=True
+        ):
+            tiers = ["train"] * 4 + [TIER] * (trials - 4)
+            writer.finish(tiers, layout="per_frame")
+
+
+def share(source: Path, target: Path, trial: int) -> None:
+    """Hard-link one trial into another tree."""
+    for file in source.glob(f"data/*/{trial}.npy"):
+        place = target / file.relative_to(source)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        os.link(file, place)
+
+
+class Naive:
+    """Reads windows as the originals do, from arrays in the files' own axes."""
+
+    def __init__(self, stream: Stream):
+        """The stream says what to draw."""
+        self.stream, self.scales = stream, []
+        for source in stream.sources:
+            stored = Path(source.session.where) / "meta/statistics"
+            mean, std = (
+                {w: np.load(stored / w / f"all/{kind}.npy") for w in MODALITIES}
+                for kind in ("mean", "std")
+            )
+            factor = {w: 1 / std[w] for w in (VIDEO, BEHAVIOR, PUPIL)}
+            factor[RESPONSES] = transforms.response_precision(std[RESPONSES])
+            shift = {w: mean[w] for w in (VIDEO, PUPIL)}
+            self.scales.append((shift, factor))
+
+    def batch_at(self, seed: int, i: int) -> dict[str, np.ndarray]:
+        """The stream's batch i: whole trials loaded and normalized, then cut."""
+        stream, parts = self.stream, {w: [] for w in MODALITIES}
+        for mouse, source in enumerate(stream.sources):
+            rows, session = stream.rows[mouse], source.session
+            picks = windows.independent(seed, i, mouse, len(rows), stream.batch)
+            for pick, where in zip(*picks, strict=True):
+                trial = int(rows[pick])
+                length = session.reader.length(trial)
+                drawn = (stream.frames, stream.stride, stream.start, where)
+                window = windows.place(mouse, trial, length, *drawn)
+                for what in MODALITIES:
+                    file = f"data/{what}/{session.files[trial]}.npy"
+                    x = np.load(Path(session.where) / file)
+                    shift, factor = self.scales[mouse]
+                    x = (x - shift[what] if what in shift else x) * factor[what]
+                    part = np.moveaxis(x[..., windows.frames_of(window)], -1, 0)
+                    parts[what].append(np.ascontiguousarray(part, np.float32))
+        return {what: np.stack(all_of) for what, all_of in parts.items()}
+
+
+def memory(*, peak: bool) -> int:
+    """Resident bytes of this process, at its peak or now."""
+    if peak:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def forget(folder: Path) -> None:
+    """Ask the kernel to drop a folder's files from its cache."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with open(path, "rb") as file:
+                os.fsync(file.fileno())
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def measure(way: str, data: str, frames: int, stride: int, size: Size) -> dict:
+    """Windows per second, cold and warm, and memory; called in its own process."""
+    stream = Stream(
+        Recordings.open(data),
+        tier=TIER,
+        batch=size.batch,
+        frames=frames,
+        stride=stride,
+    )
+    batch_at = Naive(stream).batch_at if way == "np.load" else stream.batch_at
+    before, rates = memory(peak=False), {}
+    forget(Path(data))
+    for state in ("cold", "warm"):
+        began = time.perf_counter()
+        for _ in prefetch(lambda i: batch_at(0, i), 0, size.batches):
+            pass
+        seconds = time.perf_counter() - began
+        rates[state] = size.batches * size.batch * size.mice / seconds
+    return rates | {"memory_above_baseline": memory(peak=True) - before}
+
+
+def agree(tree: str, store: str, size: Size) -> None:
+    """Stop if the ways do not read the same windows."""
+    streams = [
+        Stream(Recordings.open(p), tier=TIER, batch=2, frames=16, stride=2)
+        for p in (tree, store)
+    ]
+    a, b = (stream.batch_at(0, 0) for stream in streams)
+    for name, x, y in zip(a._fields, a, b, strict=True):
+        np.testing.assert_array_equal(x, y, err_msg=name)
+    whole = Naive(streams[0]).batch_at(0, 0)[RESPONSES]
+    np.testing.assert_allclose(a[3].reshape(whole.shape), whole, rtol=1e-4, atol=1e-6)
+
+
+def in_process(way: str, data: Path, kind: str, size: Size) -> dict:
+    """Run measure in a fresh process."""
+    words = [sys.executable, __file__, "--measure"]
+    words.append(json.dumps([way, str(data), *KINDS[kind], size]))
+    return json.loads(subprocess.run(words, check=True, capture_output=True).stdout)
+
+
+def bytes_of(folder: Path) -> int:
+    """Bytes of all files below."""
+    return sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
+
+
+def compare(root: Path, size: Size) -> dict:
+    """Every way, kind and size of recordings."""
+    found: dict = {"size": size._asdict(), "rates": {}, "bytes": {}}
+    for part in ("half", "full"):
+        tree, store = root / part, root / f"{part}-store"
+        began = time.perf_counter()
+        convert(tree, store)
+        seconds = time.perf_counter() - began
+        agree(str(tree), str(store), size)
+        sizes = {"tree": bytes_of(tree), "store": bytes_of(store)}
+        found["bytes"][part] = sizes | {"convert_seconds": seconds}
+        for kind in KINDS:
+            for way in WAYS:
+                data = store if way == "store" else tree
+                found["rates"][f"{part}, {kind}, {way}"] = in_process(
+                    way, data, kind, size
+                )
+    return found
+
+
+def table(found: dict) -> str:
+    """The findings for people."""
+    lines = [f"{found['size']}; one run on {os.cpu_count()} cores"]
+    for part, sizes in found["bytes"].items():
+        tree, store = sizes["tree"] / 1e9, sizes["store"] / 1e9
+        speed = tree * 1e3 / sizes["convert_seconds"]
+        lines.append(
+            f"{part}: tree {tree:.2f} GB, store {store:.2f} GB, converted at "
+            f"{speed:.0f} MB/s of tree"
+        )
+    head = ("recording, windows, way", "cold/s", "warm/s", "x cold", "x warm", "MB")
+    lines.append("{:<38}{:>9}{:>9}{:>8}{:>8}{:>7}".format(*head))
+    for name, got in found["rates"].items():
+        base = found["rates"][f"{name.rsplit(', ', 1)[0]}, np.load"]
+        ratios = [got[state] / base[state] for state in ("cold", "warm")]
+        numbers = (
+            got["cold"],
+            got["warm"],
+            *ratios,
+            got["memory_above_baseline"] / 1e6,
+        )
+        lines.append("{:<38}{:9.0f}{:9.0f}{:8.1f}{:8.1f}{:7.0f}".format(name, *numbers))
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Make recordings, measure, print."""
+    parser = argparse.ArgumentParser(description="Rates of reading windows.")
+    parser.add_argument("--quick", action="store_true", help="small, for a look")
+    parser.add_argument("--trials", type=int, default=Size().trials)
+    parser.add_argument("--neurons", type=int, default=Size().neurons)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--measure", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.measure:
+        way, data, frames, stride, size = json.loads(args.measure)
+        print(json.dumps(measure(way, data, frames, stride, Size(*size))))
+        return
+    size = QUICK if args.quick else Size(trials=args.trials, neurons=args.neurons)
+    with tempfile.TemporaryDirectory(prefix="streaming") as folder:
+        synthesize(Path(folder), size)
+        found = compare(Path(folder), size)
+    print(json.dumps(found) if args.json else table(found))
+
+
+if __name__ == "__main__":
+    main()
