@@ -1,11 +1,25 @@
-"""Read feature maps at points between pixels."""
+"""Read feature maps at points between pixels.
 
+Images pass one by one: their four corners are gathered, weighted and summed, and the
+backward pass adds to the same corners. Neither holds the gathered rows of all images,
+and both cost a third of what automatic differentiation of the gather does on a CPU.
+"""
+
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax import lax
+
+from sensorium_jax import axes
+from sensorium_jax.models import formulation
 
 Array = Any
+ACCELERATOR_BYTES = (
+    2**28
+)  # gathered rows of the images that an accelerator takes at once
 
 
 def sample_bilinear(feat_bthwf: Array, grid_btn2: Array) -> Array:
@@ -15,15 +29,7 @@ def sample_bilinear(feat_bthwf: Array, grid_btn2: Array) -> Array:
     with align_corners=True; outside the map the features are zero. The grid's B and T
     may be 1, one grid for all.
     """
-    b, t, h, w, f = feat_bthwf.shape
-    grid = jnp.broadcast_to(grid_btn2, (b, t, *grid_btn2.shape[2:]))
-
-    def image(feat_hwf, grid_n2):
-        index_n4, weight_n4 = _corners(grid_n2, h, w)
-        rows_n4f = feat_hwf.reshape(h * w, f)[index_n4]
-        return jnp.einsum("nkf,nk->nf", rows_n4f, weight_n4.astype(feat_hwf.dtype))
-
-    return jax.vmap(jax.vmap(image))(feat_bthwf, grid)
+    return _sharded(_sample, feat_bthwf, grid_btn2)
 
 
 def point_readout(feat_bthwf: Array, grid_btn2: Array, weight_nf: Array) -> Array:
@@ -31,22 +37,173 @@ def point_readout(feat_bthwf: Array, grid_btn2: Array, weight_nf: Array) -> Arra
 
     Grid as in sample_bilinear; the Gaussian readout of Lurz et al. 2021.
     """
-    feat_btnf = sample_bilinear(feat_bthwf, grid_btn2)
-    return jnp.einsum("btnf,nf->btn", feat_btnf, weight_nf.astype(feat_btnf.dtype))
+    return _sharded(_read, feat_bthwf, grid_btn2, weight_nf)
 
 
-def _corners(grid_n2: Array, height: int, width: int) -> tuple[Array, Array]:
-    """Flat index and weight of the four pixels around each point."""
-    x = (grid_n2[:, 0] + 1) / 2 * (width - 1)
-    y = (grid_n2[:, 1] + 1) / 2 * (height - 1)
+def _sharded(operation: Callable, feat_bthwf: Array, grid_btn2: Array, *weights):
+    """Apply to [shards, images, ...]: a loop may run within a device's images only."""
+    b, t = feat_bthwf.shape[:2]
+    shards = axes.shard_counts()[1] if b > 1 else 1
+    if b % shards:
+        raise ValueError(
+            f"{b} windows cannot be cut over {shards} devices; make the batch a "
+            f"multiple of {shards}."
+        )
+    grid_btn2 = jnp.broadcast_to(grid_btn2, (b, t, *grid_btn2.shape[2:]))
+    feat, grid = (
+        v.reshape(shards, b // shards * t, *v.shape[2:])
+        for v in (feat_bthwf, grid_btn2.astype(jnp.float32))
+    )
+    y = operation(formulation.current(), feat, grid, *weights)
+    return y.reshape(b, t, *y.shape[2:])
+
+
+def _sample_rule(name: str, feat: Array, grid: Array) -> Array:
+    def image(feat_hwf, grid_n2):
+        return _values(feat_hwf, *_corners(grid_n2, feat_hwf.shape)[:2])
+
+    return _map(name, image, feat, grid).astype(feat.dtype)
+
+
+def _sample_pull(name: str, saved, g: Array):
+    def image(feat_hwf, grid_n2, g_nf):
+        return jnp.zeros(()), _scatter(feat_hwf, grid_n2, g_nf)
+
+    return _scan(name, image, jnp.zeros(()), *saved, g)[1]
+
+
+def _read_rule(name: str, feat: Array, grid: Array, weight: Array) -> Array:
+    def image(feat_hwf, grid_n2):
+        value_nf = _values(feat_hwf, *_corners(grid_n2, feat_hwf.shape)[:2])
+        return jnp.sum(value_nf * weight.astype(jnp.float32), -1)
+
+    return _map(name, image, feat, grid).astype(feat.dtype)
+
+
+def _read_pull(name: str, saved, g: Array):
+    feat, grid, weight = saved
+
+    def image(feat_hwf, grid_n2, g_n):
+        g_n1 = g_n.astype(jnp.float32)[:, None]
+        value_nf = _values(feat_hwf, *_corners(grid_n2, feat_hwf.shape)[:2])
+        new = _scatter(feat_hwf, grid_n2, g_n1 * weight.astype(jnp.float32))
+        return g_n1 * value_nf, new
+
+    zero = jnp.zeros(weight.shape, jnp.float32)
+    total, (dfeat, dgrid) = _scan(name, image, zero, feat, grid, g)
+    return dfeat, dgrid, total.astype(weight.dtype)
+
+
+def _corners(grid_n2: Array, shape) -> tuple[Array, Array, Array]:
+    """Flat index, weight and slope (by x and y) of the four pixels around each point.
+
+    Pixels outside the map have weight and slope zero.
+    """
+    height, width = shape[:2]
+    sx, sy = (width - 1) / 2, (height - 1) / 2
+    x, y = (grid_n2[:, 0] + 1) * sx, (grid_n2[:, 1] + 1) * sy
     x0, y0 = jnp.floor(x), jnp.floor(y)
     dx, dy = x - x0, y - y0
-    index, weight = [], []
-    for yi, wy in ((y0, 1 - dy), (y0 + 1, dy)):
-        for xi, wx in ((x0, 1 - dx), (x0 + 1, dx)):
+    index, weight, slope = [], [], []
+    for yi, wy, ey in ((y0, 1 - dy, -sy), (y0 + 1, dy, sy)):
+        for xi, wx, ex in ((x0, 1 - dx, -sx), (x0 + 1, dx, sx)):
             inside = (xi >= 0) & (xi < width) & (yi >= 0) & (yi < height)
             col = jnp.clip(xi, 0, width - 1).astype(jnp.int32)
             row = jnp.clip(yi, 0, height - 1).astype(jnp.int32)
             index.append(row * width + col)
             weight.append(jnp.where(inside, wy * wx, 0))
-    return jnp.stack(index, -1), jnp.stack(weight, -1)
+            steep = jnp.stack([ex * wy, ey * wx], -1)
+            slope.append(jnp.where(inside[:, None], steep, 0))
+    return jnp.stack(index, 1), jnp.stack(weight, 1), jnp.stack(slope, 1)
+
+
+def _values(feat_hwf: Array, index_nk: Array, weight_nk: Array) -> Array:
+    rows_nkf = feat_hwf.reshape(-1, feat_hwf.shape[-1])[index_nk]
+    return _dot("nkf,nk->nf", rows_nkf, weight_nk)
+
+
+def _dot(spec: str, rows: Array, other: Array) -> Array:
+    return jnp.einsum(spec, rows.astype(jnp.float32), other)
+
+
+def _scatter(feat_hwf: Array, grid_n2: Array, g_nf: Array) -> tuple[Array, Array]:
+    """Gradients with respect to map and points, given those of the sampled values."""
+    index_nk, weight_nk, slope_nk2 = _corners(grid_n2, feat_hwf.shape)
+    rows = feat_hwf.reshape(-1, feat_hwf.shape[-1])
+    g_nf = g_nf.astype(jnp.float32)
+    along_nk = _dot("nkf,nf->nk", rows[index_nk], g_nf)
+    dgrid_n2 = jnp.sum(along_nk[:, :, None] * slope_nk2, 1)
+    # Sums of float32 even where the map is bfloat16: that would stop growing early.
+    dfeat = jnp.zeros(rows.shape, jnp.float32)
+    dfeat = dfeat.at[index_nk].add(weight_nk[:, :, None] * g_nf[:, None])
+    return dfeat.reshape(feat_hwf.shape).astype(feat_hwf.dtype), dgrid_n2
+
+
+def _map(name: str, image: Callable, feat: Array, grid: Array) -> Array:
+    """Image by image over [shards, images, ...]; many at once off the CPU."""
+
+    def run(chunk: int, feat, grid):
+        each = _each(_each(image, chunk), feat.shape[0])
+        return _join(lax.map(lambda a: each(*a), _split((feat, grid), chunk)))
+
+    many = _chunk(feat, grid)
+    return formulation.choose(
+        name, functools.partial(run, 1), functools.partial(run, many), feat, grid
+    )
+
+
+def _scan(name: str, image: Callable, zero: Array, feat: Array, grid: Array, g: Array):
+    """Image by image with a running sum for the weights' gradient."""
+
+    def run(chunk: int, feat, grid, g):
+        def body(total, parts):
+            add, new = _each(_each(image, chunk), feat.shape[0])(*parts)
+            return total + add.sum(1), new
+
+        start = jnp.zeros((feat.shape[0], *zero.shape))
+        total, new = lax.scan(body, start, _split((feat, grid, g), chunk))
+        return total.sum(0), _join(new)
+
+    many = _chunk(feat, grid)
+    return formulation.choose(
+        name, functools.partial(run, 1), functools.partial(run, many), feat, grid, g
+    )
+
+
+def _each(function: Callable, size: int) -> Callable:
+    """Map over a leading axis; gathers with a mapped axis of one are slower."""
+    if size > 1:
+        return jax.vmap(function)
+
+    def only(*arrays):
+        return jax.tree.map(lambda v: v[None], function(*(v[0] for v in arrays)))
+
+    return only
+
+
+def _chunk(feat: Array, grid: Array) -> int:
+    """Largest even division of the images whose gathered rows fit the limit."""
+    images, neurons, features = feat.shape[1], grid.shape[2], feat.shape[-1]
+    most = max(1, min(images, ACCELERATOR_BYTES // (16 * neurons * features)))
+    return max(d for d in range(1, most + 1) if images % d == 0)
+
+
+def _split(tree, chunk: int):
+    """[shards, images, ...] to [steps, shards, chunk, ...]."""
+    return jax.tree.map(
+        lambda v: jnp.moveaxis(v.reshape(v.shape[0], -1, chunk, *v.shape[2:]), 1, 0),
+        tree,
+    )
+
+
+def _join(tree):
+    """[steps, shards, chunk, ...] back to [shards, images, ...]."""
+    return jax.tree.map(
+        lambda v: jnp.moveaxis(v, 0, 1).reshape(v.shape[1], -1, *v.shape[3:]), tree
+    )
+
+
+_sample = jax.custom_vjp(_sample_rule, nondiff_argnums=(0,))
+_sample.defvjp(lambda name, *a: (_sample_rule(name, *a), a), _sample_pull)
+_read = jax.custom_vjp(_read_rule, nondiff_argnums=(0,))
+_read.defvjp(lambda name, *a: (_read_rule(name, *a), a), _read_pull)
