@@ -4,7 +4,7 @@ import fcntl
 import json
 import shutil
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -26,8 +26,10 @@ SPARE = 64 << 20  # bytes of disk left free
 class Plan(NamedTuple):
     """What must be known of a mouse before its first trial is written."""
 
+    session: Session
     frames: int  # of the longest trial
     video_dtype: str
+    trial_bytes: int  # of the longest trial before compression
 
 
 class Converted(NamedTuple):
@@ -66,30 +68,22 @@ def convert(
     with _locked(store), ThreadPoolExecutor(threads) as pool:
         if verify:
             check.drop_damaged(store)
-        plans = [_plan(store, session, pool) for session in recordings.sessions]
-        sizes = [
-            _trial_bytes(s, plan, responses)
-            for s, plan in zip(recordings.sessions, plans, strict=True)
-        ]
-        _check_space(store, recordings, sizes)
         begin_store(store, recordings.names)
-        total = sum(
-            size * s.trials for size, s in zip(sizes, recordings.sessions, strict=True)
-        )
+        plans = [_plan(store, s, responses, pool) for s in recordings.sessions]
+        _check_space(store, plans)
         said, written = [], 0
+        total = sum(plan.trial_bytes * plan.session.trials for plan in plans)
         with progress.bar("converting", total, unit="B") as bar:
-            for session, plan, size in zip(
-                recordings.sessions, plans, sizes, strict=True
-            ):
+            for plan in plans:
                 writer = StoreWriter(
                     store,
-                    session,
+                    plan.session,
                     frames=plan.frames,
                     video_dtype=plan.video_dtype,
                     response_dtype=responses,
                     durable=durable,
                 )
-                written += _fill(writer, pool, bar, size)
+                written += _fill(writer, pool, bar, plan.trial_bytes)
                 said.append(writer.finish())
         if verify:
             check.compare(store, recordings, pool)
@@ -107,9 +101,7 @@ def convert(
     )
 
 
-def _fill(
-    writer: StoreWriter, pool: ThreadPoolExecutor, bar: progress.Bar, size: int
-) -> int:
+def _fill(writer: StoreWriter, pool: Executor, bar: progress.Bar, size: int) -> int:
     """Write the groups that are missing; returns how many."""
     session, written, seen = writer.session, 0, 0
     while True:
@@ -152,36 +144,39 @@ def _check_same(
         )
 
 
-def _plan(store: Path, session: Session, pool: ThreadPoolExecutor) -> Plan:
+def _plan(store: Path, session: Session, responses: str, pool: Executor) -> Plan:
     """Look at every trial's length and grey levels, unless an earlier run did."""
     header = store / session.name / "zarr.json"
     if header.exists():
         known = json.loads(header.read_bytes())["attributes"]
-        return Plan(known["frames"], known["dtypes"][VIDEO])
-    rows = [row for row in range(session.trials) if session.tiers[row] != "none"]
-    frames = max(pool.map(session.reader.length, rows), default=1)
+        frames, video_dtype = known["frames"], known["dtypes"][VIDEO]
+    else:
+        rows = [row for row in range(session.trials) if session.tiers[row] != "none"]
+        frames = max(pool.map(session.reader.length, rows), default=1)
+        video_dtype = _video_dtype(session, rows, pool)
+    pixels = int(np.prod(session.frame_shape)) * np.dtype(video_dtype).itemsize
+    neurons = session.neurons * np.dtype(responses).itemsize
+    trial_bytes = frames * (pixels + neurons + 4 * (session.behaviors + 2))
+    return Plan(session, frames, video_dtype, trial_bytes)
+
+
+def _video_dtype(session: Session, rows: list[int], pool: Executor) -> str:
+    """The type uint8 where it keeps every grey level of these trials, else float32."""
     if session.video_dtype == np.uint8:
-        return Plan(frames, "uint8")
+        return "uint8"
     title = f"reading grey levels of {session.name[:24]}"
     with progress.bar(title, len(rows)) as bar:
         for start in range(0, len(rows), form.GROUP):
             part = rows[start : start + form.GROUP]
             if not all(pool.map(lambda row: _whole_greys(session, row), part)):
-                return Plan(frames, "float32")
+                return "float32"
             bar.add(len(part))
-    return Plan(frames, "uint8")
+    return "uint8"
 
 
 def _whole_greys(session: Session, trial: int) -> bool:
     x = session.read(VIDEO, trial)
     return bool(np.all((x >= 0) & (x <= 255) & (x == np.rint(x))))
-
-
-def _trial_bytes(session: Session, plan: Plan, responses: str) -> int:
-    """Bytes of the longest trial before compression."""
-    pixels = int(np.prod(session.frame_shape)) * np.dtype(plan.video_dtype).itemsize
-    neurons = session.neurons * np.dtype(responses).itemsize
-    return plan.frames * (pixels + neurons + 4 * (session.behaviors + 2))
 
 
 def _check_target(source: str | Path, target: str | Path) -> None:
@@ -203,12 +198,12 @@ def _check_target(source: str | Path, target: str | Path) -> None:
         )
 
 
-def _check_space(store: Path, recordings: Recordings, sizes: list[int]) -> None:
+def _check_space(store: Path, plans: list[Plan]) -> None:
     need = 0
-    for session, size in zip(recordings.sessions, sizes, strict=True):
-        marks = len(list((store / session.name / "groups").glob("*.json")))
-        done = marks * form.group_size(session.reader.length(0))
-        need += size * max(session.trials - done, 0)
+    for plan in plans:
+        marks = len(list((store / plan.session.name / "groups").glob("*.json")))
+        missing = plan.session.trials - marks * form.group_size(plan.frames)
+        need += plan.trial_bytes * max(missing, 0)
     free = shutil.disk_usage(store).free
     if free < need + SPARE:
         raise UserError(
