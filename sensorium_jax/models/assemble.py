@@ -1,9 +1,10 @@
 """From a preset and what the recordings offer to an encoder; classes by name."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import flax.linen as nn
+import numpy as np
 
 from sensorium_jax.axes import MouseInfo
 from sensorium_jax.errors import UserError, unknown
@@ -67,7 +68,7 @@ class Inputs(NamedTuple):
             source = source.mouse_info()
         if isinstance(source, MouseInfo):
             return cls(
-                tuple(source.frame_shape),
+                source.frame_shape,
                 source.behaviors,
                 source.has_pupil,
                 source.has_coordinates,
@@ -85,6 +86,24 @@ class Inputs(NamedTuple):
             any(s.has_pupil for s in sessions),
             all(s.coordinates_n3 is not None for s in sessions),
         )
+
+
+def on_paper(names: Sequence[str], neurons: Sequence[int], inputs: Inputs) -> MouseInfo:
+    """Mice without recordings, to learn the shapes of a model's weights by."""
+    real_mn = np.arange(max(neurons)) < np.array(neurons)[:, None]
+    cortex = np.linspace(-1, 1, real_mn.size * 3, dtype=np.float32)
+    return MouseInfo(
+        names=tuple(names),
+        neurons_mn=real_mn,
+        coordinates_mn3=cortex.reshape(*real_mn.shape, 3),
+        mean_rates_mn=np.zeros(real_mn.shape, np.float32),
+        trials_m=np.ones(len(names), int),
+        train_trials_m=np.ones(len(names), int),
+        has_coordinates=True,
+        has_pupil=True,
+        behaviors=inputs.behaviors,
+        frame_shape=inputs.frame_shape,
+    )
 
 
 def spec(name: str, changes: Mapping[str, Any] | None = None) -> dict[str, Any]:

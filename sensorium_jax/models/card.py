@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
+from etils import epath
 
 from sensorium_jax import trees
 from sensorium_jax.errors import UserError
@@ -151,19 +152,19 @@ def read_state(folder: Path) -> dict[str, np.ndarray]:
 
     Optimizer moments, twice the size of the weights, are never read.
     """
-    with ocp.PyTreeCheckpointer() as reader:
-        try:
-            shapes = trees.named_leaves(
-                reader.metadata(folder / STATE).item_metadata.tree
-            )
-            averaged = any(n.startswith("ema/") for n in shapes)
-            wanted = {n: s for n, s in shapes.items() if _kept(n, averaged=averaged)}
-            found = _restore(reader, folder / STATE, wanted)
-        except (OSError, ValueError, KeyError, AttributeError) as error:
-            raise UserError(
-                f"The weights in {folder / STATE} cannot be read ({error}). The folder "
-                "may be incomplete: copy or download it again."
-            ) from error
+    reader, path = ocp.PyTreeCheckpointHandler(), epath.Path(folder / STATE)
+    try:
+        shapes = trees.named_leaves(reader.metadata(path).tree)
+        averaged = any(n.startswith("ema/") for n in shapes)
+        wanted = {n: s for n, s in shapes.items() if _kept(n, averaged=averaged)}
+        found = _restore(reader, path, wanted)
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise UserError(
+            f"The weights in {path} cannot be read ({error}). The folder may be "
+            "incomplete: copy or download it again."
+        ) from error
+    finally:
+        reader.close()
     return {n.removeprefix("ema/"): v for n, v in found.items()}
 
 
@@ -174,7 +175,7 @@ def _kept(name: str, *, averaged: bool) -> bool:
 
 
 def _restore(
-    reader: Any, path: Path, wanted: Mapping[str, Any]
+    reader: Any, path: Any, wanted: Mapping[str, Any]
 ) -> dict[str, np.ndarray]:
     item = trees.unflatten(wanted)
     as_numpy: Callable[..., Any] = lambda _: ocp.RestoreArgs(restore_type=np.ndarray)  # noqa: E731

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from sensorium_jax.errors import UserError
 
@@ -48,7 +49,7 @@ def check_signal(x: Array | None, what: str, shape: tuple[int, int, int]) -> Non
 
 def _check_finite(x: Array, what: str) -> None:
     # While tracing there are no values to look at yet.
-    if isinstance(x, jax.core.Tracer) or not np.issubdtype(x.dtype, np.floating):
+    if isinstance(x, Tracer) or not np.issubdtype(x.dtype, np.floating):
         return
     if not bool(jnp.isfinite(x).all()):
         spoiled = np.argwhere(~np.isfinite(np.asarray(x)))
@@ -60,23 +61,29 @@ def _check_finite(x: Array, what: str) -> None:
 
 
 def normalize(
-    x: Array | None, stats: Mapping[str, Array] | None, shape: tuple[int, ...]
+    x: Array | None,
+    stats: Mapping[str, Array] | None,
+    shape: tuple[int, ...],
+    *,
+    center: bool = True,
 ) -> jax.Array:
-    """Subtract the mean and divide by the std of each frame, where there are any.
+    """Divide by the std of each frame, after subtracting the mean with `center`.
 
-    stats hold {mean, std} as [1, T or 1, ...]; clips begin at frame 0 of a trial. None
-    is the mean, zero in normalized units.
+    stats hold {mean, std} as [1, T or 1, ...], of frame 0 of a trial and on; without
+    them x is taken as it is. None stands for the mean of the recording, or for zeros.
     """
-    if x is None:
+    if x is None and (not stats or center):
         return jnp.zeros(shape, jnp.float32)
-    x = jnp.asarray(x).astype(jnp.float32)
     if not stats:
-        return x
-    at = np.arange(x.shape[1])
+        return jnp.asarray(x).astype(jnp.float32)
+    at = np.arange(shape[1])
     mean, std = (
         stats[k][:, np.minimum(at, stats[k].shape[1] - 1)] for k in ("mean", "std")
     )
-    return (x - mean) / std
+    if x is None:
+        return jnp.broadcast_to(mean / std, shape)
+    x = jnp.asarray(x).astype(jnp.float32)
+    return (x - mean) / std if center else x / std
 
 
 def shrink(video_bthwc: jax.Array, scale: float) -> jax.Array:

@@ -1,6 +1,6 @@
 """A trained model as an experimenter meets it: a stimulus and a mouse in, rates out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -54,7 +54,7 @@ class Twin:
 
     def row(self, mouse: int | str) -> int:
         """Row of a mouse, from its number, its name, or a part only it has."""
-        if isinstance(mouse, int | np.integer) and not isinstance(mouse, bool):
+        if not isinstance(mouse, str):
             if -len(self.mice) <= mouse < len(self.mice):
                 return int(mouse) % len(self.mice)
             raise UserError(
@@ -80,15 +80,21 @@ class Twin:
         """Rates [B, T', N] of one mouse for the last T' frames of each clip.
 
         Differentiable in the video and usable under jit. Behavior or pupil that is
-        None stays at zero in normalized units: no running, the eye at its mean.
+        None stays at the mean of the recording (zero where that is unknown). A video
+        may also hold the behavior as maps after its own channels, as the originals of
+        SENSORIUM+ take it; it is then used as it is.
         """
         row = self.row(mouse)
-        frames.check_video(video_bthwc, self.channels, self.lost_frames)
+        encoder = self.encoder
+        if self._holds_maps(video_bthwc):
+            encoder = encoder.clone(behavior_as_channels=False)
+        else:
+            frames.check_video(video_bthwc, self.channels, self.lost_frames)
         b, t = video_bthwc.shape[:2]
         frames.check_signal(behavior_btk, "behavior", (b, t, self.behaviors))
         frames.check_signal(pupil_bt2, "pupil", (b, t, 2))
         rates_btn = _respond(
-            self.encoder,
+            encoder,
             (self.scale, self.behaviors),
             self.variables,
             row,
@@ -97,6 +103,13 @@ class Twin:
             pupil_bt2,
         )
         return rates_btn[:, :, : self.neurons[row]]
+
+    def _holds_maps(self, video_bthwc: Array) -> bool:
+        maps = self.behaviors * self.encoder.behavior_as_channels
+        if not maps or self.raw or video_bthwc.shape[-1] != self.channels + maps:
+            return False
+        frames.check_video(video_bthwc, self.channels + maps, self.lost_frames)
+        return True
 
     def readout_weights(self, mouse: int | str) -> np.ndarray:
         """What each neuron takes from each feature of the core, [N, F]."""
@@ -175,68 +188,8 @@ def _respond(
     video = frames.normalize(video_bthwc, info.get("video"), video_bthwc.shape)
     video = frames.shrink(video, scale)
     shape = (*lead, behaviors)
-    behavior = frames.normalize(behavior_btk, info.get("behavior"), shape)
+    given = info.get("behavior")
+    behavior = frames.normalize(behavior_btk, given, shape, center=False)
     pupil = frames.normalize(pupil_bt2, info.get("pupil"), (*lead, 2))
     rates = encoder.apply(one, video[None], behavior[None], pupil[None], train=False)
     return rates[0]
-
-
-@dataclass(frozen=True, eq=False)
-class Ensemble:
-    """Twins of the same mice that answer with the mean of their rates."""
-
-    twins: tuple[Any, ...]
-
-    @property
-    def mice(self) -> tuple[str, ...]:
-        """Names of the mice."""
-        return self.twins[0].mice
-
-    @property
-    def neurons(self) -> tuple[int, ...]:
-        """Neurons of each mouse."""
-        return self.twins[0].neurons
-
-    @property
-    def lost_frames(self) -> int:
-        """Leading frames of a clip that get no rate: the most that any twin loses."""
-        return max(twin.lost_frames for twin in self.twins)
-
-    def respond(
-        self,
-        video_bthwc: Array,
-        behavior_btk: Array | None = None,
-        pupil_bt2: Array | None = None,
-        mouse: int | str = 0,
-    ) -> jax.Array:
-        """Mean rates [B, T', N]; all twins are aligned at the last frame."""
-        kept = video_bthwc.shape[1] - self.lost_frames
-        answers = [
-            twin.respond(video_bthwc, behavior_btk, pupil_bt2, mouse)
-            for twin in self.twins
-        ]
-        return sum(rates[:, -kept:] for rates in answers) / len(answers)
-
-    def readout_weights(self, mouse: int | str) -> np.ndarray:
-        """Weights of all twins side by side, [N, F + F + ...]."""
-        return np.concatenate([t.readout_weights(mouse) for t in self.twins], axis=1)
-
-    def centered(self) -> "Ensemble":
-        """The ensemble of the centered twins."""
-        return Ensemble(tuple(twin.centered() for twin in self.twins))
-
-
-def ensemble(twins: Sequence[Any]) -> Ensemble:
-    """One twin that answers with the mean of several of the same mice and neurons."""
-    twins = tuple(twins)
-    if not twins:
-        raise UserError("An ensemble of no twins was asked for; give at least one.")
-    for i, twin in enumerate(twins):
-        if twin.mice != twins[0].mice or twin.neurons != twins[0].neurons:
-            raise UserError(
-                f"Twin {i} is of {dict(zip(twin.mice, twin.neurons, strict=True))} "
-                "(neurons by mouse), twin 0 of "
-                f"{dict(zip(twins[0].mice, twins[0].neurons, strict=True))}; an "
-                "ensemble needs the same mice in the same order."
-            )
-    return Ensemble(twins)

@@ -5,17 +5,17 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 
 from sensorium_jax import trees
 from sensorium_jax.axes import MouseInfo
 from sensorium_jax.errors import UserError, unknown
-from sensorium_jax.models.assemble import Inputs, build, original_inputs, spec
+from sensorium_jax.models.assemble import build, on_paper, original_inputs, spec
 from sensorium_jax.models.card import load_folder, save
 from sensorium_jax.models.encoder import Encoder, create
+from sensorium_jax.models.ensemble import Ensemble, ensemble
 from sensorium_jax.models.presets import PRESETS
 from sensorium_jax.models.rows import mouse_rows
-from sensorium_jax.models.twin import Ensemble, Twin, ensemble
+from sensorium_jax.models.twin import Twin
 
 __all__ = [
     "PRESETS",
@@ -51,24 +51,6 @@ def init(
     )
 
 
-def invented(mice: int, neurons: int, inputs: Inputs) -> MouseInfo:
-    """Mice that exist on paper only, to measure a model by."""
-    shape = (mice, neurons)
-    cortex = np.linspace(-1, 1, mice * neurons * 3, dtype=np.float32)
-    return MouseInfo(
-        names=tuple(f"mouse {i}" for i in range(mice)),
-        neurons_mn=np.ones(shape, bool),
-        coordinates_mn3=cortex.reshape(*shape, 3),
-        mean_rates_mn=np.ones(shape, np.float32),
-        trials_m=np.ones(mice, int),
-        train_trials_m=np.ones(mice, int),
-        has_coordinates=True,
-        has_pupil=True,
-        behaviors=inputs.behaviors,
-        frame_shape=inputs.frame_shape,
-    )
-
-
 def describe(name: str, *, mice: int = 1, neurons: int = 8000, **changes: Any) -> dict:
     """Sizes of a preset with that many mice and neurons; nothing is computed.
 
@@ -81,7 +63,7 @@ def describe(name: str, *, mice: int = 1, neurons: int = 8000, **changes: Any) -
         )
     parts, inputs = spec(name, changes), original_inputs(name)
     encoder = build(name, **changes)
-    info = invented(mice, neurons, inputs)
+    info = on_paper([f"mouse {i}" for i in range(mice)], [neurons] * mice, inputs)
     shapes = jax.eval_shape(lambda: init(encoder, info, 0))
     counts = dict.fromkeys(PARTS, 0) | trees.sizes(shapes["params"])
     frames = encoder.core.lost_frames + 30
