@@ -19,7 +19,8 @@ from sensorium_jax.simulate.filters import KAPPA, take
 from sensorium_jax.simulate.neurons import Neurons
 
 SETTLED = 50  # frames of a video before scores begin
-EVENTS_RANGE = (0.0005, 3.0)
+EVENTS_RANGE = (0.002, 3.0)
+MOST_SHARED = 0.8
 
 
 @partial(jax.jit, static_argnames="pictures")
@@ -52,7 +53,7 @@ def calibrate(
         rows = slice(start, start + block)
         part = cortex.take(w, rows)
         parts.append(_calibrate(take(neurons, rows), part, trials, pictures=pictures))
-    found = ("mean_energy", "drive_rms", "mean_rate", "events")
+    found = ("mean_energy", "drive_rms", "mean_rate", "events", "shared")
     joined = {k: np.concatenate([getattr(p, k) for p in parts]) for k in found}
     return neurons._replace(**joined)
 
@@ -78,7 +79,7 @@ def _calibrate(neurons, w, trials, *, pictures):
         for r, (_, behavior) in zip(raised, steps, strict=True)
     ]
     solve = _from_pictures if pictures else _from_videos
-    return neurons._replace(events=_solve(neurons, *solve(relative)))
+    return _solve(neurons, *solve(relative))
 
 
 def _numbers(neurons: Neurons) -> dict[str, np.ndarray]:
@@ -101,8 +102,15 @@ def _from_pictures(relative):
 
 
 def _solve(neurons, rate, noise):
+    """Events per frame, and the shared gain where events alone cannot reach the aim."""
     variance, square = rate.var(0), (rate**2).mean(0)
-    wanted = variance / neurons.ceiling_target**2
-    private = wanted - variance - square * np.expm1(neurons.shared**2)
-    least = noise / EVENTS_RANGE[1]
-    return np.clip(noise / np.maximum(private, least), *EVENTS_RANGE).astype(np.float32)
+    unexplained = variance / neurons.ceiling_target**2 - variance
+    fewest, most = EVENTS_RANGE
+    # Below the fewest events a cell is silent; it then shares more of its noise.
+    more = np.log1p(np.maximum(unexplained - noise / fewest, 0) / square)
+    shared = np.clip(np.sqrt(more), neurons.shared, MOST_SHARED)
+    private = unexplained - square * np.expm1(shared**2)
+    events = np.clip(noise / np.maximum(private, noise / most), fewest, most)
+    return neurons._replace(
+        events=events.astype(np.float32), shared=shared.astype(np.float32)
+    )
