@@ -22,6 +22,7 @@ STUBS = {  # where the package is missing
         "set_random_seed": lambda *_: None,
         "get_dims_for_loader_dict": lambda *_: {},
     },
+    "nnfabrik.builder": dict.fromkeys(("get_data", "get_model", "get_trainer")),
     "torchvision": {},
     "wandb": {},
     "argus": {},
@@ -67,12 +68,13 @@ def _installed(name: str) -> bool:
 
 def _forget(package: str, path: Path) -> None:
     """Unload a package of that name that came from elsewhere."""
-    for name, module in list(sys.modules.items()):
-        if name != package and not name.startswith(package + "."):
-            continue
-        homes = [
-            getattr(module, "__file__", None) or "",
-            *getattr(module, "__path__", []),
-        ]
-        if not any(str(home).startswith(str(path)) for home in homes):
+    loaded = [n for n in sys.modules if n == package or n.startswith(package + ".")]
+    homes = [
+        home
+        for name in loaded
+        for home in (getattr(sys.modules[name], "__file__", None),)
+        if home is not None
+    ]
+    if not all(home.startswith(str(path)) for home in homes):
+        for name in loaded:
             del sys.modules[name]

@@ -1,5 +1,6 @@
 """The whole model: one core for all mice, one readout, shifter and gain per mouse."""
 
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -143,27 +144,24 @@ def create(
     weights follow from the key and its name only.
     """
     _check_coordinates(encoder, info)
-    mice = len(info["id"])
-    dm, dd = axes.shard_counts()
-    mice, batch = max(mice, dm), dd
     frames = frames or getattr(encoder.core, "lost_frames", 0) + 1
-    video = jnp.zeros((mice, batch, frames, *frame_shape))
-    behavior = jnp.zeros((mice, batch, frames, behaviors))
-    pupil = jnp.zeros((mice, batch, frames, 2))
+    info = jax.tree.map(jnp.asarray, info)
+    return _start(encoder, info, key, frame_shape, behaviors, frames)
 
-    def start(info, key):
-        _, variables = encoder.apply(
-            {"info": info},
-            video,
-            behavior,
-            pupil,
-            train=False,
-            rngs={"params": key},
-            mutable=["params", "batch_stats"],
-        )
-        return {"batch_stats": {}, **variables, "info": info}
 
-    return jax.jit(start)(jax.tree.map(jnp.asarray, info), key)
+@partial(jax.jit, static_argnums=(0, 3, 4, 5))  # kept: drawing compiles for seconds
+def _start(encoder, info, key, frame_shape, behaviors, frames) -> Tree:
+    shape = (len(info["id"]), axes.shard_counts()[1], frames)
+    _, variables = encoder.apply(
+        {"info": info},
+        jnp.zeros((*shape, *frame_shape)),
+        jnp.zeros((*shape, behaviors)),
+        jnp.zeros((*shape, 2)),
+        train=False,
+        rngs={"params": key},
+        mutable=["params", "batch_stats"],
+    )
+    return {"batch_stats": {}, **variables, "info": info}
 
 
 def _split(video: Array, behavior: Array, pupil: Array) -> tuple[Array, ...]:

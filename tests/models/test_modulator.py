@@ -1,0 +1,40 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+from golden import relative
+from mice import one_mouse
+
+from sensorium_jax.models.modulator import MLPModulator
+
+BEHAVIOR = np.random.default_rng(0).normal(size=(2, 3, 4)).astype(np.float32)
+
+
+def start(mouse):
+    return MLPModulator().init(jax.random.key(0), BEHAVIOR, mouse)
+
+
+def test_gain_is_the_elu_of_a_rectified_network_plus_one():
+    mouse = one_mouse(5)
+    p = jax.tree.map(np.asarray, start(mouse)["params"])
+    hidden = np.maximum(BEHAVIOR @ p["layer0"]["kernel"] + p["layer0"]["bias"], 0)
+    last = np.maximum(hidden @ p["layer1"]["kernel"] + p["layer1"]["bias"], 0)
+    gain = MLPModulator().apply({"params": p}, BEHAVIOR, mouse)
+    assert hidden.shape == (2, 3, 10)
+    assert relative(gain, last + 1) < 1e-5 and np.ptp(gain) > 0.01
+
+
+def test_padding_changes_no_real_neuron():
+    few, many = one_mouse(3), one_mouse(3, padded=2)
+    a = MLPModulator().apply(start(few), BEHAVIOR, few)
+    b = MLPModulator().apply(start(many), BEHAVIOR, many)
+    np.testing.assert_array_equal(a, b[..., :3])
+    assert np.all(b[..., 3:] == 1)
+
+
+def test_without_hidden_layer():
+    mouse = one_mouse(3)
+    modulator = MLPModulator(layers=1, use_bias=False)
+    v = modulator.init(jax.random.key(0), jnp.asarray(BEHAVIOR), mouse)
+    gain = modulator.apply(v, BEHAVIOR, mouse)
+    expected = np.maximum(BEHAVIOR @ np.asarray(v["params"]["layer0"]["kernel"]), 0) + 1
+    assert relative(gain, expected) < 1e-5

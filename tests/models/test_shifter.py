@@ -1,0 +1,60 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from golden import load, relative
+from mice import below, mlp_tree, one_mouse
+
+from sensorium_jax import trees
+from sensorium_jax.models.shifter import MLPShifter, StaticAffineShifter
+
+PUPIL = np.random.default_rng(0).normal(size=(2, 3, 2)).astype(np.float32)
+
+
+@pytest.mark.parametrize("mouse", "ab")
+def test_mlp_equals_the_original(mouse):
+    case = load("mlp_shifter")
+    shifter = MLPShifter(
+        case.config["hidden_channels_shifter"], case.config["shift_layers"]
+    )
+    params = mlp_tree(below(case.param, f"{mouse}.mlp."))
+    shift = shifter.apply({"params": params}, case.input["x"][:, None], one_mouse(1))
+    assert relative(shift[:, 0], case.output[mouse]) < 1e-5
+
+
+def test_static_affine_equals_the_original():
+    case = load("static_affine_shifter")
+    params = {"kernel": case.param["a.weight"].T, "bias": case.param["a.bias"]}
+    x = case.input["x"][:, None]
+    shift = StaticAffineShifter().apply({"params": params}, x, one_mouse(1))
+    assert relative(shift[:, 0], case.output["a"]) < 1e-5
+
+
+def test_static_affine_starts_almost_still():
+    v = StaticAffineShifter().init(jax.random.key(0), PUPIL, one_mouse(1))
+    shift = StaticAffineShifter().apply(v, PUPIL, one_mouse(1))
+    assert 0 < np.abs(shift).max() < 1e-4
+
+
+def test_mlp_starts_by_name_within_torchs_bounds_and_has_57_parameters():
+    shifter = MLPShifter()
+    a, b = (
+        shifter.init(jax.random.key(0), PUPIL, one_mouse(1, name=n))["params"]
+        for n in (1, 2)
+    )
+    assert trees.sizes(a)["total"] == 57
+    for name, value in trees.named_leaves(a).items():
+        bound = 1 / np.sqrt(2 if name.startswith("layer0") else 5)
+        assert 0.3 * bound < np.abs(value).max() <= bound
+        assert not np.array_equal(value, trees.named_leaves(b)[name])
+
+
+def test_input_gradient_agrees_with_finite_differences():
+    shifter, way = MLPShifter(), PUPIL[::-1]
+    v = shifter.init(jax.random.key(0), PUPIL, one_mouse(1))
+    loss = jax.jit(lambda x: jnp.sum(shifter.apply(v, x, one_mouse(1)) * PUPIL))
+    h = 1e-2
+    difference = (loss(PUPIL + h * way) - loss(PUPIL - h * way)) / (2 * h)
+    np.testing.assert_allclose(
+        jnp.sum(jax.grad(loss)(PUPIL) * way), difference, rtol=1e-2
+    )
