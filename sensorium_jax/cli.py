@@ -5,6 +5,7 @@ import json
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import Any
 
 from sensorium_jax import __version__
@@ -60,6 +61,7 @@ def build() -> argparse.ArgumentParser:
     _simulate_verb(verbs)
     _train_verb(verbs)
     _zoo_verbs(verbs)
+    _submit_verbs(verbs)
     return parser
 
 
@@ -70,6 +72,17 @@ def _verb(
     verb.set_defaults(call=call, takes_config=config, usage=verb.prog)
     verb.add_argument("--json", action="store_true", help="one JSON object on stdout")
     return verb
+
+
+def _runs(verb: str) -> Callable[..., Any]:
+    """The function of run/<verb>.py of that name, called with the verb's flags."""
+
+    def call(args, _):
+        ours = ("call", "takes_config", "usage", "json")
+        flags = {k: v for k, v in vars(args).items() if k not in ours}
+        return getattr(import_module(f"sensorium_jax.run.{verb}"), verb)(**flags)
+
+    return call
 
 
 def _data_verbs(verbs: Any) -> None:
@@ -92,19 +105,9 @@ def _trust_verbs(verbs: Any) -> None:
     verb.add_argument("data", help="official tree, one mouse, store, or URL of a store")
     verb.add_argument("--deep", action="store_true", help="read every array")
 
-    def download(a, _):
-        from sensorium_jax.run.download import download
-
-        return download(
-            a.what,
-            a.to,
-            dry_run=a.dry_run,
-            source=a.source,
-            keep_zips=a.keep_zips,
-            stall=a.stall,
-        )
-
-    verb = _verb(verbs, "download", "Fetch official recordings from GIN.", download)
+    verb = _verb(
+        verbs, "download", "Fetch official recordings from GIN.", _runs("download")
+    )
     verb.add_argument(
         "what",
         nargs="+",
@@ -139,20 +142,8 @@ def _convert_verb(verbs: Any) -> None:
 
 
 def _simulate_verb(verbs: Any) -> None:
-    def call(a, _):
-        from sensorium_jax.run import simulate
-
-        options = {"trials": a.trials, "hide_tests": a.hide_tests}
-        return simulate.simulate(
-            a.out,
-            preset=a.preset,
-            year=a.year,
-            seed=a.seed,
-            centered=a.centered,
-            **options,
-        )
-
-    verb = _verb(verbs, "simulate", "Write recordings of a simulated cortex.", call)
+    words = "Write recordings of a simulated cortex."
+    verb = _verb(verbs, "simulate", words, _runs("simulate"))
     verb.add_argument("out", help="folder to write; a run that was killed goes on")
     presets = ("tiny", "demo", "bench", "centered")
     verb.add_argument("--preset", default="demo", choices=presets)
@@ -214,6 +205,33 @@ def _zoo_verbs(verbs: Any) -> None:
     fetch = _verb(actions, "fetch", "Download published weights and convert.", call)
     fetch.add_argument("name")
     fetch.add_argument("--from", dest="source", metavar="URL", help="mirror's folder")
+
+
+def _submit_verbs(verbs: Any) -> None:
+    words = "Write a competition's files with a model, or validate files."
+    verb = _verb(verbs, "submit", words, _runs("submit"))
+    verb.add_argument("--data", required=True, help="official tree, store, or its URL")
+    tracks = ("main", "bonus", "sensorium", "sensorium+")
+    verb.add_argument("--track", default="main", choices=tracks)
+    verb.add_argument("--workdir", help="run whose best step predicts")
+    verb.add_argument("--model", help="or checkpoint folder or published model's name")
+    verb.add_argument("--out", help="folder to write")
+    verb.add_argument("--tier", help="others than the track's, as oracle,train")
+    verb.add_argument("--names", default="server", choices=("server", "kit"))
+    verb.add_argument("--mouse", help="whom a file of 2022 is about; part of its name")
+    units, words = ("normalized", "raw"), "what the model answers in"
+    verb.add_argument("--units", default=units[0], choices=units, help=words)
+    verb.add_argument("--float32", action="store_true", help="half the bytes of 2023")
+    verb.add_argument("--validate", nargs="+", metavar="FILE", help="write nothing")
+
+    words = "The judges' numbers of submissions, where labels exist."
+    verb = _verb(verbs, "evaluate", words, _runs("evaluate"))
+    verb.add_argument("files", nargs="+", metavar="FILE", help="ours or another tool's")
+    verb.add_argument("--data", required=True, help="recordings they are about")
+    verb.add_argument("--ground-truth", metavar="G", help="file or labelled recordings")
+    verb.add_argument("--tier", help="only this tier")
+    verb.add_argument("--mouse", help="whom a file of 2022 is about; part of its name")
+    verb.add_argument("--csv", metavar="OUT", help="the leaderboard as a file")
 
 
 if __name__ == "__main__":
