@@ -155,7 +155,7 @@ def build(name: str, source: Any = None, **changes: Any) -> Encoder:
     output = parts["output"] or {}
     return Encoder(
         core=core,
-        gru=gru(parts["gru"], core, inputs),
+        gru=gru(parts["gru"], core),
         readout=readout(parts["readout"]),
         shifter=make(SHIFTERS, "shifter", parts["shifter"]),
         modulator=make(MODULATORS, "modulator", parts["modulator"]),
@@ -196,12 +196,12 @@ def _fixed(value: Any) -> Any:
     return tuple(map(_fixed, value)) if isinstance(value, list | tuple) else value
 
 
-def gru(options: Any, core: nn.Module, inputs: Inputs) -> ConvGRU | None:
+def gru(options: Any, core: Any) -> ConvGRU | None:
     """The recurrent part, as wide at its input as the core's output."""
     if options is None:
         return None
-    height, width, _ = inputs.frame_shape
-    features = core.out_shape(core.lost_frames + 1, height, width)[-1]
+    large = 1024  # any frame that no kernel is too wide for
+    features = core.out_shape(core.lost_frames + 1, large, large)[-1]
     return construct(ConvGRU, "gru", options, input_channels=features)
 
 

@@ -51,8 +51,9 @@ def _check_finite(x: Array, what: str) -> None:
     # While tracing there are no values to look at yet.
     if isinstance(x, Tracer) or not np.issubdtype(x.dtype, np.floating):
         return
-    if not bool(jnp.isfinite(x).all()):
-        spoiled = np.argwhere(~np.isfinite(np.asarray(x)))
+    finite = np.isfinite(np.asarray(x))  # numpy: jnp would be traced under jit too
+    if not finite.all():
+        spoiled = np.argwhere(~finite)
         raise UserError(
             f"The {what} has {len(spoiled)} values that are NaN or infinite, the first "
             f"at index {tuple(spoiled[0].tolist())}. Cut the clip before the first NaN "
