@@ -165,8 +165,9 @@ def _spectrum(shown_shw):
         (np.sqrt(a * b), mean[(radius >= a) & (radius < b)])
         for a, b in zip(edges, edges[1:], strict=False)
     ]
-    points = [(np.log(f), np.log(p.mean() + 1e-9)) for f, p in rings if p.size]
-    slope = np.polyfit(*zip(*points, strict=True), 1)[0]
+    points = np.array([(f, p.mean() + 1e-9) for f, p in rings if p.size])
+    frequency, power_of = np.log(points).T
+    slope = np.polyfit(frequency, power_of, 1)[0]
     return float(np.median(oriented)), float(np.median(narrow)), float(slope)
 
 

@@ -19,8 +19,9 @@ from sensorium_jax.simulate.filters import KAPPA, take
 from sensorium_jax.simulate.neurons import Neurons
 
 SETTLED = 50  # frames of a video before scores begin
-EVENTS_RANGE = (0.002, 3.0)
+EVENTS_RANGE = (0.0015, 3.0)
 MOST_SHARED = 0.8
+TURNS = (0, 7, 17, 29)
 
 
 @partial(jax.jit, static_argnames="pictures")
@@ -39,26 +40,29 @@ def calibrate(
     trials: Sequence[tuple],
     *,
     pictures: bool,
+    aim: int = 0,
     block: int = 1000,
 ) -> Neurons:
     """The neurons with mean_energy, drive_rms, mean_rate and events found on trials.
 
-    Each trial is (video [T, H, W], behavior [T, K], pupil [T, 2]). Blocks of neurons
-    go one after the other to bound the memory.
+    Each trial is (video [T, H, W], behavior [T, K], pupil [T, 2]). The ceilings are
+    those of the last `aim` trials (0: of all). Blocks of neurons go one after the
+    other to bound the memory.
     """
     if neurons.cells <= block:
-        return _calibrate(neurons, w, trials, pictures=pictures)
+        return _calibrate(neurons, w, trials, pictures=pictures, aim=aim)
     parts = []
     for start in range(0, neurons.cells, block):
         rows = slice(start, start + block)
         part = cortex.take(w, rows)
-        parts.append(_calibrate(take(neurons, rows), part, trials, pictures=pictures))
+        some = take(neurons, rows)
+        parts.append(_calibrate(some, part, trials, pictures=pictures, aim=aim))
     found = ("mean_energy", "drive_rms", "mean_rate", "events", "shared")
     joined = {k: np.concatenate([getattr(p, k) for p in parts]) for k in found}
     return neurons._replace(**joined)
 
 
-def _calibrate(neurons, w, trials, *, pictures):
+def _calibrate(neurons, w, trials, *, pictures, aim):
     drawn = [[np.asarray(x) for x in _drive(w, *t, pictures=pictures)] for t in trials]
     cut = 0 if pictures else SETTLED
     energy = np.mean([e[cut:].mean(0) for _, e, _ in drawn], axis=0)
@@ -74,9 +78,12 @@ def _calibrate(neurons, w, trials, *, pictures):
     mean = np.mean([r[cut:].mean(0) for r in raised], axis=0)
     neurons = neurons._replace(mean_rate=np.maximum(mean, 1e-3).astype(np.float32))
     at = _numbers(neurons)
+    # Every stimulus under several states of the animal, which vary more than it does.
+    states = [behavior for _, behavior in steps]
     relative = [
-        np.asarray(cortex.modulated(at, r, behavior))
-        for r, (_, behavior) in zip(raised, steps, strict=True)
+        np.asarray(cortex.modulated(at, r, states[(i + turn) % len(states)]))
+        for i, r in list(enumerate(raised))[-aim:]
+        for turn in TURNS
     ]
     solve = _from_pictures if pictures else _from_videos
     return _solve(neurons, *solve(relative))

@@ -44,7 +44,7 @@ class Preset:
     oracle: Repeated
     main: Repeated  # of the live tier, and again of the final tier
     ood: Repeated  # of each type
-    calibration: int  # trials on which rates are calibrated
+    calibration: int  # trials on which rates are calibrated, and again for ceilings
     frames: int = 300
     ood_frames: int = 300
     pad_to: int | None = None  # NaN tails as in the release; None writes bytes
@@ -94,7 +94,7 @@ DEMO = Preset(
     oracle=Repeated(10, 8),
     main=Repeated(2, 4),
     ood=Repeated(4, 4),
-    calibration=64,
+    calibration=48,
 )
 BENCH = Preset(
     mice=10,

@@ -51,16 +51,21 @@ def traces(rng: np.random.Generator, year: int, frames: int):
 
 
 def new_mouse(p: Preset, year: int, seed: int, number: int) -> Mouse:
-    """Draw one animal and calibrate it on trials that it will not be shown."""
+    """Draw one animal and calibrate it, its behavior other than in any recording."""
     drawn = draw(seed, number, p.neurons, centered=p.centered)
     built = cortex.weights(drawn)
     kind = stimuli.PICTURE if year == 2022 else stimuli.MOVIE
+    clips = [CALIBRATION + i for i in range(p.calibration)]
+    # Ten movies differ from ten others: the ceilings are those of the validation clips.
+    shown = list(range(p.oracle.clips)) if year == 2023 else []
+    aimed = shown * max(1, round(p.calibration / max(len(shown), 1)))
     trials = []
-    for i in range(p.calibration):
+    for i, clip_number in enumerate([*clips, *aimed]):
         rng = generator(seed, "calibration", year, number, i)
-        video, _ = clip(seed, kind, CALIBRATION + i, p.frames)
+        video, _ = clip(seed, kind, clip_number, p.frames)
         trials.append((video, *traces(rng, year, p.frames)))
-    neurons = calibrate(drawn, built, trials, pictures=year == 2022)
+    pictures = year == 2022
+    neurons = calibrate(drawn, built, trials, pictures=pictures, aim=len(aimed))
     return Mouse(number, seed, year, neurons, cortex.renumber(built, neurons))
 
 
