@@ -62,35 +62,33 @@ def _sample_rule(name: str, feat: Array, grid: Array) -> Array:
     def image(feat_hwf, grid_n2):
         return _values(feat_hwf, *_corners(grid_n2, feat_hwf.shape)[:2])
 
-    return _map(name, image, feat, grid).astype(feat.dtype)
+    return _images(name, image, (feat, grid), ()).astype(feat.dtype)
 
 
 def _sample_pull(name: str, saved, g: Array):
-    def image(feat_hwf, grid_n2, g_nf):
-        return jnp.zeros(()), _scatter(feat_hwf, grid_n2, g_nf)
-
-    return _scan(name, image, jnp.zeros(()), *saved, g)[1]
+    return _images(name, _scatter, (*saved, g), ())
 
 
 def _read_rule(name: str, feat: Array, grid: Array, weight: Array) -> Array:
-    def image(feat_hwf, grid_n2):
+    def image(feat_hwf, grid_n2, weight_nf):
         value_nf = _values(feat_hwf, *_corners(grid_n2, feat_hwf.shape)[:2])
-        return jnp.sum(value_nf * weight.astype(jnp.float32), -1)
+        return jnp.sum(value_nf * weight_nf.astype(jnp.float32), -1)
 
-    return _map(name, image, feat, grid).astype(feat.dtype)
+    return _images(name, image, (feat, grid), (weight,)).astype(feat.dtype)
 
 
 def _read_pull(name: str, saved, g: Array):
     feat, grid, weight = saved
 
-    def image(feat_hwf, grid_n2, g_n):
+    def image(feat_hwf, grid_n2, g_n, weight_nf):
         g_n1 = g_n.astype(jnp.float32)[:, None]
         value_nf = _values(feat_hwf, *_corners(grid_n2, feat_hwf.shape)[:2])
-        new = _scatter(feat_hwf, grid_n2, g_n1 * weight.astype(jnp.float32))
+        new = _scatter(feat_hwf, grid_n2, g_n1 * weight_nf.astype(jnp.float32))
         return g_n1 * value_nf, new
 
-    zero = jnp.zeros(weight.shape, jnp.float32)
-    total, (dfeat, dgrid) = _scan(name, image, zero, feat, grid, g)
+    total, (dfeat, dgrid) = _images(
+        name, image, (feat, grid, g), (weight,), add_first=True
+    )
     return dfeat, dgrid, total.astype(weight.dtype)
 
 
@@ -139,35 +137,63 @@ def _scatter(feat_hwf: Array, grid_n2: Array, g_nf: Array) -> tuple[Array, Array
     return dfeat.reshape(feat_hwf.shape).astype(feat_hwf.dtype), dgrid_n2
 
 
-def _map(name: str, image: Callable, feat: Array, grid: Array) -> Array:
-    """Image by image over [shards, images, ...]; many at once off the CPU."""
+def _images(
+    name: str,
+    image: Callable,
+    images: tuple[Array, ...],
+    shared: tuple[Array, ...],
+    *,
+    add_first: bool = False,
+):
+    """Apply to every image of [shards, images, ...]; off the CPU to many at once.
 
-    def run(chunk: int, feat, grid):
-        each = _each(_each(image, chunk), feat.shape[0])
-        return _join(lax.map(lambda a: each(*a), _split((feat, grid), chunk)))
+    With add_first the first result is summed over images instead of stacked. A mapped
+    axis (mice) is looped over too, within each device: gathers are slower with it.
+    """
+    feat, grid = images[:2]
+    many = _chunk(feat.shape[1], 16 * grid.shape[2] * feat.shape[-1])
 
-    many = _chunk(feat, grid)
-    return formulation.choose(
-        name, functools.partial(run, 1), functools.partial(run, many), feat, grid
-    )
+    def loop(chunk: int, *arrays):
+        one = _each(lambda *a: image(*a, *arrays[len(images) :]), chunk)
+        each = _each(one, arrays[0].shape[0])
+        parts = _split(arrays[: len(images)], chunk)
+        if not add_first:
+            return _join(lax.map(lambda a: each(*a), parts))
 
-
-def _scan(name: str, image: Callable, zero: Array, feat: Array, grid: Array, g: Array):
-    """Image by image with a running sum for the weights' gradient."""
-
-    def run(chunk: int, feat, grid, g):
-        def body(total, parts):
-            add, new = _each(_each(image, chunk), feat.shape[0])(*parts)
+        def body(total, part):
+            add, new = each(*part)
             return total + add.sum(1), new
 
-        start = jnp.zeros((feat.shape[0], *zero.shape))
-        total, new = lax.scan(body, start, _split((feat, grid, g), chunk))
+        first = jax.eval_shape(each, *(p[0] for p in parts))[0]
+        zero = jnp.zeros((first.shape[0], *first.shape[2:]), jnp.float32)
+        total, new = lax.scan(body, zero, parts)
         return total.sum(0), _join(new)
 
-    many = _chunk(feat, grid)
-    return formulation.choose(
-        name, functools.partial(run, 1), functools.partial(run, many), feat, grid, g
+    direct, library = functools.partial(loop, 1), functools.partial(loop, many)
+
+    def over_mice(size, mapped, *arrays):
+        arrays = [
+            a if m else jnp.broadcast_to(a, (size, *a.shape))
+            for a, m in zip(arrays, mapped, strict=True)
+        ]
+        looped = functools.partial(_mice, direct)
+        out = formulation.choose(name, looped, jax.vmap(library), *arrays)
+        return out, jax.tree.map(lambda _: True, out)
+
+    run = jax.custom_batching.custom_vmap(
+        functools.partial(formulation.choose, name, direct, library)
     )
+    run.def_vmap(over_mice)
+    return run(*images, *shared)
+
+
+def _mice(function: Callable, *arrays: Array):
+    """Apply to each of [M, ...] in turn, each device to its own mice."""
+    size, shards = arrays[0].shape[0], axes.shard_counts()[0]
+    shards = shards if size % shards == 0 else 1
+    parts = [a.reshape(shards, -1, *a.shape[1:]) for a in arrays]
+    out = _each(lambda *p: lax.map(lambda a: function(*a), p), shards)(*parts)
+    return jax.tree.map(lambda v: v.reshape(size, *v.shape[2:]), out)
 
 
 def _each(function: Callable, size: int) -> Callable:
@@ -181,10 +207,9 @@ def _each(function: Callable, size: int) -> Callable:
     return only
 
 
-def _chunk(feat: Array, grid: Array) -> int:
-    """Largest even division of the images whose gathered rows fit the limit."""
-    images, neurons, features = feat.shape[1], grid.shape[2], feat.shape[-1]
-    most = max(1, min(images, ACCELERATOR_BYTES // (16 * neurons * features)))
+def _chunk(images: int, bytes_each: int) -> int:
+    """Largest even division of the images that fits the limit."""
+    most = max(1, min(images, ACCELERATOR_BYTES // bytes_each))
     return max(d for d in range(1, most + 1) if images % d == 0)
 
 

@@ -1,0 +1,51 @@
+"""Operations stay on their devices: no gathering of mice, windows or images."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sensorium_jax.models import fold, layers
+
+
+def test_no_data_moves_between_eight_devices():
+    """Its own process, for eight devices must be asked for before jax starts."""
+    program = Path(__file__).parent / "sharded_program.py"
+    root = Path(__file__).parents[2]
+    flags = "--xla_force_host_platform_device_count=8"
+    inherited = {k: v for k, v in os.environ.items() if k != "JAX_NUM_CPU_DEVICES"}
+    done = subprocess.run(
+        [sys.executable, str(program)],
+        env=inherited
+        | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_fold_and_unfold_are_inverse():
+    x = np.arange(4 * 6 * 3).reshape(4, 6, 3)
+    mesh = jax.make_mesh(
+        (2, 1), ("mouse", "data"), axis_types=(jax.sharding.AxisType.Auto,) * 2
+    )
+    np.testing.assert_array_equal(fold.unfold(fold.fold(x), 4, 6), x)
+    with jax.set_mesh(mesh):
+        folded = fold.fold(x)
+        assert folded.shape == (2, 12, 3)
+        np.testing.assert_array_equal(folded[1], x[2:].reshape(-1, 3))
+        np.testing.assert_array_equal(fold.unfold(folded, 4, 6), x)
+
+
+def test_mice_that_cannot_be_cut_say_so():
+    mesh = jax.make_mesh(
+        (2, 1), ("mouse", "data"), axis_types=(jax.sharding.AxisType.Auto,) * 2
+    )
+    with jax.set_mesh(mesh), pytest.raises(ValueError, match="pad the mice"):
+        layers.pointwise(jnp.ones((3, 2, 1, 1, 1, 2)), jnp.ones((2, 2)))
