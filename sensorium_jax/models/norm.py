@@ -85,9 +85,10 @@ class BatchNorm(nn.Module):
         unbiased_mf = var_mf * (count / jnp.maximum(count - 1.0, 1.0))
         if self.groups == "batch":
             real_m = real_m.any(keepdims=True)
-        # Real mice after this one; a reversed cumulative sum would permute devices.
-        after_mm = np.triu(np.ones((len(real_m), len(real_m)), bool), 1)
-        later_m = (real_m[None] & after_mm).sum(1)
+        # Real mice after each one, a number at a time: where mice lie on several
+        # devices, anything with an axis of mice would be gathered.
+        at = np.arange(len(real_m))
+        later_m = jnp.stack([jnp.sum(real_m, where=at > m) for m in at])
         keep = 1.0 - self.momentum
         weight_m = jnp.where(real_m, self.momentum * keep**later_m, 0.0)
         for running, new_mf in ((running_mean, mean_mf), (running_var, unbiased_mf)):
