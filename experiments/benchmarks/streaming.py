@@ -1,16 +1,16 @@
-"""Windows per second and memory: the store, the tree, and whole trials by np.load.
+"""Windows per second and memory: the store, the tree, and reading whole trials.
 
     python experiments/benchmarks/streaming.py [--quick] [--trials N] [--json]
 
-All ways draw the same windows of the same recordings, each in a process of its own. The
-last is what the original loaders do: they read and normalize the whole trial, then cut.
+All ways draw the same windows of the same recordings, each in a process of its own,
+with one thread reading ahead. Two read whole trials: "np.load" at its least (cut, then
+normalize), "originals" with the steps of the official loader, to which ratios refer.
 Cold means that the kernel was asked to drop the files from its cache before.
 """
 
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -19,15 +19,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from whole_trials import Naive
 
-from sensorium_jax.data import transforms, windows
 from sensorium_jax.data.convert import convert
 from sensorium_jax.data.official import Recordings
-from sensorium_jax.data.session import BEHAVIOR, MODALITIES, PUPIL, RESPONSES, VIDEO
+from sensorium_jax.data.session import RESPONSES
 from sensorium_jax.data.stream import Stream, prefetch
 from sensorium_jax.data.write import SessionWriter
 
-WAYS = ("store", "tree", "np.load")
+WAYS = ("store", "tree", "np.load", "originals")
 KINDS = {"16 frames, stride 2": (16, 2), "80 frames": (80, 1)}
 TIER = "oracle"  # all but a few trials, so that statistics of the tree come quickly
 
@@ -81,50 +81,12 @@ def share(source: Path, target: Path, trial: int) -> None:
         os.link(file, place)
 
 
-class Naive:
-    """Reads windows as the originals do, from arrays in the files' own axes."""
-
-    def __init__(self, stream: Stream):
-        """The stream says what to draw."""
-        self.stream, self.scales = stream, []
-        for source in stream.sources:
-            stored = Path(source.session.where) / "meta/statistics"
-            mean, std = (
-                {w: np.load(stored / w / f"all/{kind}.npy") for w in MODALITIES}
-                for kind in ("mean", "std")
-            )
-            factor = {w: 1 / std[w] for w in (VIDEO, BEHAVIOR, PUPIL)}
-            factor[RESPONSES] = transforms.response_precision(std[RESPONSES])
-            shift = {w: mean[w] for w in (VIDEO, PUPIL)}
-            self.scales.append((shift, factor))
-
-    def batch_at(self, seed: int, i: int) -> dict[str, np.ndarray]:
-        """The stream's batch i: whole trials loaded and normalized, then cut."""
-        stream, parts = self.stream, {w: [] for w in MODALITIES}
-        for mouse, source in enumerate(stream.sources):
-            rows, session = stream.rows[mouse], source.session
-            picks = windows.independent(seed, i, mouse, len(rows), stream.batch)
-            for pick, where in zip(*picks, strict=True):
-                trial = int(rows[pick])
-                length = session.reader.length(trial)
-                drawn = (stream.frames, stream.stride, stream.start, where)
-                window = windows.place(mouse, trial, length, *drawn)
-                for what in MODALITIES:
-                    file = f"data/{what}/{session.files[trial]}.npy"
-                    x = np.load(Path(session.where) / file)
-                    shift, factor = self.scales[mouse]
-                    x = (x - shift[what] if what in shift else x) * factor[what]
-                    part = np.moveaxis(x[..., windows.frames_of(window)], -1, 0)
-                    parts[what].append(np.ascontiguousarray(part, np.float32))
-        return {what: np.stack(all_of) for what, all_of in parts.items()}
-
-
-def memory(*, peak: bool) -> int:
-    """Resident bytes of this process, at its peak or now."""
-    if peak:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
+def memory(which: str) -> int:
+    """Resident bytes of this process: VmRSS now, VmHWM at its peak."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(which):
+            return int(line.split()[1]) * 1024
+    raise KeyError(which)
 
 
 def forget(folder: Path) -> None:
@@ -145,8 +107,11 @@ def measure(way: str, data: str, frames: int, stride: int, size: Size) -> dict:
         frames=frames,
         stride=stride,
     )
-    batch_at = Naive(stream).batch_at if way == "np.load" else stream.batch_at
-    before, rates = memory(peak=False), {}
+    batch_at = stream.batch_at
+    if way in ("np.load", "originals"):
+        batch_at = Naive(stream, official=way == "originals").batch_at
+    Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
+    before, rates = memory("VmRSS"), {}
     forget(Path(data))
     for state in ("cold", "warm"):
         began = time.perf_counter()
@@ -154,7 +119,7 @@ def measure(way: str, data: str, frames: int, stride: int, size: Size) -> dict:
             pass
         seconds = time.perf_counter() - began
         rates[state] = size.batches * size.batch * size.mice / seconds
-    return rates | {"memory_above_baseline": memory(peak=True) - before}
+    return rates | {"memory_above_baseline": memory("VmHWM") - before}
 
 
 def agree(tree: str, store: str, size: Size) -> None:
@@ -166,8 +131,12 @@ def agree(tree: str, store: str, size: Size) -> None:
     a, b = (stream.batch_at(0, 0) for stream in streams)
     for name, x, y in zip(a._fields, a, b, strict=True):
         np.testing.assert_array_equal(x, y, err_msg=name)
-    whole = Naive(streams[0]).batch_at(0, 0)[RESPONSES]
-    np.testing.assert_allclose(a[3].reshape(whole.shape), whole, rtol=1e-4, atol=1e-6)
+    for official in (True, False):
+        whole = np.moveaxis(
+            Naive(streams[0], official=official).batch_at(0, 0)[RESPONSES], -1, 1
+        )
+        mine = a[3].reshape(whole.shape)
+        np.testing.assert_allclose(mine, whole, rtol=1e-4, atol=1e-6)
 
 
 def in_process(way: str, data: Path, kind: str, size: Size) -> dict:
@@ -215,7 +184,7 @@ def table(found: dict) -> str:
     head = ("recording, windows, way", "cold/s", "warm/s", "x cold", "x warm", "MB")
     lines.append("{:<38}{:>9}{:>9}{:>8}{:>8}{:>7}".format(*head))
     for name, got in found["rates"].items():
-        base = found["rates"][f"{name.rsplit(', ', 1)[0]}, np.load"]
+        base = found["rates"][f"{name.rsplit(', ', 1)[0]}, {WAYS[-1]}"]
         ratios = [got[state] / base[state] for state in ("cold", "warm")]
         numbers = (
             got["cold"],

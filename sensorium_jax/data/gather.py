@@ -181,7 +181,7 @@ def normalize(what: str, x: np.ndarray, scale: Scale, frames: slice) -> None:
         return part
 
     if what == RESPONSES:
-        x[...] = transforms.normalize_responses(x, cut(scale.precision_tn))
+        x *= cut(scale.precision_tn)  # normalize_responses without a copy
     elif what == BEHAVIOR:
         x[...] = transforms.normalize_behavior(x, cut(scale.behavior.std_tk))
     elif what == PUPIL:

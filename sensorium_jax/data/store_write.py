@@ -190,7 +190,8 @@ class StoreWriter:
                 stored[RESPONSES] = responses.astype(self.dtypes[RESPONSES])
             mark["rounding"] = _rounding(responses, stored[RESPONSES], self.folder)
         for what, x in stored.items():
-            self._arrays[what][rows.start : rows.stop].write(x).result()
+            part = self._arrays[what][rows.start : rows.stop]
+            part.write(x, can_reference_source_data_indefinitely=True).result()
             shard = "/".join(["c", str(self.done), *["0"] * (x.ndim - 1)])
             content = (self.folder / what / shard).read_bytes()
             digest = blake2b(content, digest_size=16).hexdigest()
