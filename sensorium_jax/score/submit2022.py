@@ -1,0 +1,100 @@
+"""Submissions of 2022: one csv of pictures per tier, lists written out as text.
+
+Columns trial_indices, image_ids, prediction and neuron_ids; a ground truth file has
+responses in place of prediction. Values are in normalized response units.
+"""
+
+import csv
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+COLUMNS = ("trial_indices", "image_ids", "prediction", "neuron_ids")
+TRUTH_COLUMNS = ("trial_indices", "image_ids", "responses", "neuron_ids")
+
+
+class Answer(NamedTuple):
+    """What is submitted of one presentation."""
+
+    trial: Any
+    image: Any
+    prediction_n: np.ndarray
+    ids_n: np.ndarray
+
+
+def write(path: str | Path, answers: Iterable[Answer], *, truth: bool = False) -> int:
+    """Write the csv of one tier trial after trial; returns how many.
+
+    truth names the third column responses, as ground truth files have it. The file
+    appears under its name when it is whole.
+    """
+    path = Path(path)
+    part = path.with_name(path.name + ".part")
+    count, known, words = 0, None, ""
+    try:
+        with open(part, "w", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(TRUTH_COLUMNS if truth else COLUMNS)
+            for answer in answers:
+                if answer.ids_n is not known:
+                    known, words = answer.ids_n, str(answer.ids_n.tolist())
+                values = str(np.asarray(answer.prediction_n, np.float32).tolist())
+                writer.writerow([answer.trial, answer.image, values, words])
+                count += 1
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+    return count
+
+
+class Row(NamedTuple):
+    """One line as a file has it; None for a list that holds more than numbers."""
+
+    trial: str
+    image: str
+    values_n: np.ndarray | None
+    ids_n: np.ndarray | None
+
+
+def header(path: str | Path) -> list[str]:
+    """The columns of a csv."""
+    with open(path, newline="") as file:
+        return next(csv.reader(file), [])
+
+
+def index(path: str | Path) -> list[tuple[str, str]]:
+    """Trial and picture of every line; no list is parsed."""
+    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
+    with open(path, newline="") as file:
+        return [
+            (line["trial_indices"] or "", line["image_ids"] or "")
+            for line in csv.DictReader(file)
+        ]
+
+
+def rows(path: str | Path, values: str = "prediction") -> Iterator[Row]:
+    """Every line, one in memory at a time."""
+    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
+    text, ids = "", None
+    with open(path, newline="") as file:
+        for line in csv.DictReader(file):
+            if (line["neuron_ids"] or "") != text:
+                text = line["neuron_ids"] or ""
+                ids = numbers(text)
+            trial, image = line["trial_indices"] or "", line["image_ids"] or ""
+            yield Row(trial, image, numbers(line[values] or ""), ids)
+
+
+def numbers(text: str) -> np.ndarray | None:
+    """The numbers in '[1.5, 2]'; None if there is anything else. Ids stay whole."""
+    inside = text.strip().removeprefix("[").removesuffix("]")
+    words = inside.split(",") if inside.strip() else []
+    whole = all(word.strip().lstrip("-").isdigit() for word in words)
+    try:
+        return np.array(words, np.int64 if whole and words else np.float64)
+    except ValueError:
+        return None

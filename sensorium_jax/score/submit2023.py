@@ -1,0 +1,159 @@
+"""Submissions of 2023: one table of films per tier, written and read as a stream.
+
+Columns mouse, trial_indices, prediction (neurons by frames, the first 50 frames of a
+trial left out) and neuron_ids, in normalized response units; brotli parquet.
+"""
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+COLUMNS = ("mouse", "trial_indices", "prediction", "neuron_ids")
+UNITS = "normalized per frame: raw responses times the precision of their frame"
+GROUP = 32 << 20  # bytes of predictions that are encoded at a time
+LEVEL = 3  # brotli; higher ones cost much time for 1 % of size
+
+
+class Answer(NamedTuple):
+    """What is submitted of one trial."""
+
+    mouse: str
+    trial: int | str
+    prediction_nt: np.ndarray
+    ids_n: np.ndarray
+
+
+def write(
+    path: str | Path,
+    answers: Iterable[Answer],
+    *,
+    tier: str = "",
+    single: bool = False,
+) -> int:
+    """Write the table of one tier trial after trial; returns how many.
+
+    What is submitted is float64 as in the official files, or float32 if single. The
+    file appears under its name when it is whole.
+    """
+    path = Path(path)
+    part = path.with_name(path.name + ".part")
+    schema = _schema(tier, single=single)
+    leaf = "prediction.list.element.list.element"
+    options: dict[str, Any] = {
+        "compression": "brotli",
+        "compression_level": LEVEL,
+        # Bytes of like weight beside each other: smaller and ten times as fast.
+        "use_dictionary": ["mouse"],
+        "column_encoding": {leaf: "BYTE_STREAM_SPLIT"},
+    }
+    count, size, waiting = 0, 0, []
+    try:
+        with pq.ParquetWriter(part, schema, **options) as writer:
+            for answer in answers:
+                waiting.append(answer)
+                count, size = count + 1, size + 8 * answer.prediction_nt.size
+                if size >= GROUP:
+                    writer.write_table(_table(waiting, schema))
+                    size, waiting = 0, []
+            if waiting:
+                writer.write_table(_table(waiting, schema))
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+    return count
+
+
+def _schema(tier: str, *, single: bool) -> pa.Schema:
+    number = pa.float32() if single else pa.float64()
+    fields = (pa.string(), pa.int64(), pa.list_(pa.list_(number)))
+    types = (*fields, pa.list_(pa.uint32()))
+    notes = {"units": UNITS, "first_frame": "50", "tier": tier}
+    return pa.schema(
+        list(zip(COLUMNS, types, strict=True)),
+        metadata={f"sensorium.{k}": v for k, v in notes.items()},
+    )
+
+
+def _table(answers: list[Answer], schema: pa.Schema) -> pa.Table:
+    kind = schema.field("prediction").type
+    lengths = np.concatenate(
+        [np.full(len(a.prediction_nt), a.prediction_nt.shape[1]) for a in answers]
+    )
+    number = kind.value_type.value_type.to_pandas_dtype()
+    flat = [np.asarray(a.prediction_nt, number).ravel() for a in answers]
+    values = pa.array(np.concatenate(flat))
+    inner = pa.ListArray.from_arrays(_offsets(lengths), values)
+    counts = [len(a.prediction_nt) for a in answers]
+    ids = pa.array(np.concatenate([a.ids_n for a in answers]).astype(np.uint32))
+    columns = [
+        pa.array([a.mouse for a in answers]),
+        pa.array([int(a.trial) for a in answers], pa.int64()),
+        pa.ListArray.from_arrays(_offsets(counts), inner),
+        pa.ListArray.from_arrays(_offsets([len(a.ids_n) for a in answers]), ids),
+    ]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _offsets(lengths: Any) -> pa.Array:
+    ends = np.cumsum(np.asarray(lengths, np.int64))
+    return pa.array(np.concatenate([[0], ends]).astype(np.int32))
+
+
+class Row(NamedTuple):
+    """One row as a file has it, whatever is wrong with it; None where it is missing."""
+
+    mouse: str | None
+    trial: Any
+    lengths_n: np.ndarray  # how many values each neuron has
+    values: np.ndarray  # of all neurons, one after the other
+    ids_n: np.ndarray | None
+
+    @property
+    def prediction_nt(self) -> np.ndarray:
+        """The values as a rectangle; only where all lengths are equal."""
+        return self.values.reshape(len(self.lengths_n), -1)
+
+
+def table(path: str | Path) -> pq.ParquetFile:
+    """Open a table so that a row group larger than memory can be read in pieces."""
+    return pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20)
+
+
+def trial_key(value: Any) -> Any:
+    """A trial's number from 7, '7' or '7.npy'; anything else stays as it is."""
+    if isinstance(value, str) and re.fullmatch(r"\d+(\.npy)?", value.strip()):
+        return int(value.strip().removesuffix(".npy"))
+    return value
+
+
+def index(file: pq.ParquetFile) -> list[tuple[Any, Any]]:
+    """Mouse and trial of every row; reads no prediction."""
+    found = []
+    for batch in file.iter_batches(1024, columns=list(COLUMNS[:2])):
+        mice, trials = (batch.column(name).to_pylist() for name in COLUMNS[:2])
+        found += zip(mice, map(trial_key, trials), strict=True)
+    return found
+
+
+def rows(file: pq.ParquetFile, values: str = "prediction") -> Iterator[Row]:
+    """Every row, one in memory at a time."""
+    names = [*COLUMNS[:2], values, COLUMNS[3]]
+    for batch in file.iter_batches(1, columns=names):
+        one = {name: batch.column(name) for name in names}
+        inner = one[values].flatten()
+        lengths = inner.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
+        flat = inner.flatten().to_numpy(zero_copy_only=False)
+        ids = one["neuron_ids"].flatten()
+        yield Row(
+            one["mouse"][0].as_py(),
+            trial_key(one["trial_indices"][0].as_py()),
+            lengths,
+            flat,
+            ids.to_numpy(zero_copy_only=False) if len(ids) else None,
+        )
