@@ -1,0 +1,43 @@
+"""Which stimulus each trial of a batch showed, and sums over the trials of each.
+
+Sums are matrix products with zeros and ones, so they reduce over a mesh like any other.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+EXACT = jax.lax.Precision.HIGHEST
+
+
+class Slots(NamedTuple):
+    """Which trials of a batch belong to which stimulus, and which frames count."""
+
+    slot_mbs: jax.Array  # 1 or 0
+    keep_mbt1: jax.Array  # bool
+    count_mst: jax.Array  # int32
+
+    @classmethod
+    def of(cls, valid_mbt: jax.Array, stimulus_mb: jax.Array, stimuli: int) -> "Slots":
+        """From the stimulus of every trial."""
+        numbers = jnp.arange(stimuli)[None, None]
+        slot = (stimulus_mb[..., None] == numbers).astype(jnp.float32)
+        keep = valid_mbt.astype(bool)
+        count = jnp.einsum("mbs,mbt->mst", slot, keep.astype(jnp.float32))
+        return cls(slot, keep[..., None], count.astype(jnp.int32))
+
+    def add(self, x_mbtn: jax.Array) -> jax.Array:
+        """Sum over the trials of each stimulus, [M, S, T, N]."""
+        return jnp.einsum("mbs,mbtn->mstn", self.slot_mbs, x_mbtn, precision=EXACT)
+
+    def clean(self, x_mbtn: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Finite numbers, 0 elsewhere, and which neurons of a stimulus were not."""
+        finite = jnp.isfinite(x_mbtn)
+        bad_mbn = (self.keep_mbt1 & ~finite).any(2)
+        bad = (self.slot_mbs[..., None].astype(bool) & bad_mbn[:, :, None]).any(1)
+        return jnp.where(self.keep_mbt1 & finite, x_mbtn, 0.0).astype(jnp.float32), bad
+
+    def mean(self, x_mbtn: jax.Array) -> jax.Array:
+        """Mean over the trials of each stimulus, [M, S, T, N]."""
+        return self.add(x_mbtn) / jnp.maximum(self.count_mst, 1)[..., None]
