@@ -61,8 +61,10 @@ def array_metadata(session: Session, what: str, frames: int, dtype: Any) -> dict
     if dtype.itemsize > 1:
         codecs = [{"name": "bytes", "configuration": {"endian": "little"}}]
         # Responses are mostly zeros: unshuffled they pack tighter and unpack faster.
-        blosc = {"cname": "lz4", "clevel": 5, "shuffle": "noshuffle", "blocksize": 0}
-        blosc |= {"typesize": dtype.itemsize}
+        blosc = {"cname": "lz4", "clevel": 5, "shuffle": "noshuffle"}
+        # Without shuffling zarr.json keeps no typesize, and whoever opens the array again
+        # assumes 1; another one here would give other bytes after a kill.
+        blosc |= {"typesize": 1, "blocksize": 0}
         codecs.append({"name": "blosc", "configuration": blosc})
     index = [{"name": "bytes", "configuration": {"endian": "little"}}]
     sharding = {

@@ -190,9 +190,11 @@ class StoreWriter:
                 stored[RESPONSES] = responses.astype(self.dtypes[RESPONSES])
             mark["rounding"] = _rounding(responses, stored[RESPONSES], self.folder)
         for what, x in stored.items():
+            shard = "/".join(["c", str(self.done), *["0"] * (x.ndim - 1)])
+            # What a kill left there is not to be merged with.
+            (self.folder / what / shard).unlink(missing_ok=True)
             part = self._arrays[what][rows.start : rows.stop]
             part.write(x, can_reference_source_data_indefinitely=True).result()
-            shard = "/".join(["c", str(self.done), *["0"] * (x.ndim - 1)])
             content = (self.folder / what / shard).read_bytes()
             digest = blake2b(content, digest_size=16).hexdigest()
             mark["files"][f"{what}/{shard}"] = [len(content), digest]
