@@ -62,7 +62,7 @@ def array_metadata(session: Session, what: str, frames: int, dtype: Any) -> dict
         codecs = [{"name": "bytes", "configuration": {"endian": "little"}}]
         # Responses are mostly zeros: unshuffled they pack tighter and unpack faster.
         blosc = {"cname": "lz4", "clevel": 5, "shuffle": "noshuffle"}
-        # Without shuffling zarr.json keeps no typesize, and whoever opens the array again
+        # Without shuffling zarr.json keeps no typesize, and who opens the array again
         # assumes 1; another one here would give other bytes after a kill.
         blosc |= {"typesize": 1, "blocksize": 0}
         codecs.append({"name": "blosc", "configuration": blosc})
