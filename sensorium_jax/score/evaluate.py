@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -77,15 +78,15 @@ def _table(name, path, sessions, truth, tier, mouse) -> Verdict:
     keys = soundness.keys(path, year, about)
     mice = {s.name: expected.mouse(s) for s in sessions if s.year == year}
     tier = tier or _tier(name, path, keys, mice)
-    source = _source(truth, mice, year, about)
-    known, hidden = _labelled(name, keys, mice, source, tier)
-    wanted = {m: source.trials(m, tier) for m in known}
-    _complete(name, keys, wanted, tier)
-    rows = (r for r in soundness.rows(path, year, about or "") if _fits(r, name, known))
-    rows = (_aligned(name, row, source) for row in rows)
-    shown = {m: _stimuli(mice[m], wanted[m]) for m in known}
-    order = [m for m, _ in keys if m in known]
-    scores = judge(progress.track(rows, "Scoring", len(order)), order, shown)
+    with _source(truth, mice, year, about) as source:
+        known, hidden = _labelled(name, keys, mice, source, tier)
+        wanted = {m: source.trials(m, tier) for m in known}
+        _complete(name, keys, wanted, tier)
+        every = soundness.rows(path, year, about or "")
+        rows = (_aligned(name, r, source) for r in every if _fits(r, name, known))
+        shown = {m: _stimuli(mice[m], wanted[m]) for m in known}
+        order = [m for m, _ in keys if m in known]
+        scores = judge(progress.track(rows, "Scoring", len(order)), order, shown)
     needed = [s.name for s in sessions if s.year == year and np.any(s.tiers == tier)]
     missing = [] if about else [m for m in needed if m not in {m for m, _ in keys}]
     return _verdict(name, year, tier, scores, hidden, missing)
@@ -103,15 +104,17 @@ def _tier(name, path, keys, mice: Mapping[str, Mouse]) -> str:
     return found
 
 
-def _source(truth: Any, mice: Mapping[str, Mouse], year: int, about: Any) -> Labels:
+def _source(
+    truth: Any, mice: Mapping[str, Mouse], year: int, about: Any
+) -> AbstractContextManager[Labels]:
     if truth is None:
-        return labels.Recorded(mice)
+        return nullcontext(labels.Recorded(mice))
     if isinstance(truth, str | Path):
         fault = soundness.unreadable(str(truth), Path(truth), year)
         if fault:
             raise UserError(f"{truth}: {fault.finding}; {fault.remedy}.")
         return labels.filed(Path(truth), year, about)
-    return labels.Recorded({s.name: expected.mouse(s) for s in truth})
+    return nullcontext(labels.Recorded({s.name: expected.mouse(s) for s in truth}))
 
 
 def _labelled(name, keys, mice, source: Labels, tier) -> tuple[list[str], list[str]]:

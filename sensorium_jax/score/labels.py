@@ -5,7 +5,8 @@ one did, [n, t] in normalized units from frame 50 of a film on.
 """
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -84,23 +85,24 @@ class Filed:
         return np.frombuffer(data, np.float32).reshape(shape)
 
 
-def filed(path: Path, year: int, mouse: str) -> Filed:
+@contextmanager
+def filed(path: Path, year: int, mouse: str) -> Iterator[Filed]:
     """Read a ground truth file of either year: a csv, or a table with responses."""
     rows = _csv(path, mouse) if year == 2022 else _table(path)
-    spill = tempfile.TemporaryFile()  # noqa: SIM115, closed with its last reader
     where, ids = {}, {}
-    for name, trial, responses_nt, ids_n in rows:
-        where[name, trial] = spill.tell(), responses_nt.shape
-        ids.setdefault(name, ids_n)
-        if not np.array_equal(ids[name], ids_n):
-            raise UserError(
-                f"{path} orders the neurons of {name} in several ways; expected the "
-                "same neuron_ids in every row. Write it again."
-            )
-        spill.write(np.ascontiguousarray(responses_nt, np.float32).data)
-    if not where:
-        raise UserError(f"{path} has no row. Give a file with responses.")
-    return Filed(where, ids, spill)
+    with tempfile.TemporaryFile() as spill:
+        for name, trial, responses_nt, ids_n in rows:
+            where[name, trial] = spill.tell(), responses_nt.shape
+            ids.setdefault(name, ids_n)
+            if not np.array_equal(ids[name], ids_n):
+                raise UserError(
+                    f"{path} orders the neurons of {name} in several ways; expected "
+                    "the same neuron_ids in every row. Write it again."
+                )
+            spill.write(np.ascontiguousarray(responses_nt, np.float32).data)
+        if not where:
+            raise UserError(f"{path} has no row. Give a file with responses.")
+        yield Filed(where, ids, spill)
 
 
 def _csv(path: Path, mouse: str):

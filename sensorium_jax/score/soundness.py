@@ -28,6 +28,9 @@ def unreadable(name: str, path: Path, year: int) -> Fault | None:
         if parquet or b"\0" in head:
             finding = f"not a csv: it begins with the bytes {head[:4]!r}"
             return error(name, finding, "submit text; parquet is of 2023")
+        text = head.decode(errors="replace")[:400]
+        if "\ufffd" in text:
+            return error(name, "not a csv: it is no text", "write it again")
         return None
     if parquet and tail != MAGIC:
         finding = f"truncated parquet: its end is missing after {size} bytes"
@@ -111,16 +114,20 @@ def rows(path: Path, year: int, mouse: str) -> Iterator[Row | str]:
     mouse is who a file of 2022 is about.
     """
     if year == 2023:
-        yield from submit2023.rows(submit2023.table(path))
+        try:
+            yield from submit2023.rows(submit2023.table(path))
+        except (pa.ArrowException, OSError) as problem:
+            yield f"trial ?: damaged data ({str(problem).splitlines()[0]})"
         return
     for line in submit2022.rows(path):
         if line.values_n is None:
             yield f"trial {line.trial}: strings for numbers, or lists in lists"
-        elif line.ids_n is not None and line.ids_n.dtype.kind == "f":
+            continue
+        ids = line.ids_n if line.ids_n is not None and line.ids_n.size else None
+        if ids is not None and ids.dtype.kind == "f":
             yield f"trial {line.trial}: float neuron_ids"
         else:
             ones = np.ones(len(line.values_n), int)
-            ids = line.ids_n if line.ids_n is not None and line.ids_n.size else None
             yield Row(mouse, line.trial, ones, line.values_n, ids)
 
 

@@ -33,6 +33,9 @@ class Tally:
         order_n = self._order(row)
         lengths, frames = row.lengths_n, self.mouse.frames(row.trial)
         units = len(self.mouse.ids_n)
+        if not len(lengths):
+            self._note("no prediction", row)
+            return
         if len(set(lengths.tolist())) != 1:
             self._note("neurons of different lengths", row)
             return
@@ -135,7 +138,7 @@ def _remedy(kind: str) -> str:
         return "predict the trial; zeros look like responses that were hidden"
     if kind == "neurons of different lengths":
         return "write as many values for every neuron"
-    if kind.startswith("prediction of"):
+    if kind.startswith(("prediction of", "no prediction")):
         return "write a list for every neuron of the recording"
     return RECORDED
 

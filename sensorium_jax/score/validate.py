@@ -133,12 +133,13 @@ def _trials(
     for other, count in others.items():
         finding = f"mixed tiers: {count} trials of {other} among those of {wanted}"
         yield error(name, finding, "submit one tier per file")
-    yield from _name(name, path, wanted)
+    if named in (None, wanted):
+        yield from _name(name, path, wanted)
     given = {m for m, _ in keys}
     for extra in sorted(map(str, given - mice.keys())):
         finding = f"extra mouse {extra}, which is not in the recordings"
         yield error(name, finding, f"leave it out; known: {', '.join(mice)}")
-    if wanted is None:
+    if wanted is None or found is None:
         yield error(name, "no trial of the recordings", "write the <i> of <i>.npy")
         return
     year = next(iter(mice.values())).session.year
@@ -189,7 +190,7 @@ def _values(name, path, year, mice, about, count) -> Iterator[Fault]:
     unread: dict[str, int] = {}
     for row in progress.track(rows, "Validating", count):
         if isinstance(row, str):
-            trial, words = row.split(": ", 1)
+            _, words = row.split(": ", 1)
             unread[words] = unread.get(words, 0) + 1
         elif row.mouse in mice and mice[row.mouse].tier(row.trial) is not None:
             if row.mouse not in tallies:
