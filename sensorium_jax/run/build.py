@@ -46,7 +46,10 @@ def parts(config: Config) -> Parts:
     """Build a run; reads metadata only, and compiles nothing."""
     recordings, t = open_recordings(config), config.train
     mesh = shard.make_mesh(
-        config.mesh.mouse, config.mesh.data, mice=len(recordings), windows=t.batch
+        config.mesh.mouse,
+        config.mesh.data,
+        mice=len(recordings),
+        windows=t.batch // t.accumulate,
     )
     stream = Stream(
         recordings,
@@ -86,7 +89,7 @@ def parts(config: Config) -> Parts:
         steps=steps,
         epoch=stream.steps_per_epoch,
         start=start,
-        step=jit_step(step),
+        step=jit_step(step, mesh),
         validate=make_validation(config, stream, mesh, ahead),
         batches=partial(
             placed, stream, mesh, config.seed, stop=steps, depth=t.prefetch

@@ -1,7 +1,7 @@
 """Checkpoints: orbax, asynchronous and atomic, each with a card that explains it."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
 from sensorium_jax.errors import UserError
+from sensorium_jax.train import shard
 from sensorium_jax.trees import named_leaves, unflatten
 
 FOLDER = "checkpoints"
@@ -105,29 +106,81 @@ def as_tree(state: Any) -> dict[str, Any]:
     return unflatten(named_leaves(state))
 
 
-def restore(manager: Any, like: Any, step: int | None = None) -> tuple[Any, dict]:
+def restore(
+    manager: Any,
+    like: Any,
+    step: int | None = None,
+    *,
+    rows: Sequence[int | None] | None = None,
+) -> tuple[Any, dict]:
     """The state of a step (the last by default) as `like`, and its card.
 
-    `like` is a state of arrays, or of ShapeDtypeStructs, on their shardings; the mesh
-    may differ from the one that saved it.
+    `like` is a state of arrays on their shardings; the mesh may differ from the one
+    that saved it, and with it how many empty mice fill up M. `rows` says which saved
+    row each row of `like` takes (rows_of finds them by name), None for its own; by
+    default rows stay in place.
     """
     step = manager.latest_step() if step is None else step
     if step is None:
         raise UserError(f"No checkpoint in {manager.directory}.")
-    names = named_leaves(like)
-    target = jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding),
-        unflatten(names),
-    )
+    names, saved = named_leaves(like), saved_shapes(manager, step)
+    check_leaves(manager, names, saved)
+    moved = {
+        name
+        for name, x in names.items()
+        if shard.is_row(name) and (rows is not None or saved[name] != x.shape)
+    }
+    target = {
+        name: jax.ShapeDtypeStruct(
+            saved[name] if name in moved else x.shape,
+            x.dtype,
+            sharding=shard.everywhere(x.sharding) if name in moved else x.sharding,
+        )
+        for name, x in names.items()
+    }
     found = manager.restore(
         step,
         args=ocp.args.Composite(
-            state=ocp.args.StandardRestore(target), card=ocp.args.JsonRestore()
+            state=ocp.args.StandardRestore(unflatten(target)),
+            card=ocp.args.JsonRestore(),
         ),
     )
     leaves = named_leaves(found[STATE])
+    for name in moved:
+        x = names[name]
+        place = jax.jit(shard.take_rows, static_argnums=2, out_shardings=x.sharding)
+        leaves[name] = place(leaves[name], x, None if rows is None else tuple(rows))
     state = jax.tree.unflatten(jax.tree.structure(like), [leaves[n] for n in names])
     return state, found[CARD]
+
+
+def rows_of(card: dict, names: Sequence[str], mice: int) -> list[int | None]:
+    """For each of `mice` rows, the card's row of the mouse of that name, or None."""
+    known = [mouse["name"] for mouse in card["mice"]]
+    found = [known.index(name) if name in known else None for name in names]
+    return found + [None] * (mice - len(names))
+
+
+def saved_shapes(manager: Any, step: int) -> dict[str, tuple[int, ...]]:
+    """Shape of every saved leaf by name; reads no array."""
+    found = manager.item_metadata(step)[STATE]
+    return {name: tuple(x.shape) for name, x in named_leaves(found.tree).items()}
+
+
+def check_leaves(manager: Any, names: dict, saved: dict) -> None:
+    """Refuse a checkpoint whose leaves are others, or of other shapes but for rows."""
+    wrong = [
+        f"{n} is {'missing' if n not in saved else saved[n]}, expected {x.shape}"
+        for n, x in names.items()
+        if saved.get(n) != x.shape and not (n in saved and shard.is_row(n))
+    ]
+    wrong += [f"{n} is not expected" for n in saved if n not in names]
+    if wrong:
+        raise UserError(
+            f"The checkpoint in {manager.directory} is of another model or optimizer: "
+            f"{'; '.join(wrong[:3])}{' ...' if len(wrong) > 3 else ''}. Use the config "
+            "it was made with, or start over with --fresh."
+        )
 
 
 def read_state(folder: str | Path) -> dict[str, np.ndarray]:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from sensorium_jax.axes import Batch
@@ -114,7 +113,9 @@ def fit(
     Nothing waits for the device but a report, a validation and a save. When the
     stopper is asked, or plateaus end the run, the state is saved and the loop returns.
     """
-    at, tally, meter = int(state.step), Tally.zero(), Meter(plan)
+    at, meter = int(state.step), Meter(plan)
+    place = state.step.sharding  # counts lie where the state does, or steps recompile
+    tally = jax.device_put(Tally.zero(), place)
 
     def save(score: float | None, *, improved: bool = False) -> None:
         checkpoint.save(manager, at, state, card(progress), score, improved=improved)
@@ -135,7 +136,7 @@ def fit(
                 checkpoint.wait(manager)
                 raise not_finite(at)
             log(at, meter.report(at, tally))
-            tally = Tally.zero()
+            tally = jax.device_put(Tally.zero(), place)
         if judging:
             score = validate(state)
             state, progress, improved = judge(state, progress, score, plan, manager)
@@ -187,7 +188,8 @@ def judge(
         improved = move.improved
         if move.restore and plan.restore_best and progress.best_step >= 0:
             state = best_weights(state, progress, manager)
-        state = state._replace(rate=jnp.full_like(state.rate, move.plateau.rate))
+        rate = np.full((), move.plateau.rate, np.float32)
+        state = state._replace(rate=jax.device_put(rate, state.rate.sharding))
         progress = progress._replace(plateau=move.plateau, finished=move.finished)
     if improved:
         progress = progress._replace(best=score, best_step=at)

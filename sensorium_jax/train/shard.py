@@ -35,13 +35,11 @@ def make_mesh(
     """A mesh of all devices; zeros let it choose.
 
     Chosen so: as many mouse rows as divide the devices without padding mice, the rest
-    on data, where the windows must divide.
+    on data, as far as the windows divide.
     """
     devices = jax.device_count()
-    if not mouse:
-        mouse = math.gcd(devices // (data or 1), mice)
-    if not data:
-        data = devices // mouse if mouse * (devices // mouse) == devices else 1
+    mouse = mouse or math.gcd(devices // (data or 1), mice)
+    data = data or math.gcd(devices // mouse, windows) or 1
     if mouse * data > devices:
         raise UserError(
             f"The mesh asks for {mouse} x {data} = {mouse * data} devices, but "
@@ -53,6 +51,12 @@ def make_mesh(
             f"{windows} windows per mouse do not divide over {data} devices of the "
             f"data axis. Set config.train.batch to a multiple of {data}, or "
             "config.mesh.data to a divisor of the batch."
+        )
+    if jax.process_count() > 1 and mouse * data < devices:
+        raise UserError(
+            f"A mesh of {mouse} x {data} leaves some of the {devices} devices of "
+            f"{jax.process_count()} processes without work. Set config.train.batch so "
+            "that the windows divide over them, or config.mesh so that all are used."
         )
     chosen = jax.devices()[: mouse * data]
     return jax.make_mesh((mouse, data), AXES, (AxisType.Auto,) * 2, devices=chosen)
@@ -73,14 +77,55 @@ def spec(name: str, rank: int) -> P:
 
 def state_shardings(state: Any, mesh: Mesh) -> Any:
     """A NamedSharding for each leaf of a state, by its name."""
-    return map_named(
-        lambda name, leaf: NamedSharding(mesh, spec(name, np.ndim(leaf))), state
+    return map_named(lambda name, leaf: on(mesh, spec(name, np.ndim(leaf))), state)
+
+
+def is_row(name: str) -> bool:
+    """Whether the leaf of this name leads with M."""
+    return spec(name, 1) == P("mouse")
+
+
+def everywhere(sharding: Any) -> Any:
+    """The same devices, every one holding the whole array."""
+    if isinstance(sharding, NamedSharding):
+        return NamedSharding(sharding.mesh, P())
+    return sharding
+
+
+def take_rows(
+    saved: jax.Array, own: jax.Array, rows: Sequence[int | None] | None
+) -> jax.Array:
+    """`own` with rows of `saved`: row i takes rows[i], None keeps its own.
+
+    By default rows stay in place. Where the largest mouse has another number of
+    neurons, those that both have are taken.
+    """
+    if rows is None:
+        rows = tuple(range(min(len(saved), len(own))))
+    pairs = [(i, row) for i, row in enumerate(rows) if row is not None]
+    if not pairs:
+        return own
+    to, take = (np.array(x) for x in zip(*pairs, strict=True))
+    common = tuple(
+        slice(min(a, b)) for a, b in zip(saved.shape[1:], own.shape[1:], strict=True)
     )
+    return own.at[(to, *common)].set(saved[(take, *common)])
 
 
 def batch_sharding(name: str, mesh: Mesh) -> NamedSharding:
     """Sharding of one field of a Batch: mice and windows both cut."""
-    return NamedSharding(mesh, P("mouse") if name == "neurons_mn" else P(*AXES))
+    return on(mesh, P("mouse") if name == "neurons_mn" else P(*AXES))
+
+
+def on(mesh: Mesh, partition: P) -> NamedSharding:
+    """Sharding without axes of size 1, as compiled programs return it.
+
+    An equal sharding spelled otherwise would compile the step a second time.
+    """
+    cut = (axis if axis and mesh.shape[axis] > 1 else None for axis in partition)
+    while (spelled := tuple(cut)) and spelled[-1] is None:
+        cut = iter(spelled[:-1])
+    return NamedSharding(mesh, P(*spelled))
 
 
 def local_box(mesh: Mesh, mice: int, windows: int) -> tuple[slice, slice]:

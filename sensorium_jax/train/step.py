@@ -9,6 +9,8 @@ import optax
 
 from sensorium_jax import axes
 from sensorium_jax.axes import Batch
+from sensorium_jax.errors import UserError
+from sensorium_jax.train import shard
 from sensorium_jax.train.state import TrainState, key_for
 
 Tree = Any
@@ -124,11 +126,18 @@ def summed_gradients(
     return gradients
 
 
-def jit_step(step: Callable, shardings: Any = None) -> Callable:
-    """Compile a step, giving the old state's memory to the new one."""
-    if shardings is None:
-        return jax.jit(step, donate_argnums=0)
-    return jax.jit(step, donate_argnums=0, out_shardings=(shardings, None))
+def jit_step(step: Callable, mesh: Any = None) -> Callable:
+    """Compile a step, giving the old state's memory to the new one.
+
+    With a mesh every leaf comes out as it went in, so the step compiles only once.
+    """
+
+    def placed(state: TrainState, batch: Batch, tally: Tally):
+        after, tally = step(state, batch, tally)
+        where = shard.state_shardings((after, tally), mesh)
+        return jax.lax.with_sharding_constraint((after, tally), where)
+
+    return jax.jit(placed if mesh is not None else step, donate_argnums=0)
 
 
 def split_windows(batch: Batch, parts: int) -> Batch:
@@ -140,7 +149,7 @@ def split_windows(batch: Batch, parts: int) -> Batch:
             return jnp.broadcast_to(x[None], (parts, *x.shape))
         m, b, *rest = x.shape
         if b % (devices * parts):
-            raise ValueError(
+            raise UserError(
                 f"{b} windows cannot be accumulated in {parts} parts over {devices} "
                 f"devices; make config.train.batch a multiple of {devices * parts}."
             )
