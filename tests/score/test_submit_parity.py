@@ -23,8 +23,11 @@ pytestmark = pytest.mark.parity
 
 
 @pytest.fixture(autouse=True)
-def files_of_another_format(monkeypatch):
-    """The originals import h5py, which nothing here uses."""
+def originals(monkeypatch):
+    """Both years' packages are called sensorium; they import h5py, unused here."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    for name in [n for n in sys.modules if n.split(".")[0] == "sensorium"]:
+        monkeypatch.delitem(sys.modules, name)
     if "h5py" not in sys.modules and importlib.util.find_spec("h5py") is None:
         monkeypatch.setitem(sys.modules, "h5py", types.ModuleType("h5py"))
 
@@ -98,6 +101,10 @@ def model(guess):
     import torch
 
     class Model(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.place = torch.nn.Parameter(torch.zeros(1))  # says which device
+
         def forward(self, inputs, data_key, **others):
             video = np.moveaxis(inputs.numpy(), 1, -1)
             return torch.tensor(guess.respond(video, None, None, data_key))
