@@ -16,7 +16,7 @@ def get_config():
     config.train.update(
         steps=800,
         batch=20,
-        frames=22,
+        frames=19,
         rate=0.01,
         schedule="cosine",
         warmup=30,

@@ -20,8 +20,8 @@ class TemporalBasesCore(nn.Module):
 
     input_channels: int = 1
     pool: int = 2
-    bases: int = 5
-    lags: int = 19
+    bases: int = 6
+    lags: int = 16
     channels: tuple[int, int] = (16, 24)
     kernels: tuple[int, int] = (7, 3)
     norm_groups: str = "mouse"  # no batch norm here; accepted as by every core
@@ -70,14 +70,13 @@ def pooled(x_mbthwc: Array, size: int) -> Array:
 
 
 def raised_cosines(lags: int, bases: int) -> np.ndarray:
-    """[lags, bases] bumps of unit norm, oldest lag first, denser towards the present.
+    """[lags, bases] half overlapping bumps of unit norm, oldest lag first.
 
-    Equally spaced and half overlapping on a logarithmic axis of the lag (Pillow et al.
-    2008, https://doi.org/10.1038/nature07140).
+    Evenly spaced, unlike the logarithmic ones of Pillow et al. 2008
+    (https://doi.org/10.1038/nature07140): the lags that matter lie in the middle.
     """
-    axis = np.log(np.arange(lags) + 2.0)
-    centers = np.linspace(axis[0], axis[-1], bases)
-    width = (centers[1] - centers[0]) if bases > 1 else 1.0
-    phase = np.clip((axis[:, None] - centers) * np.pi / (2 * width), -np.pi, np.pi)
-    bumps = (1 + np.cos(phase)) / 2
+    centers = np.linspace(0, lags - 1, bases)
+    width = centers[1] - centers[0] if bases > 1 else float(lags)
+    phase = (np.arange(lags)[:, None] - centers) * np.pi / width
+    bumps = (1 + np.cos(np.clip(phase, -np.pi, np.pi))) / 2
     return (bumps / np.linalg.norm(bumps, axis=0))[::-1].astype(np.float32)

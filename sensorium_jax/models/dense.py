@@ -22,11 +22,12 @@ class Dense(nn.Module):
     features: int
     use_bias: bool = True
     to_neurons: bool = False
+    zero: bool = False  # start at zero instead
 
     @nn.compact
     def __call__(self, x: Array, mouse: Mouse) -> Array:
         """Apply the layer."""
-        bound = 1 / math.sqrt(x.shape[-1])
+        bound = 0.0 if self.zero else 1 / math.sqrt(x.shape[-1])
 
         def start(key, shape):
             key = jax.random.fold_in(key, mouse.id)

@@ -131,11 +131,11 @@ PRESETS: dict[str, dict[str, Any]] = {
         "readout": {
             "kind": "gaussian",
             "init_sigma": 0.04,
-            "predictor": {"hidden_layers": 0, "tanh": False},
+            "predictor": {"hidden_layers": 0, "tanh": False, "from_middle": True},
             "free_offset": True,
             "log_bias": True,
         },
-        "shifter": {"kind": "mlp", "hidden": 5, "layers": 2},
+        "shifter": {"kind": "mlp", "hidden": 5, "layers": 2, "from_zero": True},
         "modulator": {"kind": "log_gain", "hidden": 8},
         "output": {"kind": "exp"},
         "inputs": VIDEOS,

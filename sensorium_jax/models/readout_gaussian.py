@@ -23,6 +23,7 @@ class CortexPredictor(nn.Module):
     hidden: int = 30
     hidden_layers: int = 1
     tanh: bool = True
+    from_middle: bool = False  # every position starts in the middle of the map
 
     @nn.compact
     def __call__(self, mouse: Mouse) -> Array:
@@ -30,7 +31,8 @@ class CortexPredictor(nn.Module):
         x = mouse.coordinates_n2
         for i in range(self.hidden_layers):
             x = jax.nn.elu(Dense(self.hidden, name=f"layer{i}")(x, mouse))
-        x = Dense(2, name=f"layer{self.hidden_layers}")(x, mouse)
+        name = f"layer{self.hidden_layers}"
+        x = Dense(2, zero=self.from_middle, name=name)(x, mouse)
         return jnp.tanh(x) if self.tanh else x
 
 

@@ -18,14 +18,20 @@ class MLPShifter(nn.Module):
     hidden: int = 5
     layers: int = 3
     use_bias: bool = True
+    from_zero: bool = False  # no shift at the start
 
     @nn.compact
     def __call__(self, pupil_bt2: Array, mouse: Mouse) -> Array:
         """Shift in grid units, [B, T, 2]."""
         x = pupil_bt2
         for i in range(self.layers):
-            width = self.hidden if i < self.layers - 1 else 2
-            layer = Dense(width, use_bias=self.use_bias, name=f"layer{i}")
+            last = i == self.layers - 1
+            layer = Dense(
+                2 if last else self.hidden,
+                use_bias=self.use_bias,
+                zero=last and self.from_zero,
+                name=f"layer{i}",
+            )
             x = jnp.tanh(layer(x, mouse))
         return x
 
