@@ -194,10 +194,10 @@ def _fits(f: Features) -> dict[str, float]:
         return dict.fromkeys(KINDS, 0.0)
     moves = min(1 - f.held, _above(f.follows, 0.25, 0.05))
     flashed = f.held
-    bare, fine = _above(f.bare, 0.5, 0.03), _above(f.slope, -1.75, 0.1)
+    bare, fine = _above(f.bare, 0.5, 0.03), _above(f.slope, -1.95, 0.08)
     natural = min(_above(-f.slope, 1.2, 0.1), _above(f.kurtosis, 1.5, 0.08))
     oriented, narrow = _above(f.oriented, 0.6, 0.04), _above(f.narrow, 0.6, 0.04)
-    smooth, dots = _above(-f.slope, 2.5, 0.2), min(bare, fine)
+    smooth, dots = _above(-f.slope, 2.5, 0.2), min(_above(f.bare, 0.47, 0.03), fine)
     return {
         "natural_movie": min(moves, natural, 1 - oriented, 1 - dots),
         "natural_images": min(flashed, natural, 1 - oriented, 1 - min(bare, smooth)),
