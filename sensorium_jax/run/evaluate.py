@@ -17,7 +17,16 @@ NUMBERS = (
     "to_average_over_mice",
     "feve",
 )
-COLUMNS = ("rank", "file", "year", "tier", *NUMBERS, "mice", "trials", "undefined")
+COLUMNS: tuple[str, ...] = (
+    "rank",
+    "file",
+    "year",
+    "tier",
+    *NUMBERS,
+    "mice",
+    "trials",
+    "undefined",
+)
 
 
 def evaluate(
@@ -41,7 +50,7 @@ def evaluate(
     rows = list(_ranked(found))
     if csv is not None:
         with open(csv, "w", newline="") as target:
-            writer = DictWriter(target, COLUMNS, lineterminator="\n")
+            writer = DictWriter(target, list(COLUMNS), lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)
     entries = [row | v._asdict() for row, v in zip(rows, found, strict=True)]
@@ -79,10 +88,8 @@ def _notes(verdicts: list[Verdict]) -> str:
         for word, mice in (("hidden", v.hidden), ("not in the file", v.missing)):
             if mice:
                 lines.append(f"{v.file}: {word}, not scored: {', '.join(mice)}")
-        for mouse, scores in v.mice.items():
-            if scores["undefined"]:
-                lines.append(
-                    f"{v.file}: {scores['undefined']} of {scores['neurons']} neurons "
-                    f"of {mouse} have no correlation and score 0"
-                )
+        if v.undefined:
+            neurons = sum(m["neurons"] for m in v.mice.values())
+            words = f"{v.undefined} of {neurons} neurons have no correlation: scored 0"
+            lines.append(f"{v.file}: {words}")
     return "".join(f"\n{line}" for line in lines)

@@ -66,7 +66,7 @@ def answers(
         raise unknown("response units", units, UNITS, "Give --units.")
     precision_tn = stats.precision(session)
     respond = partial(_respond, twin, session.name)
-    shown = trials(session, rows, getattr(twin, "raw", RAW))
+    shown: Any = trials(session, rows, getattr(twin, "raw", RAW))
     skip = SKIP if session.year == 2023 else 0
     made = predict.predict(respond, shown, **how)
     for row, (rates_tn, start) in zip(rows, made, strict=True):

@@ -1,7 +1,7 @@
 """The judges' numbers of any submission, on this machine, where labels exist."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -83,7 +83,7 @@ def _table(name, path, sessions, truth, tier, mouse) -> Verdict:
         wanted = {m: source.trials(m, tier) for m in known}
         _complete(name, keys, wanted, tier)
         every = soundness.rows(path, year, about or "")
-        rows = (_aligned(name, r, source) for r in every if _fits(r, name, known))
+        rows = _aligned_rows(name, every, known, source)
         shown = {m: _stimuli(mice[m], wanted[m]) for m in known}
         order = [m for m, _ in keys if m in known]
         scores = judge(progress.track(rows, "Scoring", len(order)), order, shown)
@@ -150,10 +150,14 @@ def _complete(name, keys, wanted: Mapping[str, list[Any]], tier) -> None:
                 raise UserError(f"{name} {what} {words} of {tier} of {mouse}. {AGAIN}")
 
 
-def _fits(row: Row | str, name: str, known: Sequence[str]) -> bool:
-    if isinstance(row, str):
-        raise UserError(f"{name}, {row}. {AGAIN}")
-    return row.mouse in known
+def _aligned_rows(
+    name: str, rows: Iterable[Row | str], known: Sequence[str], source: Labels
+) -> Iterator[tuple[str, Any, Any, Any]]:
+    for row in rows:
+        if isinstance(row, str):
+            raise UserError(f"{name}, {row}. {AGAIN}")
+        if row.mouse in known:
+            yield _aligned(name, row, source)
 
 
 def _aligned(name: str, row: Row, source: Labels) -> tuple[str, Any, Any, Any]:

@@ -102,12 +102,14 @@ def whose(path: Path, sessions: Sequence[Session], mouse: str | None) -> Session
     fit = [s for s in sessions if s.year == 2022]
     if mouse is not None or len(fit) == 1:
         return expected.picture_mouse(fit, mouse)
-    shown, ids = Counter(submit2022.index(path)), next(submit2022.rows(path), None)
+    first = next(submit2022.rows(path), None)
+    ids = [] if first is None or first.ids_n is None else first.ids_n
+    shown = Counter(submit2022.index(path))
     hits = []
     for session in fit:
         trials = expected.mouse(session).rows
         pairs = zip(trials, map(str, expected.image_ids(session)), strict=True)
-        same = ids is not None and np.array_equal(ids.ids_n, session.unit_ids_n)
+        same = np.array_equal(ids, session.unit_ids_n)
         hits.append(sum(shown[pair] for pair in pairs) * 2 + same)
     best = [s for s, h in zip(fit, hits, strict=True) if h == max(hits)]
     return expected.picture_mouse(best)
@@ -192,10 +194,12 @@ def _values(name, path, year, mice, about, count) -> Iterator[Fault]:
         if isinstance(row, str):
             _, words = row.split(": ", 1)
             unread[words] = unread.get(words, 0) + 1
-        elif row.mouse in mice and mice[row.mouse].tier(row.trial) is not None:
-            if row.mouse not in tallies:
-                tallies[row.mouse] = Tally(mice[row.mouse])
-            tallies[row.mouse].add(row)
+            continue
+        who = str(row.mouse)
+        if who in mice and mice[who].tier(row.trial) is not None:
+            if who not in tallies:
+                tallies[who] = Tally(mice[who])
+            tallies[who].add(row)
     for words, rows_of in unread.items():
         finding = f"{words} in {rows_of} of {count} trials"
         yield error(name, finding, "write lists of whole ids and of finite numbers")

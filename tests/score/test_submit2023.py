@@ -1,5 +1,6 @@
 """Tables of films: as the official writer's, streamed, whole or not there at all."""
 
+import json
 import subprocess
 import sys
 import zipfile
@@ -10,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import recorded
 
+from sensorium_jax.cli import main
 from sensorium_jax.data import stats
 from sensorium_jax.errors import UserError
 from sensorium_jax.score import submit2023
@@ -150,6 +152,29 @@ def test_trials_by_number_or_by_file(value):
 
 def test_odd_trials_stay_what_they_are():
     assert submit2023.trial_key("seven.npy") == "seven.npy"
+
+
+def test_command_writes_files_that_it_finds_sound(
+    recordings, tmp_path, monkeypatch, capsys
+):
+    asked = []
+
+    def load(source):
+        asked.append(source)
+        return recorded.Guess(recordings)
+
+    monkeypatch.setattr("sensorium_jax.models.zoo.load", load)
+    flags = ["--data", recordings.path, "--out", str(tmp_path), "--names", "kit"]
+    words = ["submit", "--json", "--track", "bonus", "--workdir", "my-run", *flags]
+    assert main(words) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert asked == ["my-run"]
+    assert found["accepted"] and found["trials"] == 8 and "normalized" in found["units"]
+    kit = "predictions_file_{}_ood_track.parquet.brotli"
+    for tier, path in found["tables"].items():
+        assert path == str(tmp_path / kit.format(tier))
+    assert main(["submit", *flags]) == 1
+    assert "--workdir" in capsys.readouterr().err
 
 
 BIG = """
