@@ -114,11 +114,12 @@ def measure(way: str, data: str, frames: int, stride: int, size: Size) -> dict:
     before, rates = memory("VmRSS"), {}
     forget(Path(data))
     for state in ("cold", "warm"):
-        began = time.perf_counter()
+        began, worked = time.perf_counter(), time.process_time()
         for _ in prefetch(lambda i: batch_at(0, i), 0, size.batches):
             pass
-        seconds = time.perf_counter() - began
-        rates[state] = size.batches * size.batch * size.mice / seconds
+        drawn = size.batches * size.batch * size.mice
+        rates[state] = drawn / (time.perf_counter() - began)
+        rates["cpu_ms"] = (time.process_time() - worked) / drawn * 1e3
     return rates | {"memory_above_baseline": memory("VmHWM") - before}
 
 
@@ -181,18 +182,16 @@ def table(found: dict) -> str:
             f"{part}: tree {tree:.2f} GB, store {store:.2f} GB, converted at "
             f"{speed:.0f} MB/s of tree"
         )
-    head = ("recording, windows, way", "cold/s", "warm/s", "x cold", "x warm", "MB")
-    lines.append("{:<38}{:>9}{:>9}{:>8}{:>8}{:>7}".format(*head))
+    head = ("cold/s", "warm/s", "cpu ms", "x cold", "x warm", "x cpu", "MB")
+    lines.append("recording, windows, way".ljust(38) + "".join(f"{h:>8}" for h in head))
     for name, got in found["rates"].items():
         base = found["rates"][f"{name.rsplit(', ', 1)[0]}, {WAYS[-1]}"]
         ratios = [got[state] / base[state] for state in ("cold", "warm")]
-        numbers = (
-            got["cold"],
-            got["warm"],
-            *ratios,
-            got["memory_above_baseline"] / 1e6,
-        )
-        lines.append("{:<38}{:9.0f}{:9.0f}{:8.1f}{:8.1f}{:7.0f}".format(name, *numbers))
+        ratios.append(base["cpu_ms"] / got["cpu_ms"])
+        words = [f"{got['cold']:.0f}", f"{got['warm']:.0f}", f"{got['cpu_ms']:.2f}"]
+        words += [f"{ratio:.1f}" for ratio in ratios]
+        words.append(f"{got['memory_above_baseline'] / 1e6:.0f}")
+        lines.append(name.ljust(38) + "".join(f"{word:>8}" for word in words))
     return "\n".join(lines)
 
 

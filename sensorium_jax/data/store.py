@@ -13,7 +13,7 @@ from sensorium_jax.data.session import VIDEO, Session, Stats
 from sensorium_jax.data.store_format import VERSION, unpack
 from sensorium_jax.errors import UserError
 
-LOCAL_CACHE = 64 << 20  # bytes; shard indexes stay in memory
+LOCAL_CACHE = 16 << 20  # bytes; shard indexes stay in memory
 REMOTE_CACHE = 256 << 20
 RETRIES = 5
 
