@@ -15,6 +15,7 @@ from sensorium_jax.score.expected import Mouse
 
 FEWEST = 30  # neurons below which chance decides
 ENOUGH = 0.2  # log ratio of raw to normalized rates that tells them apart
+SPREAD = 0.1  # std of log rates below which neurons are alike, and order does not show
 NEARER = 0.5  # untrained models are near neither
 
 
@@ -38,7 +39,7 @@ def unit_faults(name: str, mouse: Mouse, mean_n: np.ndarray) -> Iterator[Fault]:
         )
         remedy = "multiply raw predictions by the response precision of their frame"
         yield warning(name, finding, remedy)
-    elif there.sum() >= FEWEST and logs[0].std() > 0.05:
+    elif there.sum() >= FEWEST and min(x.std() for x in logs[:2]) > SPREAD:
         follows = max(rank_correlation(logs[0], x) for x in logs[1:])
         if follows < min(0.3, 4 / np.sqrt(there.sum())):
             finding = (
