@@ -44,7 +44,7 @@ class Encoder(nn.Module):
         all_readouts: bool = False,
         noise_mbtn2: Array | None = None,
     ) -> Array:
-        """Rates [M, B, T', N] of the last T' frames.
+        """Rates [M, B, T', N] of the last T' frames (axes.last_frames).
 
         mice_m is False for rows that only fill a mesh. With all_readouts the inputs
         have no M, and every mouse answers every sample: [B, M, T', N]; the batch norm
@@ -52,7 +52,8 @@ class Encoder(nn.Module):
         """
         mouse = self._mouse()
         if all_readouts:
-            inputs = _split(video_mbthwc, behavior_mbtk, pupil_mbt2)
+            groups = getattr(self.core, "norm_groups", "batch")
+            inputs = _split(video_mbthwc, behavior_mbtk, pupil_mbt2, groups=groups)
         else:
             inputs = video_mbthwc, behavior_mbtk, pupil_mbt2
             _check_rows(mouse, video_mbthwc, self.variables.get("params", {}))
@@ -62,10 +63,11 @@ class Encoder(nn.Module):
             feat = self.gru(feat)
         if all_readouts:
             feat = feat.reshape(-1, *feat.shape[2:])
-        frames = feat.shape[-4]
+        stride = getattr(self.core, "train_stride", 1) if train else 1
+        late = partial(axes.last_frames, axis=-2, frames=feat.shape[-4], stride=stride)
         side = Side(
-            behavior_btk=behavior_mbtk[..., -frames:, :],
-            pupil_bt2=pupil_mbt2[..., -frames:, :],
+            behavior_btk=late(behavior_mbtk),
+            pupil_bt2=late(pupil_mbt2),
             key=self._keys(mouse) if train and noise_mbtn2 is None else None,
             noise_btn2=noise_mbtn2,
         )
@@ -164,13 +166,20 @@ def _start(encoder, info, key, frame_shape, behaviors, frames) -> Tree:
     return {"batch_stats": {}, **variables, "info": info}
 
 
-def _split(video: Array, behavior: Array, pupil: Array) -> tuple[Array, ...]:
+def _split(
+    video: Array, behavior: Array, pupil: Array, *, groups: str
+) -> tuple[Array, ...]:
     """Cut a mixed batch [B, ...] over the mesh's mouse axis: [parts, B/parts, ...]."""
     parts, _ = axes.shard_counts()
     if video.shape[0] % parts:
         raise UserError(
             f"A mixed batch of {video.shape[0]} samples cannot be cut over a mesh of "
             f"mouse={parts}; make it a multiple of {parts}."
+        )
+    if parts > 1 and groups == "mouse":
+        raise UserError(
+            "A mixed batch on a mesh that cuts mice needs batch norm over the whole "
+            "batch. Set the core's norm_groups to 'batch', or use a mesh of mouse=1."
         )
     return tuple(x.reshape(parts, -1, *x.shape[1:]) for x in (video, behavior, pupil))
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from sensorium_jax import trees
 from sensorium_jax.axes import MouseInfo
@@ -90,7 +91,7 @@ def select_rows(variables: Tree, indices: Sequence[int]) -> Tree:
             f"Rows {list(indices)} were asked for; the model has {have} mice, "
             f"rows 0 to {have - 1}."
         )
-    return trees.map_named(lambda n, v: v[index] if is_row(n) else v, variables)
+    return trees.map_named(lambda n, v: _host(v)[index] if is_row(n) else v, variables)
 
 
 def add_rows(variables: Tree, new: Tree) -> Tree:
@@ -98,15 +99,21 @@ def add_rows(variables: Tree, new: Tree) -> Tree:
 
     Neurons are padded with zeros to the larger model.
     """
-    return _join(variables, new, lambda old, added: jnp.concatenate([old, added]))
+    return _join(variables, new, lambda old, added: np.concatenate([old, added]))
 
 
 def replace_rows(variables: Tree, new: Tree, indices: Sequence[int]) -> Tree:
     """Put the mice of `new` at these rows; all else stays."""
-    index = jnp.asarray(indices)
+    index = np.asarray(indices, int)
     if len(indices) != _mice(new):
         raise UserError(f"{_mice(new)} new mice cannot fill {len(indices)} rows.")
-    return _join(variables, new, lambda old, added: old.at[index].set(added))
+
+    def put(old: np.ndarray, added: np.ndarray) -> np.ndarray:
+        old = old.copy()
+        old[index] = added
+        return old
+
+    return _join(variables, new, put)
 
 
 def is_row(name: str) -> bool:
@@ -143,10 +150,14 @@ def _common(name: str, a: tuple, b: tuple, neurons: set[int]) -> tuple[int, ...]
     )
 
 
-def _grow(x: Array, shape: tuple[int, ...]) -> Array:
-    x = jnp.asarray(x)
+def _grow(x: Array, shape: tuple[int, ...]) -> np.ndarray:
     extra = [(0, n - have) for n, have in zip(shape, x.shape[1:], strict=True)]
-    return jnp.pad(x, [(0, 0), *extra])
+    return np.pad(np.asarray(x), [(0, 0), *extra])
+
+
+def _host(x: Array) -> Array:
+    """As numpy, whose indexing compiles nothing; inside jit x itself."""
+    return x if isinstance(x, Tracer) else np.asarray(x)
 
 
 def _lengthen(x: np.ndarray, rows: int) -> np.ndarray:

@@ -6,7 +6,7 @@ import pytest
 from golden import FOLDER, load, relative, video
 from mice import encoder_trees, mice
 from originals import build, penalties
-from small import SMALL, Core, answer, inputs, quickly, start
+from small import SMALL, Core, answer, inputs, quick, start  # noqa: F401
 
 from sensorium_jax import trees
 from sensorium_jax.axes import Batch
@@ -42,22 +42,21 @@ def test_whole_model_equals_the_original(name):
     batch = Batch(x, *late, np.ones(late[0].shape[:3], bool), real, np.zeros((1,)))
     cost = objective(trials_m=np.array([100]))
 
-    @jax.jit
     def loss(params, x):
         rates = encoder.apply(
             {**variables, "params": params}, x, *late[:2], train=False
         )
-        penalty = pieces(rules, params, real, np.ones(1, bool))
-        return cost(rates, batch, 2)[0] + penalty[0], rates
-
-    with quickly():
-        (value, rates), (grad, slope) = jax.value_and_grad(loss, (0, 1), has_aux=True)(
-            params, x
+        core, readout = (
+            pieces(part, params, real, np.ones(1, bool))[0]
+            for part in (rules[:-1], rules[-1:])
         )
+        return cost(rates, batch, 2)[0] + core + readout, (rates, (core, readout))
+
+    grads = jax.jit(jax.value_and_grad(loss, (0, 1), has_aux=True))
+    (value, (rates, regs)), (grad, slope) = grads(params, x)
     assert relative(rates[0], case.output["eval"]) < 1e-4
     assert relative(value, case.output["loss"]) < 1e-4
-    for rule, key in ((rules[:-1], "core_reg"), (rules[-1:], "readout_reg")):
-        ours = pieces(rule, params, real, np.ones(1, bool))[0]
+    for ours, key in zip(regs, ("core_reg", "readout_reg"), strict=True):
         assert relative(ours, case.output[key]) < 1e-4
     expected, _ = encoder_trees(case.grad, ["m0"])
     assert jax.tree.structure(grad) == jax.tree.structure(expected)
@@ -88,9 +87,8 @@ def test_empty_mice_fill_a_mesh_and_touch_nothing():
             mutable=["batch_stats"],
         )
 
-    with quickly():
-        a, stats_a = jax.jit(apply)(few, [s[:2] for s in x], None)
-        b, stats_b = jax.jit(apply)(padded, x, real)
+    a, stats_a = jax.jit(apply)(few, [s[:2] for s in x], None)
+    b, stats_b = jax.jit(apply)(padded, x, real)
     np.testing.assert_allclose(a, b[:2], rtol=1e-5)
     assert np.isfinite(b).all()
     jax.tree.map(

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from golden import relative
 from mice import one_mouse
+from small import quick  # noqa: F401
 
 from sensorium_jax.errors import UserError
 from sensorium_jax.models.readout_attention import AttentionReadout

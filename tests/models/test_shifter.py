@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from golden import load, relative
 from mice import below, mlp_tree, one_mouse
+from small import quick  # noqa: F401
 
 from sensorium_jax import trees
 from sensorium_jax.models.shifter import MLPShifter, StaticAffineShifter
