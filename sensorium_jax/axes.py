@@ -129,6 +129,14 @@ def check(**arrays: Array) -> dict[str, int]:
     return sizes
 
 
+def last_frames(array: Array, axis: int, frames: int, stride: int = 1) -> Array:
+    """The frames a model answered: the last `frames`, `stride` apart, along an axis."""
+    size = array.shape[axis]
+    cut = [slice(None)] * array.ndim
+    cut[axis] = slice(size - stride * (frames - 1) - 1, None, stride)
+    return array[tuple(cut)]
+
+
 def shard_counts() -> tuple[int, int]:
     """How many parts the mesh in force cuts mice and batches into; (1, 1) without one.
 

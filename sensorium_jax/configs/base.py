@@ -58,7 +58,7 @@ def train() -> Any:
             "mean_loss": False,
             "scale_loss": True,  # sqrt(trials of all tiers / batch), the official scale
             "correlation_weight": 0.0,
-            "burn_in": 0,  # first frames of a window that do not count
+            "burn_in": 0,  # first answered frames of a window that do not count
             "penalties": (),  # (regex, name in run.train.PENALTIES, weight)
             "core_per_mouse": True,  # the originals add the core's penalty per mouse
             "checkpoint_every": 100,

@@ -1,8 +1,8 @@
 """A small dynamic model of the simulated cortex, trained in minutes on two cores.
 
-Many short clips teach more than few long ones, so a window is just as long as the
-core's filters need for a handful of outputs. Nothing is chosen by the tier it is scored
-on: the run goes to its last step and keeps its last weights.
+Many short clips teach more than few long ones: a window is just as long as the core's
+filters need for eight outputs, three frames apart. Nothing is chosen by the tier it is
+scored on: the run goes to its last step and keeps its last weights.
 """
 
 from sensorium_jax.configs.base import base
@@ -15,8 +15,8 @@ def get_config():
     config.data.update(root="data/demo", epochs=False)
     config.train.update(
         steps=800,
-        batch=20,
-        frames=19,
+        batch=10,
+        frames=37,
         rate=0.01,
         schedule="cosine",
         warmup=30,

@@ -1,7 +1,7 @@
 """Endless batches of windows of all mice, each a pure function of (seed, i)."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -192,7 +192,7 @@ def prefetch(
     stop: int,
     depth: int = 2,
     threads: int = 1,
-) -> Iterator[Any]:
+) -> Generator[Any, None, None]:
     """batch_at(start) ... batch_at(stop - 1) in order, read ahead in the background."""
     with ThreadPoolExecutor(threads) as pool:
         first = range(start, min(start + depth, stop))

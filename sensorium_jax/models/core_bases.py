@@ -15,7 +15,9 @@ class TemporalBasesCore(nn.Module):
 
     Frames are average-pooled, filtered in time by `bases` raised cosines over `lags`
     frames (no parameters), then convolved twice in space. Time comes first because the
-    bases are few and shared: the convolutions see T' frames, not T.
+    bases are few and shared: the convolutions see T' frames, not T. While training only
+    every train_stride-th frame is answered, the last one among them: neighbouring
+    frames teach almost the same.
     """
 
     input_channels: int = 1
@@ -24,6 +26,7 @@ class TemporalBasesCore(nn.Module):
     lags: int = 16
     channels: tuple[int, int] = (16, 24)
     kernels: tuple[int, int] = (7, 3)
+    train_stride: int = 3
     norm_groups: str = "mouse"  # no batch norm here; accepted as by every core
 
     @property
@@ -44,7 +47,7 @@ class TemporalBasesCore(nn.Module):
         self, x_mbthwc: Array, *, train: bool, mice_m: Array | None = None
     ) -> Array:
         """Features of all mice at once."""
-        del train, mice_m
+        del mice_m
         check_channels(x_mbthwc, self.input_channels, "TemporalBasesCore")
         self.out_shape(*x_mbthwc.shape[2:5])
         x = pooled(x_mbthwc, self.pool)
@@ -53,7 +56,9 @@ class TemporalBasesCore(nn.Module):
             "tk,cd->tcdk", bases_tk, jnp.eye(x.shape[-1], dtype=x.dtype)
         )
         kernel = kernel.reshape(self.lags, x.shape[-1], -1)
-        x = layers.temporal_conv(x, kernel)
+        stride = self.train_stride if train else 1
+        early = (x.shape[2] - self.lags) % stride
+        x = layers.temporal_conv(x[:, :, early:], kernel, stride=stride)
         for i, geometry in enumerate(self._geometry()):
             x = jax.nn.elu(Conv(self.channels[i], geometry, name=f"layer{i}")(x))
         return x

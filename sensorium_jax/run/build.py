@@ -1,7 +1,7 @@
 """From a config to the parts of a run: streams, model, objective, penalties, step."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -34,7 +34,7 @@ class Parts(NamedTuple):
     start: Callable[[], TrainState]  # the state before the first step, on the mesh
     step: Callable
     validate: Callable
-    batches: Callable[[int], Iterator[Batch]]
+    batches: Callable[[int], Generator[Batch, None, None]]
 
 
 def open_recordings(config: Config) -> Recordings:
@@ -74,6 +74,7 @@ def parts(config: Config) -> Parts:
         update,
         accumulate=t.accumulate,
         ema_decay=t.ema,
+        stride=getattr(encoder.core, "train_stride", 1),
     )
 
     def start() -> TrainState:
@@ -130,7 +131,7 @@ def starting_variables(config: Config, encoder: Any, stream: Stream) -> Any:
 
 def placed(
     stream: Stream, mesh: Any, seed: int, start: int, *, stop: int, depth: int
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     """Batches on the mesh; each process reads only what its devices hold."""
     mice, rows = shard.local_box(mesh, stream.mice, stream.batch)
 

@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
+from contextlib import closing, nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -75,11 +76,13 @@ def _train(
             warn_of_changes(card["machine"], old["machine"])
         done = int(state.step)
         plan = schedule(config, made)
-        with open_log(folder, plan.steps, done, sinks=t.sinks) as log:
+        # Closed at once, so that no reading thread outlives the run.
+        reading = closing(made.batches(done))
+        with open_log(folder, plan.steps, done, sinks=t.sinks) as log, reading as todo:
             result = fit(
                 state,
                 made.step,
-                made.batches(done),
+                todo,
                 plan,
                 manager=manager,
                 card=lambda progress: {**card, "progress": progress.to_card()},
@@ -202,6 +205,4 @@ def warn_of_changes(new: dict, old: dict) -> None:
 
 def profiler(folder: Path, *, on: bool) -> Any:
     """A trace of the whole run under profile/, for TensorBoard or Perfetto."""
-    from contextlib import nullcontext
-
     return jax.profiler.trace(str(folder / "profile")) if on else nullcontext()

@@ -48,15 +48,17 @@ def make_step(
     *,
     accumulate: int = 1,
     ema_decay: float = 0.0,
+    stride: int = 1,
 ) -> Callable[[TrainState, Batch, Tally], tuple[TrainState, Tally]]:
     """The pure step; wrap it with jit_step.
 
     The loss is the sum over mice of objective and penalty. With `accumulate` > 1 the
     windows are cut into that many parts whose gradients are summed by a scan; batch
-    norm then sees the parts one after another.
+    norm then sees the parts one after another. stride is that of the frames which the
+    model answers in training.
     """
 
-    gradients = summed_gradients(forward, objective, accumulate)
+    gradients = summed_gradients(forward, objective, accumulate, stride)
 
     def step(state: TrainState, batch: Batch, tally: Tally):
         mice_m = batch.neurons_mn.any(1)
@@ -84,7 +86,7 @@ def make_step(
 
 
 def summed_gradients(
-    forward: Forward, objective: Objective, accumulate: int
+    forward: Forward, objective: Objective, accumulate: int, stride: int
 ) -> Callable[[TrainState, Batch], tuple]:
     """gradients(state, batch) -> (loss, gradients, batch_stats, correlation)."""
 
@@ -95,6 +97,7 @@ def summed_gradients(
         }
         variables = {"params": params, "batch_stats": stats, "info": state.info}
         rates, stats = forward(variables, batch, keys, train=True)
+        batch = answered(batch, rates.shape[2], stride)
         loss = jnp.sum(objective(rates, batch, windows))
         return loss, (stats, train_correlation(rates, batch))
 
@@ -124,6 +127,13 @@ def summed_gradients(
         return (*carry[:3], carry[3] / accumulate)
 
     return gradients
+
+
+def answered(batch: Batch, frames: int, stride: int) -> Batch:
+    """The batch with only the frames whose rates the model gave."""
+    names = ("responses_mbtn", "valid_mbt", "frame_mbt")
+    cut = {n: axes.last_frames(getattr(batch, n), 2, frames, stride) for n in names}
+    return batch._replace(**cut)
 
 
 def jit_step(step: Callable, mesh: Any = None) -> Callable:
