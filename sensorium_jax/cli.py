@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -26,20 +27,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     try:
         outcome = args.call(args, overrides)
+        if getattr(args, "json", False):
+            print(json.dumps(outcome.data, allow_nan=False, default=float), flush=True)
+        elif outcome.text:
+            print(outcome.text, flush=True)
     except UserError as error:
-        print(f"sensorium: {error}", file=sys.stderr)
-        return FAULT
+        return _say(str(error), FAULT)
     except KeyboardInterrupt:
-        print("sensorium: interrupted", file=sys.stderr)
-        return INTERRUPT
+        return _say("interrupted", INTERRUPT)
     except BrokenPipeError:
-        sys.stderr.close()
+        # Whoever read the output has gone; nothing more can be said to them.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
-    if getattr(args, "json", False):
-        print(json.dumps(outcome.data, allow_nan=False, default=float))
-    elif outcome.text:
-        print(outcome.text)
+    except OSError as error:
+        return _say(f"{error}. Check the path, its permissions and the disk.", FAULT)
     return outcome.code
+
+
+def _say(words: str, code: int) -> int:
+    print(f"sensorium: {words}", file=sys.stderr)
+    return code
 
 
 def _is_override(word: str) -> bool:

@@ -14,7 +14,7 @@ def get_config():
     config.model.name = "demo"
     config.data.update(root="data/demo", epochs=False)
     config.train.update(
-        steps=800,
+        steps=700,
         batch=10,
         frames=37,
         rate=0.01,

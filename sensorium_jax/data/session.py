@@ -97,7 +97,7 @@ class Session:
         return len(self.tiers)
 
     def trials_of(self, tier: str) -> np.ndarray:
-        """Rows of the trials of one tier; `val` is the validation tier of either year."""
+        """Rows of the trials of one tier; `val` stands for the validation tier."""
         wanted = VALIDATION_TIERS if tier == "val" else (tier,)
         found = np.flatnonzero(np.isin(self.tiers, wanted))
         if not found.size:
