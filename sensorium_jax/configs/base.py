@@ -60,6 +60,8 @@ def train() -> Any:
             "correlation_weight": 0.0,
             "burn_in": 0,  # first answered frames of a window that do not count
             "penalties": (),  # (regex, name in run.train.PENALTIES, weight)
+            # (regex, low, high): where parameters must stay, as free positions do
+            "bounds": (("readout/mu", -1.0, 1.0),),
             "core_per_mouse": True,  # the originals add the core's penalty per mouse
             "checkpoint_every": 100,
             "report_every": 10,

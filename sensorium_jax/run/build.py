@@ -16,7 +16,7 @@ from sensorium_jax.models.encoder import create as create_variables
 from sensorium_jax.models.rows import mouse_rows
 from sensorium_jax.run import Config
 from sensorium_jax.run.objective import make_objective, make_optimizer, make_penalty
-from sensorium_jax.train import forward, shard
+from sensorium_jax.train import forward, regularizer, shard
 from sensorium_jax.train.state import TrainState, create
 from sensorium_jax.train.step import jit_step, make_step
 from sensorium_jax.train.validate import make_validate
@@ -75,6 +75,7 @@ def parts(config: Config) -> Parts:
         accumulate=t.accumulate,
         ema_decay=t.ema,
         stride=getattr(encoder.core, "train_stride", 1),
+        project=partial(regularizer.clip, rules=t.bounds),
     )
 
     def start() -> TrainState:

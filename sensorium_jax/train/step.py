@@ -49,13 +49,14 @@ def make_step(
     accumulate: int = 1,
     ema_decay: float = 0.0,
     stride: int = 1,
+    project: Callable[[Tree], Tree] = lambda params: params,
 ) -> Callable[[TrainState, Batch, Tally], tuple[TrainState, Tally]]:
     """The pure step; wrap it with jit_step.
 
     The loss is the sum over mice of objective and penalty. With `accumulate` > 1 the
     windows are cut into that many parts whose gradients are summed by a scan; batch
     norm then sees the parts one after another. stride is that of the frames which the
-    model answers in training.
+    model answers in training; project brings parameters back into their bounds.
     """
 
     gradients = summed_gradients(forward, objective, accumulate, stride)
@@ -71,7 +72,7 @@ def make_step(
         updates, opt = optimizer.update(grads, state.opt, state.params)
         updates = jax.tree.map(lambda u: u * state.rate, updates)
         now = {
-            "params": optax.apply_updates(state.params, updates),
+            "params": project(optax.apply_updates(state.params, updates)),
             "batch_stats": stats,
         }
         ema = _average(state.ema, now, ema_decay) if state.ema else state.ema
