@@ -10,11 +10,23 @@ def base() -> Any:
     config: Any = ConfigDict()
     config.seed = 42
     config.data = data()
-    config.model = ConfigDict({"name": "factorized2023", "changes": {}, "start": ""})
+    config.model = model()
     config.train = train()
     config.validate = validate()
     config.mesh = ConfigDict({"mouse": 0, "data": 0})  # 0: fit the devices
     return config
+
+
+def model() -> Any:
+    """What is trained."""
+    return ConfigDict(
+        {
+            "name": "factorized2023",
+            "changes": {},  # of the preset's parts
+            "json": "",  # more of them from the command line: '{"shifter": null}'
+            "start": "",  # a run or checkpoint whose weights to begin with
+        }
+    )
 
 
 def data() -> Any:

@@ -1,5 +1,6 @@
 """From a config to the parts of a run: streams, model, objective, penalties, step."""
 
+import json
 import sys
 from collections.abc import Callable, Generator, Iterator
 from functools import partial
@@ -10,7 +11,7 @@ import jax
 from sensorium_jax.axes import Batch, MouseInfo
 from sensorium_jax.data.official import Recordings
 from sensorium_jax.data.stream import Stream, prefetch
-from sensorium_jax.errors import unknown
+from sensorium_jax.errors import UserError, unknown
 from sensorium_jax.models import zoo
 from sensorium_jax.models.encoder import create as create_variables
 from sensorium_jax.models.rows import mouse_rows
@@ -61,7 +62,7 @@ def parts(config: Config) -> Parts:
         response_scaling=config.data.response_scaling,
         padded_mice=mesh.shape["mouse"],
     )
-    changes = config.model.changes.to_dict()
+    changes = model_changes(config)
     changes |= lacking(config.model.name, stream.info, changes)
     encoder = zoo.build(config.model.name, stream.info, **changes)
     steps = t.steps or t.epochs * stream.steps_per_epoch
@@ -97,6 +98,19 @@ def parts(config: Config) -> Parts:
             placed, stream, mesh, config.seed, stop=steps, depth=t.prefetch
         ),
     )
+
+
+def model_changes(config: Config) -> dict[str, Any]:
+    """Changes of the preset, those of the command line last."""
+    changes = config.model.changes.to_dict()
+    try:
+        return changes | json.loads(config.model.json or "{}")
+    except (json.JSONDecodeError, TypeError) as error:
+        raise UserError(
+            f"config.model.json is {config.model.json!r}, which is no JSON object "
+            f"({error}). Expected parts of the model, such as "
+            """'{"shifter": null, "core": {"layers": 2}}'."""
+        ) from error
 
 
 def lacking(name: str, info: MouseInfo, changes: dict) -> dict[str, Any]:
