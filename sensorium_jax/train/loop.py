@@ -121,7 +121,7 @@ def fit(
         checkpoint.save(manager, at, state, card(progress), score, improved=improved)
 
     while at < plan.steps and not progress.finished:
-        with meter.waiting():
+        with meter.waiting(tally):
             batch = next(batches)
         state, tally = step(state, batch, tally)
         at += 1
@@ -221,11 +221,15 @@ class Meter:
         self.began, self.waited, self.steps = time.monotonic(), 0.0, 0
 
     @contextmanager
-    def waiting(self) -> Iterator[None]:
-        """Count the time inside as waiting for data."""
+    def waiting(self, tally: Tally) -> Iterator[None]:
+        """Count the time inside as waiting for data, if the device ran out of work.
+
+        Steps are sent ahead, so waiting costs nothing while the last one still runs.
+        """
         before = time.monotonic()
         yield
-        self.waited += time.monotonic() - before
+        if tally.steps.is_ready():
+            self.waited += time.monotonic() - before
         self.steps += 1
 
     def report(self, at: int, tally: Tally) -> dict[str, float]:
