@@ -14,7 +14,8 @@ class TemporalBasesCore(nn.Module):
     """Video [M, B, T, H, W, C] to features [M, B, T - lags + 1, H', W', F].
 
     Frames are average-pooled, filtered in time by `bases` raised cosines over `lags`
-    frames (no parameters), then convolved twice in space. Time comes first because the
+    frames (no parameters), then convolved twice in space. With no bases the model is
+    static: it sees the one frame that is lags - 1 old. Time comes first because the
     bases are few and shared: the convolutions see T' frames, not T. While training only
     every train_stride-th frame is answered, the last one among them: neighbouring
     frames teach almost the same.
@@ -78,8 +79,11 @@ def raised_cosines(lags: int, bases: int) -> np.ndarray:
     """[lags, bases] half overlapping bumps of unit norm, oldest lag first.
 
     Evenly spaced, unlike the logarithmic ones of Pillow et al. 2008
-    (https://doi.org/10.1038/nature07140): the lags that matter lie in the middle.
+    (https://doi.org/10.1038/nature07140): the lags that matter lie in the middle. No
+    bases give one column that takes the oldest lag.
     """
+    if bases == 0:
+        return np.eye(lags, 1, dtype=np.float32)
     centers = np.linspace(0, lags - 1, bases)
     width = centers[1] - centers[0] if bases > 1 else float(lags)
     phase = (np.arange(lags)[:, None] - centers) * np.pi / width
