@@ -66,6 +66,7 @@ def train() -> Any:
             "ema": 0.0,
             "accumulate": 1,
             "compute": "float32",
+            "remat": False,  # recompute the core's layers to save memory
             "loss": "poisson",
             "mean_loss": False,
             "scale_loss": True,  # sqrt(trials of all tiers / batch), the official scale

@@ -49,6 +49,20 @@ class Block(nn.Module):
         return SqueezeExcite(self.squeeze, name="squeeze")(x) if self.squeeze else x
 
 
+def through_layer(
+    block: Block, x: Array, *, train: bool, mice_m: Array | None, remat: bool
+) -> Array:
+    """The block's features; with remat only its input is kept for the backward pass.
+
+    Running statistics move once all the same.
+    """
+
+    def call(block: Block, x: Array) -> Array:
+        return block(x, train=train, mice_m=mice_m)
+
+    return (nn.remat(call) if remat else call)(block, x)
+
+
 class SqueezeExcite(nn.Module):
     """Scale each frame's features by a gate computed from their means over space.
 

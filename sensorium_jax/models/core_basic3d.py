@@ -5,7 +5,13 @@ from typing import Any
 
 import flax.linen as nn
 
-from sensorium_jax.models.block import Block, check_channels, per_layer, through
+from sensorium_jax.models.block import (
+    Block,
+    check_channels,
+    per_layer,
+    through,
+    through_layer,
+)
 from sensorium_jax.models.conv import Conv, Geometry
 from sensorium_jax.models.norm import BatchNorm
 
@@ -41,6 +47,7 @@ class Basic3dCore(nn.Module):
     batch_norm_scale: bool | tuple[bool, ...] = True
     momentum: float = 0.01
     norm_groups: str = "mouse"
+    remat: bool = False  # recompute layers in the backward pass to save memory
 
     @property
     def lost_frames(self) -> int:
@@ -83,7 +90,7 @@ class Basic3dCore(nn.Module):
                 self.elu_shift,
                 name=f"layer{index}",
             )
-            x = layer(x, train=train, mice_m=mice_m)
+            x = through_layer(layer, x, train=train, mice_m=mice_m, remat=self.remat)
         return x
 
     def _plan(self) -> list[Geometry]:

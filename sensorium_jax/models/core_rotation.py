@@ -7,7 +7,13 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from sensorium_jax.models import layers
-from sensorium_jax.models.block import Block, check_channels, pair, per_layer
+from sensorium_jax.models.block import (
+    Block,
+    check_channels,
+    pair,
+    per_layer,
+    through_layer,
+)
 from sensorium_jax.models.conv import Geometry
 from sensorium_jax.models.core_stacked2d import chosen, stacked_shape
 from sensorium_jax.models.hermite import rotated_kernels
@@ -49,6 +55,7 @@ class RotationEquivariant2dCore(nn.Module):
     shared_norm: bool = True
     momentum: float = 0.1
     norm_groups: str = "mouse"
+    remat: bool = False  # recompute layers in the backward pass to save memory
     init_deviation: float = 0.1
 
     @property
@@ -74,7 +81,8 @@ class RotationEquivariant2dCore(nn.Module):
         self.out_shape(*x_mbthwc.shape[2:5])
         x, maps = x_mbthwc, []
         for index, geometry in enumerate(self._plan()):
-            x = self._block(index, geometry)(x, train=train, mice_m=mice_m)
+            block = self._block(index, geometry)
+            x = through_layer(block, x, train=train, mice_m=mice_m, remat=self.remat)
             maps.append(x)
         return jnp.concatenate([maps[i] for i in chosen(self.layers, self.stack)], -1)
 

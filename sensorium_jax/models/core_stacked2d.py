@@ -8,7 +8,13 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from sensorium_jax.errors import UserError
-from sensorium_jax.models.block import Block, check_channels, pair, per_layer
+from sensorium_jax.models.block import (
+    Block,
+    check_channels,
+    pair,
+    per_layer,
+    through_layer,
+)
 from sensorium_jax.models.conv import Conv, DepthSeparable, Geometry
 from sensorium_jax.models.norm import BatchNorm
 
@@ -55,6 +61,7 @@ class Stacked2dCore(nn.Module):
     batch_norm_scale: bool | tuple[bool, ...] = True
     momentum: float = 0.1
     norm_groups: str = "mouse"
+    remat: bool = False  # recompute layers in the backward pass to save memory
     squeeze_blocks: int = 0
     squeeze_reduction: int = 32
 
@@ -83,7 +90,8 @@ class Stacked2dCore(nn.Module):
         for index, geometry in enumerate(self._plan()):
             if index and self.skip > 1:
                 x = jnp.concatenate(maps[-min(self.skip, index) :], -1)
-            x = self._block(index, geometry)(x, train=train, mice_m=mice_m)
+            block = self._block(index, geometry)
+            x = through_layer(block, x, train=train, mice_m=mice_m, remat=self.remat)
             maps.append(x)
         return jnp.concatenate([maps[i] for i in chosen(self.layers, self.stack)], -1)
 

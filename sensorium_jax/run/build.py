@@ -17,6 +17,7 @@ from sensorium_jax.models.encoder import create as create_variables
 from sensorium_jax.models.rows import mouse_rows
 from sensorium_jax.run import Config
 from sensorium_jax.run.objective import make_objective, make_optimizer, make_penalty
+from sensorium_jax.run.start import begin
 from sensorium_jax.train import forward, regularizer, shard
 from sensorium_jax.train.state import TrainState, create
 from sensorium_jax.train.step import jit_step, make_step
@@ -32,7 +33,7 @@ class Parts(NamedTuple):
     encoder: Any
     steps: int
     epoch: int  # steps of an epoch
-    start: Callable[[], TrainState]  # the state before the first step, on the mesh
+    start: Callable[..., TrainState]  # the state before the first step, on the mesh
     step: Callable
     validate: Callable
     batches: Callable[[int], Generator[Batch, None, None]]
@@ -67,7 +68,9 @@ def parts(config: Config) -> Parts:
     encoder = zoo.build(config.model.name, stream.info, **changes)
     steps = t.steps or t.epochs * stream.steps_per_epoch
     update = make_optimizer(config, steps)
-    ahead = forward.make_forward(encoder, scale=config.data.scale, compute=t.compute)
+    ahead = forward.make_forward(
+        encoder, scale=config.data.scale, compute=t.compute, frozen=t.frozen
+    )
     step = make_step(
         ahead,
         make_objective(config, stream),
@@ -79,8 +82,8 @@ def parts(config: Config) -> Parts:
         project=partial(regularizer.clip, rules=t.bounds),
     )
 
-    def start() -> TrainState:
-        variables = starting_variables(config, encoder, stream)
+    def start(*, warm: bool = True) -> TrainState:
+        variables = starting_variables(config, encoder, stream, warm=warm)
         state = create(variables, update, config.seed, ema=t.ema > 0)
         return jax.device_put(state, shard.state_shardings(state, mesh))
 
@@ -103,6 +106,8 @@ def parts(config: Config) -> Parts:
 def model_changes(config: Config) -> dict[str, Any]:
     """Changes of the preset, those of the command line last."""
     changes = config.model.changes.to_dict()
+    if config.train.remat:
+        changes["core"] = changes.get("core", {}) | {"remat": True}
     try:
         return changes | json.loads(config.model.json or "{}")
     except (json.JSONDecodeError, TypeError) as error:
@@ -129,8 +134,10 @@ def lacking(name: str, info: MouseInfo, changes: dict) -> dict[str, Any]:
     return found
 
 
-def starting_variables(config: Config, encoder: Any, stream: Stream) -> Any:
-    """Fresh weights, or those of config.model.start where names and shapes agree."""
+def starting_variables(
+    config: Config, encoder: Any, stream: Stream, *, warm: bool
+) -> Any:
+    """Fresh weights, or with `warm` those of config.model.start."""
     info = stream.info
     height, width, channels = info.frame_shape
     scale = config.data.scale
@@ -141,7 +148,9 @@ def starting_variables(config: Config, encoder: Any, stream: Stream) -> Any:
         frame_shape=(round(height * scale), round(width * scale), channels),
         behaviors=info.behaviors,
     )
-    return forward.with_statistics(variables, stream.recordings.sessions, stream.mice)
+    sessions = stream.recordings.sessions
+    variables = begin(config, variables, sessions) if warm else variables
+    return forward.with_statistics(variables, sessions, stream.mice)
 
 
 def placed(

@@ -1,6 +1,5 @@
 """`sensorium train`: a recipe and a workdir in, a trained and resumable run out."""
 
-import hashlib
 import json
 import os
 import shutil
@@ -18,6 +17,7 @@ from sensorium_jax.models.assemble import Inputs
 from sensorium_jax.models.card import model_card
 from sensorium_jax.run import Config, Outcome, build
 from sensorium_jax.run import config as configs
+from sensorium_jax.run.start import unit_digest
 from sensorium_jax.train import checkpoint, hosts
 from sensorium_jax.train.log import open_log
 from sensorium_jax.train.loop import Progress, Schedule, fit, stop_on_sigterm
@@ -69,8 +69,9 @@ def _train(
 ) -> Outcome:
     t = config.train
     with checkpoint.open_manager(folder, keep=t.keep) as manager:
-        state, progress = made.start(), Progress()
-        if manager.latest_step() is not None:
+        begun = manager.latest_step() is not None
+        state, progress = made.start(warm=not begun), Progress()
+        if begun:
             state, old = checkpoint.restore(manager, state)
             progress = Progress.from_card(old["progress"])
             warn_of_changes(card["machine"], old["machine"])
@@ -78,7 +79,8 @@ def _train(
         plan = schedule(config, made)
         # Closed at once, so that no reading thread outlives the run.
         reading = closing(made.batches(done))
-        with open_log(folder, plan.steps, done, sinks=t.sinks) as log, reading as todo:
+        sinks = t.sinks if jax.process_index() == 0 else ()  # one log for all
+        with open_log(folder, plan.steps, done, sinks=sinks) as log, reading as todo:
             result = fit(
                 state,
                 made.step,
@@ -146,7 +148,7 @@ def run_card(recipe: str, config: Config, made: build.Parts) -> dict[str, Any]:
         },
     )
     for mouse, session in zip(card["mice"], sessions, strict=True):
-        mouse["unit_ids"] = hashlib.sha256(session.unit_ids_n.tobytes()).hexdigest()
+        mouse["unit_ids"] = unit_digest(session)
     return card
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from orbax.checkpoint import checkpoint_managers as policies
 
 from sensorium_jax.errors import UserError
 from sensorium_jax.train import shard
+from sensorium_jax.train.disk import FULL, check_space, disk_error, one_voice
 from sensorium_jax.trees import named_leaves, unflatten
 
 FOLDER = "checkpoints"
@@ -36,7 +37,7 @@ def open_manager(workdir: str | Path, *, keep: int = 2) -> Iterator[Any]:
             ),
         ]
     )
-    with ocp.CheckpointManager(
+    manager = ocp.CheckpointManager(
         folder,
         item_handlers={
             STATE: ocp.StandardCheckpointHandler(),
@@ -47,8 +48,19 @@ def open_manager(workdir: str | Path, *, keep: int = 2) -> Iterator[Any]:
             best_fn=lambda metrics: metrics["rank"],
             preservation_policy=preserve,
         ),
-    ) as manager:
-        yield manager
+    )
+    with one_voice():
+        try:
+            yield manager
+            wait(manager)
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            raise disk_error(folder, error) from error
+        finally:
+            # A save that failed has been raised; closing would raise it again.
+            with suppress(OSError, ValueError):
+                manager.close()
 
 
 def save(
@@ -68,6 +80,7 @@ def save(
     metrics: dict[str, float] = {"rank": step if improved else -1}
     if score is not None:
         metrics["score"] = float(score)
+    check_space(manager.directory, state)
     try:
         manager.save(
             step,
@@ -77,8 +90,8 @@ def save(
             ),
             metrics=metrics,
         )
-    except OSError as error:
-        raise disk_error(manager, error) from error
+    except (OSError, ValueError) as error:  # of the save before, or of this one
+        raise disk_error(manager.directory, error) from error
 
 
 def wait(manager: Any) -> None:
@@ -86,16 +99,7 @@ def wait(manager: Any) -> None:
     try:
         manager.wait_until_finished()
     except (OSError, ValueError) as error:
-        raise disk_error(manager, error) from error
-
-
-def disk_error(manager: Any, error: Exception) -> UserError:
-    """What to say when a checkpoint cannot be written."""
-    return UserError(
-        f"The checkpoint could not be written under {manager.directory}: {error}. The "
-        f"previous one (step {manager.latest_step()}) is unharmed. Free some space and "
-        "run the same command again; it continues from there."
-    )
+        raise disk_error(manager.directory, error) from error
 
 
 def as_tree(state: Any) -> dict[str, Any]:
@@ -170,7 +174,7 @@ def saved_shapes(manager: Any, step: int) -> dict[str, tuple[int, ...]]:
 def check_leaves(manager: Any, names: dict, saved: dict) -> None:
     """Refuse a checkpoint whose leaves are others, or of other shapes but for rows."""
     wrong = [
-        f"{n} is {'missing' if n not in saved else saved[n]}, expected {x.shape}"
+        f"{n} is {saved.get(n, 'missing')}, expected {x.shape}"
         for n, x in names.items()
         if saved.get(n) != x.shape and not (n in saved and shard.is_row(n))
     ]

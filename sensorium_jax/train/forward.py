@@ -1,8 +1,11 @@
 """From a Batch as it travels to rates: normalize, shrink, run the encoder."""
 
+import re
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
@@ -11,6 +14,7 @@ from sensorium_jax.data import pools, stats
 from sensorium_jax.data.session import BEHAVIOR, PUPIL, Session
 from sensorium_jax.data.transforms import normalize_video, rescale
 from sensorium_jax.errors import unknown
+from sensorium_jax.models.norm import BatchNorm
 from sensorium_jax.train.step import Forward
 from sensorium_jax.trees import map_named
 
@@ -40,11 +44,13 @@ def with_statistics(variables: Tree, sessions: Sequence[Session], mice: int) -> 
 
 
 def make_forward(
-    encoder: Any, *, scale: float = 1.0, compute: str = "float32"
+    encoder: Any, *, scale: float = 1.0, compute: str = "float32", frozen: str = ""
 ) -> Forward:
     """forward(variables, batch, keys, train) -> (rates_mbtn float32, batch_stats).
 
-    compute is the dtype of core and GRU; parameters stay float32.
+    compute is the dtype of core and GRU; parameters stay float32. What is frozen (a
+    regex of leaves) has no gradient, and its batch norms run as in evaluation: the
+    statistics they were trained with stay, and normalize.
     """
     if compute not in DTYPES:
         raise unknown("compute dtype", compute, DTYPES, "Set config.train.compute.")
@@ -54,22 +60,42 @@ def make_forward(
         variables: Tree, batch: Batch, keys: Tree, *, train: bool
     ) -> tuple[jax.Array, Tree]:
         video = prepare(batch, variables["info"]["video"], scale).astype(dtype)
-        params = lower(variables["params"], dtype)
-        out = encoder.apply(
-            {**variables, "params": params},
-            video,
-            batch.behavior_mbtk,
-            batch.pupil_mbt2,
-            train=train,
-            mice_m=batch.neurons_mn.any(1),
-            mutable=["batch_stats"] if train else False,
-            rngs=keys,
-        )
+        params = lower(hold(variables["params"], frozen), dtype)
+        with nn.intercept_methods(partial(settle_norms, frozen)):
+            out = encoder.apply(
+                {**variables, "params": params},
+                video,
+                batch.behavior_mbtk,
+                batch.pupil_mbt2,
+                train=train,
+                mice_m=batch.neurons_mn.any(1),
+                mutable=["batch_stats"] if train else False,
+                rngs=keys,
+            )
         rates, updated = out if train else (out, {})
-        running = updated.get("batch_stats", variables["batch_stats"])
+        running = {**variables["batch_stats"], **updated.get("batch_stats", {})}
         return rates.astype(jnp.float32), running
 
     return forward
+
+
+def hold(params: Tree, frozen: str) -> Tree:
+    """Params whose frozen leaves pass no gradient, so none is computed for them."""
+
+    def stop(name: str, x: jax.Array) -> jax.Array:
+        held = frozen and re.fullmatch(frozen, name)
+        return jax.lax.stop_gradient(x) if held else x
+
+    return map_named(stop, params)
+
+
+def settle_norms(frozen: str, call: Any, args: Any, kwargs: Any, context: Any) -> Any:
+    """Run batch norms whose parameters are frozen as in evaluation (an interceptor)."""
+    if frozen and isinstance(context.module, BatchNorm):
+        path = "/".join(context.module.path)
+        if context.method_name == "__call__" and re.fullmatch(frozen, f"{path}/scale"):
+            kwargs = {**kwargs, "train": False}
+    return call(*args, **kwargs)
 
 
 def prepare(batch: Batch, video_stats: Tree, scale: float) -> jax.Array:

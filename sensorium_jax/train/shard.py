@@ -92,6 +92,13 @@ def everywhere(sharding: Any) -> Any:
     return sharding
 
 
+def beside(sharding: Any) -> Any:
+    """The same devices, arrays that lead with M cut over the mouse axis."""
+    if isinstance(sharding, NamedSharding):
+        return on(sharding.mesh, P("mouse"))
+    return sharding
+
+
 def take_rows(
     saved: jax.Array, own: jax.Array, rows: Sequence[int | None] | None
 ) -> jax.Array:
@@ -117,7 +124,7 @@ def batch_sharding(name: str, mesh: Mesh) -> NamedSharding:
     return on(mesh, P("mouse") if name == "neurons_mn" else P(*AXES))
 
 
-def on(mesh: Mesh, partition: P) -> NamedSharding:
+def on(mesh: Any, partition: P) -> NamedSharding:
     """Sharding without axes of size 1, as compiled programs return it.
 
     An equal sharding spelled otherwise would compile the step a second time.

@@ -1,7 +1,8 @@
 """Validation between steps: one pass over a tier, all mice at once, on the mesh."""
 
+import functools
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +10,7 @@ import numpy as np
 
 from sensorium_jax.axes import Batch
 from sensorium_jax.metrics import correlation
+from sensorium_jax.train import shard
 from sensorium_jax.train.state import TrainState, variables_of
 from sensorium_jax.train.step import Forward
 
@@ -36,7 +38,6 @@ def make_validate(
     those of the trial where windows are whole trials, do not count.
     """
 
-    @jax.jit
     def update(state: TrainState, batch: Batch, sums: correlation.State):
         variables = variables_of(state, averaged=averaged)
         rates, _ = forward(variables, batch, {}, train=False)
@@ -47,21 +48,32 @@ def make_validate(
             sums, rates, batch.responses_mbtn[:, :, -frames:], scored[:, :, -frames:]
         )
 
-    finish = jax.jit(correlation.value)
+    def finish(sums: correlation.State, neurons_mn: jax.Array):
+        return correlation.value(sums, neurons_mn), jnp.any(neurons_mn, 1)
+
+    @functools.cache
+    def compiled(one: Any):
+        """Sums lie as the state does, and every process may read what is found."""
+        rows, every = shard.beside(one), shard.everywhere(one)
+        zero = jax.jit(correlation.zero, static_argnums=(0, 1), out_shardings=rows)
+        return (
+            zero,
+            jax.jit(update, out_shardings=rows),
+            jax.jit(finish, out_shardings=every),
+        )
 
     def validate(state: TrainState) -> Validation:
+        zero, add, end = compiled(state.step.sharding)
         todo = batches(int(state.step))
         batch = next(todo)
         neurons_mn = batch.neurons_mn
-        sums = update(state, batch, correlation.zero(*neurons_mn.shape))
+        sums = add(state, batch, zero(*neurons_mn.shape))
         for batch in todo:
-            sums = update(state, batch, sums)
-        found = finish(sums, neurons_mn)
-        mice = np.asarray(jnp.any(neurons_mn, 1))
-        per_mouse = np.asarray(found.per_mouse_m)[mice]
+            sums = add(state, batch, sums)
+        found, mice = jax.tree.map(np.asarray, end(sums, neurons_mn))
         return Validation(
             float(found.pooled),
-            tuple(float(x) for x in per_mouse),
+            tuple(float(x) for x in found.per_mouse_m[mice]),
             int(found.undefined_m.sum()),
         )
 

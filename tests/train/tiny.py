@@ -1,4 +1,4 @@
-"""Tiny recordings and narrow versions of every recipe, to train whole runs in seconds."""
+"""Tiny recordings and narrow recipes, to train whole runs in seconds."""
 
 from pathlib import Path
 
@@ -39,14 +39,16 @@ NARROW = {
 }
 
 
-def films(folder: Path, mice: int = 3, *, seed: int = 0, frames: int = 24) -> Path:
-    """Trees of films of 12 x 16 pixels: 12 training and 4 oracle trials each."""
+def films(
+    folder: Path, mice: int = 3, *, seed: int = 0, frames: int = 24, size=(12, 16)
+) -> Path:
+    """Trees of films: 12 training and 4 oracle trials each."""
     for m in range(mice):
         rng = np.random.default_rng([seed, m])
         n, trials = NEURONS[m], 16
         write_session(
             folder / f"dynamic{m + 10 * seed}",
-            videos=rng.integers(0, 256, (trials, frames, 12, 16)),
+            videos=rng.integers(0, 256, (trials, frames, *size)),
             responses=rng.gamma(1, 2, (trials, frames, n)),
             behavior=rng.normal(size=(trials, frames, 2)),
             pupil=rng.normal(size=(trials, frames, 2)),
@@ -57,14 +59,14 @@ def films(folder: Path, mice: int = 3, *, seed: int = 0, frames: int = 24) -> Pa
     return folder
 
 
-def pictures(folder: Path, mice: int = 2) -> Path:
-    """Trees of pictures of 40 x 48 pixels, which the recipes shrink to a quarter."""
+def pictures(folder: Path, mice: int = 2, *, size=(40, 48)) -> Path:
+    """Trees of pictures, which the recipes shrink to a quarter."""
     for m in range(mice):
         rng = np.random.default_rng([7, m])
         n, trials = NEURONS[m], 20
         write_session(
             folder / f"static{m}-GrayImageNet",
-            videos=rng.integers(0, 256, (trials, 1, 40, 48)),
+            videos=rng.integers(0, 256, (trials, 1, *size)),
             responses=rng.gamma(1, 2, (trials, 1, n)),
             behavior=rng.normal(size=(trials, 1, 3)),
             pupil=rng.normal(size=(trials, 1, 2)),
