@@ -28,6 +28,7 @@ class TemporalBasesCore(nn.Module):
     channels: tuple[int, int] = (16, 24)
     kernels: tuple[int, int] = (7, 3)
     train_stride: int = 3
+    contrast: int = 7  # pixels of the pooled frame that share a contrast; 0 for none
     norm_groups: str = "mouse"  # no batch norm here; accepted as by every core
 
     @property
@@ -52,6 +53,7 @@ class TemporalBasesCore(nn.Module):
         check_channels(x_mbthwc, self.input_channels, "TemporalBasesCore")
         self.out_shape(*x_mbthwc.shape[2:5])
         x = pooled(x_mbthwc, self.pool)
+        x = normalized(x, self.contrast) if self.contrast else x
         bases_tk = jnp.asarray(raised_cosines(self.lags, self.bases), x.dtype)
         kernel = jnp.einsum(
             "tk,cd->tcdk", bases_tk, jnp.eye(x.shape[-1], dtype=x.dtype)
@@ -73,6 +75,30 @@ def pooled(x_mbthwc: Array, size: int) -> Array:
     m, b, t, h, w, c = x_mbthwc.shape
     x = x_mbthwc[:, :, :, : h // size * size, : w // size * size]
     return x.reshape(m, b, t, h // size, size, w // size, size, c).mean((4, 6))
+
+
+def normalized(x_mbthwc: Array, size: int) -> Array:
+    """Each pixel over the contrast around it, as responses in cortex saturate.
+
+    Contrast is the standard deviation within size by size pixels; half a unit is added
+    so that a blank stays one (Heeger 1992, https://doi.org/10.1017/S0952523800009640).
+    """
+    mean = boxed(x_mbthwc, size)
+    variance = boxed(jnp.square(x_mbthwc), size) - jnp.square(mean)
+    # The root is smooth everywhere: optimal stimuli are found by gradients through it.
+    return x_mbthwc / (0.5 + jnp.sqrt(jnp.maximum(variance, 0.0) + 1e-2))
+
+
+def boxed(x_mbthwc: Array, size: int) -> Array:
+    """Mean of size by size pixels around each one; smaller boxes at the border."""
+    for axis in (3, 4):
+        length = x_mbthwc.shape[axis]
+        near = np.abs(np.subtract.outer(np.arange(length), np.arange(length)))
+        weights = (near <= size // 2).astype(np.float32)
+        weights = jnp.asarray(weights / weights.sum(1, keepdims=True), x_mbthwc.dtype)
+        letters = ("mbthwc,yh->mbtywc", "mbthwc,xw->mbthxc")[axis - 3]
+        x_mbthwc = jnp.einsum(letters, x_mbthwc, weights)
+    return x_mbthwc
 
 
 def raised_cosines(lags: int, bases: int) -> np.ndarray:
