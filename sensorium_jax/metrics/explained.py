@@ -145,3 +145,14 @@ def _normalized(state: State) -> jax.Array:
     clip_msn = both / jnp.sqrt(jnp.where(good, spread * power, 1.0))
     total = jnp.where(good, clip_msn, 0.0).sum(1)
     return jnp.where(good.any(1), total / jnp.maximum(good.sum(1), 1), jnp.nan)
+
+
+def only(state: State, chosen_ms: jax.Array) -> State:
+    """The state as if no other stimuli than the chosen ones had been shown."""
+    keep = chosen_ms.astype(bool)
+    old = state.responses
+    responses = old._replace(
+        count_mst=jnp.where(keep[..., None], old.count_mst, 0),
+        bad_msn=old.bad_msn & keep[..., None],
+    )
+    return state._replace(responses=responses, bad_msn=state.bad_msn & keep[..., None])

@@ -1,0 +1,85 @@
+"""Verbs about recordings: info, check, download, convert, simulate."""
+
+from typing import Any
+
+from sensorium_jax.cli.verb import add, runs
+
+
+def data_verbs(verbs: Any) -> None:
+    """What recordings hold."""
+
+    def info(a, _):
+        from sensorium_jax.run import data
+
+        return data.info(a.data)
+
+    verb = add(verbs, "info", "What a folder of recordings holds.", info)
+    verb.add_argument("data", help="official tree, store, or URL of a store")
+
+
+def trust_verbs(verbs: Any) -> None:
+    """Fetch recordings and look for faults."""
+
+    def check(a, _):
+        from sensorium_jax.run.check import check
+
+        return check(a.data, deep=a.deep)
+
+    verb = add(verbs, "check", "Find what would stop a run or spoil it.", check)
+    verb.add_argument("data", help="official tree, one mouse, store, or URL of a store")
+    verb.add_argument("--deep", action="store_true", help="read every array")
+
+    verb = add(
+        verbs, "download", "Fetch official recordings from GIN.", runs("download")
+    )
+    verb.add_argument(
+        "what",
+        nargs="+",
+        help="2023-new, 2023-old, 2022, or a mouse such as 29515-10-12",
+    )
+    verb.add_argument("--to", required=True, help="folder that gets a folder per mouse")
+    verb.add_argument(
+        "--dry-run", action="store_true", help="ask for sizes, fetch none"
+    )
+    verb.add_argument("--from", dest="source", metavar="URL", help="mirror of the zips")
+    verb.add_argument("--keep-zips", action="store_true", help="keep what was unpacked")
+    verb.add_argument(
+        "--stall", type=float, default=60.0, help="seconds without data before a retry"
+    )
+
+
+def convert_verb(verbs: Any) -> None:
+    """Recordings as stores."""
+
+    def call(a, _):
+        from sensorium_jax.run.convert import convert
+
+        options = {"responses": a.responses, "threads": a.threads}
+        return convert(a.data, a.store, verify=a.verify, **options)
+
+    words = "Write recordings as a store that streams from disk or a URL."
+    verb = add(verbs, "convert", words, call)
+    verb.add_argument("data", help="official tree, or another store")
+    verb.add_argument("store", help="folder to write; a run that was killed goes on")
+    words = "compare checksums and every array with the source, and mend what differs"
+    verb.add_argument("--verify", action="store_true", help=words)
+    verb.add_argument("--responses", default="float32", choices=("float32", "float16"))
+    verb.add_argument("--threads", type=int, default=4, help="trials read at a time")
+
+
+def simulate_verb(verbs: Any) -> None:
+    """Recordings with known truth."""
+    words = "Write recordings of a simulated cortex."
+    verb = add(verbs, "simulate", words, runs("simulate"))
+    verb.add_argument("out", help="folder to write; a run that was killed goes on")
+    presets = ("tiny", "demo", "bench", "centered")
+    verb.add_argument("--preset", default="demo", choices=presets)
+    verb.add_argument("--year", type=int, default=2023, choices=(2022, 2023))
+    verb.add_argument("--seed", type=int, default=0)
+    verb.add_argument("--trials", type=int, help="trials of each mouse")
+    verb.add_argument(
+        "--hide-tests", action="store_true", help="zero the responses of the tests"
+    )
+    verb.add_argument(
+        "--centered", action="store_true", help="all fields in the screen's middle"
+    )

@@ -1,0 +1,70 @@
+"""Verbs that judge: demo, score, study, submit, evaluate."""
+
+from typing import Any
+
+from sensorium_jax.cli.verb import add, runs
+
+
+def demo_verb(verbs: Any) -> None:
+    """Everything once, on a simulated cortex."""
+    words = "Simulate, train, score and submit: everything once, in minutes."
+    verb = add(verbs, "demo", words, runs("demo"))
+    verb.add_argument("--data", default="data/demo", help="recordings to write")
+    verb.add_argument("--workdir", default="runs/demo", help="the run to write")
+    verb.add_argument("--quick", action="store_true", help="tiny, and hardly trained")
+
+
+def score_verbs(verbs: Any) -> None:
+    """A model's scores, and questions answered with several models."""
+    words = "Score a model: tiers, mice, types of stimulus, depths, ceilings."
+    verb = add(verbs, "score", words, runs("score"))
+    verb.add_argument("--data", required=True, help="official tree, store, or its URL")
+    verb.add_argument("--workdir", help="run whose best step is scored")
+    verb.add_argument("--model", help="or checkpoint folder or published model's name")
+    verb.add_argument("--step", type=int, help="another step of the run")
+    words = "a tier, val (oracle or validation), or all that are labelled"
+    verb.add_argument("--tier", default="val", help=words)
+    words = "types: classifier, truth (simulated), or a csv of mouse, trial, stimulus"
+    verb.add_argument("--stimuli", default="classifier", help=words)
+    ceilings, words = ("auto", "truth", "repeats"), "auto takes the truth where known"
+    verb.add_argument("--ceiling", default="auto", choices=ceilings, help=words)
+    words = "another run or model, for a paired test"
+    verb.add_argument("--against", metavar="W2", help=words)
+    verb.add_argument("--draws", type=int, default=200, help="resamples of trials")
+    verb.add_argument("--csv", metavar="OUT", help="the numbers as a file")
+
+    words = "The competition's questions, asked of any recordings; resumes."
+    verb = add(verbs, "study", words, runs("study"))
+    verb.add_argument("--data", required=True, help="official tree, store, or its URL")
+    verb.add_argument("--workdir", required=True, help="runs, table and figures")
+    verb.add_argument("--steps", type=int, default=400, help="of every training")
+    verb.add_argument("--models", help="only these, as demo,static; see the docs")
+    verb.add_argument("--quick", action="store_true", help="20 steps, fewer models")
+
+
+def submit_verbs(verbs: Any) -> None:
+    """Files for a server, and their local judge."""
+    words = "Write a competition's files with a model, or validate files."
+    verb = add(verbs, "submit", words, runs("submit"))
+    verb.add_argument("--data", required=True, help="official tree, store, or its URL")
+    tracks = ("main", "bonus", "sensorium", "sensorium+")
+    verb.add_argument("--track", default="main", choices=tracks)
+    verb.add_argument("--workdir", help="run whose best step predicts")
+    verb.add_argument("--model", help="or checkpoint folder or published model's name")
+    verb.add_argument("--out", help="folder to write")
+    verb.add_argument("--tier", help="others than the track's, as oracle,train")
+    verb.add_argument("--names", default="server", choices=("server", "kit"))
+    verb.add_argument("--mouse", help="whom a file of 2022 is about; part of its name")
+    units, words = ("normalized", "raw"), "what the model answers in"
+    verb.add_argument("--units", default=units[0], choices=units, help=words)
+    verb.add_argument("--float32", action="store_true", help="half the bytes of 2023")
+    verb.add_argument("--validate", nargs="+", metavar="FILE", help="write nothing")
+
+    words = "The judges' numbers of submissions, where labels exist."
+    verb = add(verbs, "evaluate", words, runs("evaluate"))
+    verb.add_argument("files", nargs="+", metavar="FILE", help="ours or another tool's")
+    verb.add_argument("--data", required=True, help="recordings they are about")
+    verb.add_argument("--ground-truth", metavar="G", help="file or labelled recordings")
+    verb.add_argument("--tier", help="only this tier")
+    verb.add_argument("--mouse", help="whom a file of 2022 is about; part of its name")
+    verb.add_argument("--csv", metavar="OUT", help="the leaderboard as a file")
