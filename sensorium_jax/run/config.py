@@ -1,5 +1,6 @@
 """Recipes from names or paths, with changes from the command line."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -41,9 +42,11 @@ def load(name: str, overrides: Sequence[str] = ()) -> Config:
     values = flags.FlagValues()
     config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=words)
     try:
-        values(words)
-        config: Config = values["config"].value
-        config.to_dict()
+        with warnings.catch_warnings():  # it loads files in a way Python deprecates
+            warnings.filterwarnings("ignore", "the load_module", DeprecationWarning)
+            values(words)
+            config: Config = values["config"].value
+            config.to_dict()
     except (AttributeError, KeyError, flags.Error, TypeError, ValueError) as error:
         raise UserError(f"The config '{name}' does not load: {error}") from error
     return config.copy_and_resolve_references()

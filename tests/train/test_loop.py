@@ -11,7 +11,7 @@ from toy import toy_batch, toy_forward, toy_objective, toy_penalty, toy_variable
 from sensorium_jax.errors import UserError
 from sensorium_jax.train import checkpoint
 from sensorium_jax.train.log import open_log
-from sensorium_jax.train.loop import Progress, Schedule, fit
+from sensorium_jax.train.loop import Progress, Schedule, fit, stop_on_sigterm
 from sensorium_jax.train.optimizer import Plateau, make_optimizer
 from sensorium_jax.train.state import create
 from sensorium_jax.train.step import jit_step, make_step
@@ -44,7 +44,8 @@ def train(workdir, *, steps=12, scores=None, plan=None, **trouble):
             state, card = checkpoint.restore(manager, state)
             progress = Progress.from_card(card["progress"])
         done = int(state.step)
-        with open_log(workdir, plan.steps, done, sinks=["jsonl"]) as log:
+        watch = stop_on_sigterm()
+        with open_log(workdir, plan.steps, done, sinks=["jsonl"]) as log, watch as stop:
             return fit(
                 state,
                 STEP,
@@ -54,6 +55,7 @@ def train(workdir, *, steps=12, scores=None, plan=None, **trouble):
                 card=lambda p: {"progress": p.to_card()},
                 progress=progress,
                 validate=lambda state: float(next(scores)),
+                stopper=stop,
                 log=log,
             )
 

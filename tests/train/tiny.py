@@ -1,7 +1,9 @@
 """Tiny recordings and narrow recipes, to train whole runs in seconds."""
 
+from contextlib import contextmanager
 from pathlib import Path
 
+import jax
 import numpy as np
 
 from sensorium_jax.data.write import write_session
@@ -17,7 +19,8 @@ NARROW_2D = {
     "layers": 2,
 }
 NARROW_FACTORIZED = {
-    "hidden_channels": (3, 4, 4),
+    "layers": 2,
+    "hidden_channels": (3, 4),
     "input_spatial_kernel": 3,
     "input_temporal_kernel": 3,
     "hidden_spatial_kernel": 3,
@@ -37,6 +40,17 @@ NARROW = {
     "ln2023": {"core": NARROW_2D},
     "demo": {"core": {"channels": (4, 4), "lags": 5, "bases": 2}},
 }
+
+
+@contextmanager
+def quickly():
+    """Nearly all the time here is compiling."""
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", True)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_disable_most_optimizations", before)
 
 
 def films(
@@ -87,5 +101,5 @@ def recipe(name: str, root: Path | str, *, steps: int = 3, narrow: bool = True):
     if name not in PICTURES:
         config.train.frames = 12 if name != "demo" else 8
         config.validate.skip = 10
-    config.validate.update(every=10_000, batch=2)
+    config.validate.update(every=10_000, batch=2, trials=0)
     return config
