@@ -14,7 +14,7 @@ demo: $(STAMP)
 	$(BIN)/sensorium demo
 
 test: $(STAMP) lint
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2
 
 # Parity against the originals needs $$SENSORIUM_PEERS/<owner>/<repository> checkouts.
 slow: $(STAMP)
