@@ -38,6 +38,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whoever read the output has gone; nothing more can be said to them.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
+    except (FileExistsError, NotADirectoryError) as error:
+        words = f"{error.filename} is a file, expected a folder; give another path."
+        return _say(words, FAULT)
     except OSError as error:
         return _say(f"{error}. Check the path, its permissions and the disk.", FAULT)
     return outcome.code

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sensorium_jax.cli.verb import add, runs
+from sensorium_jax.cli.verb import add, count, runs, seconds, seed
 
 
 def data_verbs(verbs: Any) -> None:
@@ -44,7 +44,10 @@ def trust_verbs(verbs: Any) -> None:
     verb.add_argument("--from", dest="source", metavar="URL", help="mirror of the zips")
     verb.add_argument("--keep-zips", action="store_true", help="keep what was unpacked")
     verb.add_argument(
-        "--stall", type=float, default=60.0, help="seconds without data before a retry"
+        "--stall",
+        type=seconds,
+        default=60.0,
+        help="seconds without data before a retry",
     )
 
 
@@ -64,7 +67,7 @@ def convert_verb(verbs: Any) -> None:
     words = "compare checksums and every array with the source, and mend what differs"
     verb.add_argument("--verify", action="store_true", help=words)
     verb.add_argument("--responses", default="float32", choices=("float32", "float16"))
-    verb.add_argument("--threads", type=int, default=4, help="trials read at a time")
+    verb.add_argument("--threads", type=count, default=4, help="trials read at a time")
 
 
 def simulate_verb(verbs: Any) -> None:
@@ -75,8 +78,8 @@ def simulate_verb(verbs: Any) -> None:
     presets = ("tiny", "demo", "bench", "centered")
     verb.add_argument("--preset", default="demo", choices=presets)
     verb.add_argument("--year", type=int, default=2023, choices=(2022, 2023))
-    verb.add_argument("--seed", type=int, default=0)
-    verb.add_argument("--trials", type=int, help="trials of each mouse")
+    verb.add_argument("--seed", type=seed, default=0)
+    verb.add_argument("--trials", type=count, help="trials of each mouse")
     verb.add_argument(
         "--hide-tests", action="store_true", help="zero the responses of the tests"
     )

@@ -16,6 +16,31 @@ def add(
     return verb
 
 
+def count(word: str) -> int:
+    """A flag's whole number of 1 or more."""
+    if not word.isdigit() or int(word) < 1:
+        raise argparse.ArgumentTypeError(f"{word!r}: expected 1 or more")
+    return int(word)
+
+
+def seed(word: str) -> int:
+    """A flag's whole number of 0 or more."""
+    if not word.isdigit():
+        raise argparse.ArgumentTypeError(f"{word!r}: expected 0 or more")
+    return int(word)
+
+
+def seconds(word: str) -> float:
+    """A flag's time above zero."""
+    try:
+        found = float(word)
+    except ValueError:
+        found = 0.0
+    if not 0 < found < 1e6:
+        raise argparse.ArgumentTypeError(f"{word!r}: expected a number above 0")
+    return found
+
+
 def runs(verb: str) -> Callable[..., Any]:
     """The function of run/<verb>.py of that name, called with the verb's flags."""
 

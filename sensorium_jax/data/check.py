@@ -178,7 +178,8 @@ def _store(path: str, *, deep: bool, budget: int) -> Report:
                 faults.append(warning(session.name, words, "fine for scoring only"))
     except Exception as problem:
         words = f"cannot be opened as a store: {problem}"
-        faults.append(error(root if local else path, words, CONVERT))
+        remedy = CONVERT if local else "give the address of a store that is served"
+        faults.append(error(root if local else path, words, remedy))
     if local:
         unreachable, size = faults_tree.walk(root)
         faults.extend(unreachable)

@@ -26,6 +26,7 @@ from sensorium_jax.fetch.part import (
 from sensorium_jax.fetch.served import (
     AGENT,
     Served,
+    check_address,
     content_range,
     refusal,
     served,
@@ -58,8 +59,7 @@ def fetch_file(
     says. `attempts` failures in a row without a new byte end it, with pauses of `pause`
     seconds doubled each time; `stall` seconds without data is a failure.
     """
-    if not url.startswith(("http://", "https://")):
-        raise UserError(f"'{url}' is not an address: it must start with https://.")
+    check_address(url)
     path = Path(path)
     job = Job(url, path, size, sha256, stall, title or path.name)
     if path.exists():

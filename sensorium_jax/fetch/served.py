@@ -21,8 +21,15 @@ class Served(NamedTuple):
     digests: dict[str, str]  # algorithm -> lower-case hex
 
 
+def check_address(url: str) -> None:
+    """Refuse what is no address of a web server."""
+    if not url.startswith(("http://", "https://")):
+        raise UserError(f"'{url}' is not an address: it must start with https://.")
+
+
 def ask(url: str, *, stall: float = 60.0) -> Served:
     """What the server says of a file, without its bytes."""
+    check_address(url)
     request = urllib.request.Request(url, method="HEAD", headers=AGENT)
     try:
         with urllib.request.urlopen(request, timeout=stall) as response:

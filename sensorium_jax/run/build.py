@@ -15,7 +15,7 @@ from sensorium_jax.errors import UserError, unknown
 from sensorium_jax.models import zoo
 from sensorium_jax.models.encoder import create as create_variables
 from sensorium_jax.models.rows import mouse_rows
-from sensorium_jax.run import Config
+from sensorium_jax.run import Config, fits
 from sensorium_jax.run.objective import make_objective, make_optimizer, make_penalty
 from sensorium_jax.run.start import begin
 from sensorium_jax.train import forward, regularizer, shard
@@ -66,6 +66,9 @@ def parts(config: Config) -> Parts:
     changes = model_changes(config)
     changes |= lacking(config.model.name, stream.info, changes)
     encoder = zoo.build(config.model.name, stream.info, **changes)
+    lost = getattr(encoder.core, "lost_frames", 0)
+    words = f"the model loses {lost} frames and config.train.burn_in is {t.burn_in}"
+    fits.check(stream, lost + t.burn_in, words)
     steps = t.steps or t.epochs * stream.steps_per_epoch
     update = make_optimizer(config, steps)
     ahead = forward.make_forward(
@@ -187,6 +190,8 @@ def make_validation(
         response_scaling=config.data.response_scaling,
         padded_mice=mesh.shape["mouse"],
     )
+
+    fits.check(judged, v.skip, f"config.validate.skip is {v.skip}")
 
     def batches(step: int) -> Iterator[Batch]:
         stop = judged.steps_per_epoch

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sensorium_jax.data.official import Recordings
+from sensorium_jax.errors import unknown
 from sensorium_jax.run import Outcome
 from sensorium_jax.score.evaluate import Verdict
 from sensorium_jax.score.evaluate import evaluate as judge
@@ -40,6 +41,9 @@ def evaluate(
 ) -> Outcome:
     """Score files and rank those of one tier by single-trial correlation."""
     recordings = Recordings.open(data)
+    tiers = {str(t) for s in recordings.sessions for t in s.tiers} - {"none"}
+    if tier is not None and tier not in tiers:
+        raise unknown("tier", tier, tiers, "No mouse of the recordings has it.")
     truth: Any = ground_truth
     if ground_truth is not None and not Path(ground_truth).is_file():
         truth = Recordings.open(ground_truth).sessions

@@ -102,9 +102,11 @@ def _train(
         "workdir": str(folder),
     }
     ended = "stopped on request" if result.stopped else "done"
-    score = "not validated" if found["score"] is None else f"{found['score']:.4f}"
-    words = f"{ended} at step {found['step']} of {plan.steps}; best score {score}"
-    return Outcome(found, f"{words} (step {found['best_step']}) in {folder}")
+    score = "not yet validated"
+    if found["score"] is not None:
+        score = f"best score {found['score']:.4f} (step {found['best_step']})"
+    words = f"{ended} at step {found['step']} of {plan.steps}; {score} in {folder}"
+    return Outcome(found, words)
 
 
 def schedule(config: Config, made: build.Parts) -> Schedule:

@@ -83,7 +83,15 @@ def _claim(out: Path, settings: dict[str, Any]) -> None:
             "Name another folder, or delete this one."
         )
     out.mkdir(parents=True, exist_ok=True)
-    note.write_text(words)
+    others = [p.name for p in out.iterdir() if not p.name.startswith(".")]
+    if others and not note.exists():
+        raise UserError(
+            f"{out} holds other files ({', '.join(sorted(others)[:3])}). Name a folder "
+            "of their own for simulated mice, so that none is taken for a real one."
+        )
+    part = note.with_name(f".{NOTE}")
+    part.write_text(words)
+    part.replace(note)
 
 
 def _mouse(out, name, p: Preset, year, seed, number, plan, count, *, hide):

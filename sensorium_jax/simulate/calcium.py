@@ -10,6 +10,7 @@ from sensorium_jax.simulate.neurons import Neurons
 SHARED_SECONDS = 1.5
 SIZE_SHAPE = 2  # event sizes are Gamma(2) with mean 1, so their mean square is 1.5
 SIZE_SQUARE = (SIZE_SHAPE + 1) / SIZE_SHAPE
+REST = 1e-8  # how far from zero a silent trace of the release lies, to either side
 
 
 def responses(rng: np.random.Generator, neurons: Neurons, relative_tn: np.ndarray):
@@ -23,6 +24,15 @@ def responses(rng: np.random.Generator, neurons: Neurons, relative_tn: np.ndarra
     some = counts > 0
     sizes[some] = rng.standard_gamma(SIZE_SHAPE * counts[some]) / SIZE_SHAPE
     return (smear(sizes) * neurons.scale).astype(np.float32)
+
+
+def at_rest(rng: np.random.Generator, recorded_tn: np.ndarray) -> np.ndarray:
+    """The recording over the trial's resting level of each neuron, nearly zero.
+
+    Exact zeros then mean what they mean in the release: a response that is hidden.
+    """
+    rest_n = rng.uniform(-REST, REST, recorded_tn.shape[1]).astype(np.float32)
+    return recorded_tn + rest_n
 
 
 def smear(events_tn: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sensorium_jax.errors import UserError
 from sensorium_jax.simulate.draws import generator
 from sensorium_jax.simulate.stimuli import MOVIE, PICTURE
 
@@ -65,8 +66,13 @@ class Preset:
             )
 
         kept = [scaled(r) for r in (self.oracle, self.main, self.ood)]
-        rest = trials - count(kept[0]) - 2 * count(kept[1]) - 3 * count(kept[2])
-        changed = {"train": max(1, rest), "oracle": kept[0], "main": kept[1]}
+        tests = count(kept[0]) + 2 * count(kept[1]) + 3 * count(kept[2])
+        if trials <= tests:
+            raise UserError(
+                f"{trials} trials of each mouse are too few: {tests} would be tests. "
+                f"Give at least {tests + 1}."
+            )
+        changed = {"train": trials - tests, "oracle": kept[0], "main": kept[1]}
         return Preset(**{**self.__dict__, **changed, "ood": kept[2]})
 
 

@@ -85,4 +85,5 @@ def make(mouse: Mouse, shown: Shown, index: int) -> Made:
     if pictures:
         recorded = recorded[calcium.FIRST : calcium.FIRST + calcium.ON_FRAMES]
         recorded = recorded.sum(0, keepdims=True)
+    recorded = calcium.at_rest(rng, recorded)
     return Made(video[..., None], behavior, pupil, np.asarray(rates), recorded)

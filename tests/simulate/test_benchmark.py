@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sensorium_jax.data.check import check
 from sensorium_jax.data.classify import classify
 from sensorium_jax.data.official import Recordings
 from sensorium_jax.errors import UserError
-from sensorium_jax.simulate import benchmark, design, truth
+from sensorium_jax.simulate import benchmark, calcium, design, truth
 from sensorium_jax.simulate.benchmark import simulate
 from sensorium_jax.simulate.design import Preset, Repeated
 
@@ -73,6 +74,16 @@ def test_the_official_reader_reads_what_was_written(videos):
             assert np.isfinite(array).all() and array.std() > 0
         bonus = session.trial(int(session.trials_of("live_test_bonus")[0]))
         assert len(bonus.video_thwc) == 90 and bonus.responses_tn.any()
+
+
+def test_a_check_finds_nothing_and_silence_is_not_exactly_zero(videos):
+    out, folders = videos
+    assert check(out) == []
+    for index in range(5):
+        x = np.load(folders[0] / f"data/responses/{index}.npy")
+        silent = np.nan_to_num(x) < 1e-7
+        assert 0.2 < silent.mean() < 0.95 and np.nanmin(x) >= -calcium.REST
+        assert (x != 0).all()
 
 
 def test_each_mouse_sees_three_of_five_types_and_tests_differ(videos):
@@ -165,6 +176,7 @@ def test_hidden_tests_are_zeros_and_their_truth_is_kept(tmp_path):
         hidden = not np.nan_to_num(responses).any()
         assert hidden == (tier in design.HIDDEN)
         assert np.load(truth.rates_file(folder, i)).std() > 0
+    assert check(tmp_path) == []
 
 
 def test_pictures_read_as_one_frame(tmp_path):
@@ -172,6 +184,7 @@ def test_pictures_read_as_one_frame(tmp_path):
     (session,) = Recordings.open(str(tmp_path)).sessions
     assert session.year == 2022 and session.frame_shape == (144, 256, 1)
     assert set(session.tiers) == {"train", "validation", "test", "final_test"}
+    assert check(tmp_path) == []
     trial = session.trial(int(session.trials_of("test")[0]))
     assert trial.video_thwc.shape == (1, 144, 256, 1)
     assert trial.behavior_tk.shape == (1, 3) and trial.responses_tn.shape == (1, 6)

@@ -1,0 +1,115 @@
+"""What a first-time user may get wrong: words on stderr, and the right exit code."""
+
+import json
+
+import numpy as np
+import pytest
+
+from sensorium_jax.cli import main
+from sensorium_jax.data.write import write_session
+from sensorium_jax.run import data
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A mouse in good/, an empty folder, and a file."""
+    root = tmp_path_factory.mktemp("place")
+    rng = np.random.default_rng(0)
+    write_session(
+        root / "good/mouse",
+        videos=rng.integers(0, 256, (12, 6, 8, 8)),
+        responses=rng.gamma(1, 2, (12, 6, 3)),
+    )
+    (root / "empty").mkdir()
+    (root / "file").write_text("no recordings")
+    return root
+
+
+def run(words, place, capsys):
+    """Exit code, stdout and stderr; words with a slash in front are below place."""
+    words = [f"{place}{w}" if w.startswith("/") else w for w in words.split()]
+    try:
+        code = main(words)
+    except SystemExit as leaving:  # argparse leaves by itself
+        code = leaving.code
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+BAD_INPUT = {
+    "info /absent": "is not a folder",
+    "info /file": "is not a folder",
+    "info /empty": "is empty",
+    "convert /absent /store": "is not a folder",
+    "convert /good /file": "is a file, expected a folder",
+    "convert /good /good": "both source and target",
+    "convert /good http://server/store": "is a URL",
+    "simulate /file --preset tiny": "is a file, expected a folder",
+    "simulate /good --preset tiny": "holds other files (mouse)",
+    "simulate /new --preset tiny --trials 3": "too few",
+    "download mouse --to /new": "Unknown recording 'mouse'",
+    "download 2022 --to /new --dry-run --from nowhere": "is not an address",
+    "zoo show gru": "Unknown model 'gru'",
+    "zoo fetch demo": "Unknown published model",
+    "zoo import /file --arch gru2023 --out /new": "file",
+    "train --config dem --workdir /new": "Did you mean 'demo'",
+    "train --config demo --workdir /new --config.data.root=/absent": "not a folder",
+    "submit --data /good": "Nothing to submit",
+    "submit --data /good --validate /absent": "is no file",
+    "evaluate /absent --data /good": "is no file",
+    "evaluate /file --data /good --tier orcale": "Did you mean 'oracle'",
+    "score --data /good --model nothing": "Unknown model",
+}
+
+
+# Of ml_collections, which reads recipes.
+@pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
+@pytest.mark.parametrize("words, said", BAD_INPUT.items(), ids=BAD_INPUT)
+@pytest.mark.parametrize("json", ["", " --json"], ids=["", "json"])
+def test_bad_input_is_one_paragraph_on_stderr(place, capsys, words, said, json):
+    code, out, err = run(words + json, place, capsys)
+    assert (code, out) == (1, "") and said in err
+    (line,) = [x for x in err.splitlines() if x.startswith("sensorium: ")]
+    assert line == err.splitlines()[-1] and "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "",
+        "inf",
+        "info",
+        "info /good --fast",
+        "info /good --config.seed=1",
+        "train --config demo",
+        "train --config demo --workdir /new steps=3",
+        "train --config demo --workdir /new --config.train.steps 3",
+        "simulate /new --preset tinny",
+        "simulate /new --trials 0",
+        "simulate /new --seed -1",
+        "simulate /new --year 2021",
+        "convert /good /new --threads 0",
+        "download 2022 --to /new --stall -1",
+        "submit --data /good --track live",
+    ],
+)
+def test_bad_usage_exits_2(place, capsys, words):
+    code, out, err = run(words, place, capsys)
+    assert (code, out) == (2, "") and "error: " in err and "usage: " in err
+
+
+@pytest.mark.parametrize("words", ["info /good", "check /good", "convert /good /new"])
+def test_json_is_one_object_and_all_of_stdout(place, capsys, words):
+    code, out, _ = run(f"{words} --json", place, capsys)
+    assert code == 0 and isinstance(json.loads(out), dict)
+    _, text, _ = run(words, place, capsys)
+    assert text and not text.startswith("{")
+
+
+def test_interrupted_is_130(place, capsys, monkeypatch):
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(data, "info", interrupt)
+    code, out, err = run("info /good", place, capsys)
+    assert (code, out, err) == (130, "", "sensorium: interrupted\n")
