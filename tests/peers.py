@@ -52,8 +52,13 @@ def use(*repositories: str) -> None:
             pytest.skip(f"$SENSORIUM_PEERS has no {repository}; clone it there")
         for package in REPOSITORIES[repository]:
             _forget(package, path)
-        if str(path) in sys.path:
-            sys.path.remove(str(path))
+        # A package without __init__ loses to one with it, wherever that is on the path.
+        rivals = [
+            str(Path(root) / other)
+            for other, brings in REPOSITORIES.items()
+            if set(brings) & set(REPOSITORIES[repository])
+        ]
+        sys.path[:] = [entry for entry in sys.path if entry not in rivals]
         sys.path.insert(0, str(path))
     # The originals warn about their own deprecations, at import and in use.
     warnings.filterwarnings("ignore", module=r"(neuralpredictors|sensorium|src)\..*")
@@ -72,7 +77,10 @@ def _forget(package: str, path: Path) -> None:
     homes = [
         home
         for name in loaded
-        for home in (getattr(sys.modules[name], "__file__", None),)
+        for home in (
+            getattr(sys.modules[name], "__file__", None),
+            *getattr(sys.modules[name], "__path__", ()),
+        )
         if home is not None
     ]
     if not all(home.startswith(str(path)) for home in homes):

@@ -228,7 +228,7 @@ class Meter:
         """
         before = time.monotonic()
         yield
-        if tally.steps.is_ready():
+        if tally.steps.is_ready():  # pyright: ignore[reportAttributeAccessIssue]
             self.waited += time.monotonic() - before
         self.steps += 1
 
