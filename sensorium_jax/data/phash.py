@@ -5,7 +5,8 @@ the cosine transform, and mark which of its 8 x 8 lowest terms exceed their medi
 (Zauner 2010). A film's hash: those of five frames, exclusive-or'ed.
 """
 
-from functools import cache
+from functools import cache, reduce
+from operator import xor
 
 import numpy as np
 
@@ -14,17 +15,16 @@ FRAMES = 5
 BITS = 22  # fixed-point precision of Pillow's 8-bit filter weights
 
 
-def video_hash(video_thwc: np.ndarray) -> int:
-    """64-bit hash of a film from its first channel; the film has no padding.
-
-    Films of fewer than five frames give each of them once.
-    """
-    length = len(video_thwc)
+def looked_at(length: int) -> slice:
+    """The five frames of a film that make its hash; of shorter films every one."""
     step = max(length // FRAMES, 1)
-    found = 0
-    for t in list(range(step // 2, length, step))[:FRAMES]:
-        found ^= frame_hash(video_thwc[t, :, :, 0])
-    return found
+    seen = range(step // 2, length, step)[:FRAMES]
+    return slice(seen.start, seen.stop, seen.step)
+
+
+def film_hash(seen_thw: np.ndarray) -> int:
+    """64-bit hash of a film without padding, from the frames that are looked at."""
+    return reduce(xor, map(frame_hash, seen_thw), 0)
 
 
 def frame_hash(frame_hw: np.ndarray) -> int:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sensorium_jax import progress
-from sensorium_jax.data.phash import FRAMES, frame_hash
+from sensorium_jax.data import phash
 from sensorium_jax.data.pools import labelled
 from sensorium_jax.data.session import VALIDATION_TIERS, VIDEO, Session
 from sensorium_jax.errors import UserError
@@ -15,12 +15,6 @@ from sensorium_jax.errors import UserError
 FOLDS = 7
 FOLD_TIERS = ("train", *VALIDATION_TIERS)
 Rows = Mapping[str, np.ndarray]  # rows of the trial table by session name
-
-
-def tier_counts(session: Session) -> dict[str, int]:
-    """How many trials each tier has."""
-    names, counts = np.unique(session.tiers, return_counts=True)
-    return dict(zip(names.tolist(), counts.tolist(), strict=True))
 
 
 def fold_rows(session: Session, *, tests: bool = False) -> np.ndarray:
@@ -37,15 +31,9 @@ def fold_rows(session: Session, *, tests: bool = False) -> np.ndarray:
 
 
 def film_hash(session: Session, trial: int) -> int:
-    """Perceptual hash of a trial's film; reads five of its frames."""
-    length = session.reader.length(trial)
-    step = max(length // FRAMES, 1)
-    wanted = range(step // 2, length, step)[:FRAMES]
-    frames = slice(wanted.start, wanted.stop, wanted.step)
-    found = 0
-    for frame_hwc in session.read(VIDEO, trial, frames):
-        found ^= frame_hash(frame_hwc[..., 0])
-    return found
+    """Perceptual hash of a trial's film, from its first channel; reads five frames."""
+    frames = phash.looked_at(session.reader.length(trial))
+    return phash.film_hash(session.read(VIDEO, trial, frames)[..., 0])
 
 
 def folds(session: Session, count: int = FOLDS, *, tests: bool = False) -> np.ndarray:

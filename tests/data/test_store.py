@@ -1,5 +1,10 @@
 """A store holds what the recordings hold, and streams the same from disk or http."""
 
+import os
+import subprocess
+import sys
+from hashlib import blake2b
+
 import memory
 import numpy as np
 import pytest
@@ -78,6 +83,49 @@ def test_store_streams_the_batches_of_the_tree(both, options):
     options = {"batch": 6, "frames": 9} | options
     old, new = (Stream(Recordings.open(p), **options).batch_at(3, 4) for p in both)
     same(old, new)
+
+
+ELSEWHERE = """
+import sys
+from hashlib import blake2b
+from sensorium_jax.data.official import Recordings
+from sensorium_jax.data.stream import Stream, prefetch
+
+path, depth, threads, *asked = sys.argv[1:]
+stream = Stream(Recordings.open(path), batch=5, frames=9, epochs=True)
+asked = [int(i) for i in asked]
+
+def digest(batch):
+    # A tree has its films as float32, a store as bytes.
+    return blake2b(b"".join(x.astype(float).tobytes() for x in batch)).hexdigest()
+
+for place, batch in enumerate(prefetch(
+    lambda k: stream.batch_at(7, asked[k]), 0, len(asked), int(depth), int(threads)
+)):
+    print(asked[place], digest(batch))
+"""
+
+
+def test_another_process_draws_the_same_in_any_order_and_depth(both):
+    tree, store = both
+    ways = (tree, 2, 1, 0, 1, 2), (store, 1, 1, 2, 0, 1), (store, 3, 2, 1, 2, 0)
+    begun = [
+        subprocess.Popen(
+            [sys.executable, "-c", ELSEWHERE, *map(str, way)],
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"PYTHONHASHSEED": str(k)},
+        )
+        for k, way in enumerate(ways)
+    ]
+    said = [sorted(p.communicate(timeout=100)[0].splitlines()) for p in begun]
+    assert said[0] == said[1] == said[2]
+    stream = Stream(Recordings.open(store), batch=5, frames=9, epochs=True)
+    for i, line in enumerate(said[0]):
+        batch = stream.batch_at(7, i)
+        here = blake2b(b"".join(x.astype(float).tobytes() for x in batch))
+        assert line == f"{i} {here.hexdigest()}"
+    assert len({line.split()[1] for line in said[0]}) == 3
 
 
 def test_whole_trials_of_a_store(both):
