@@ -18,7 +18,7 @@ from sensorium_jax.score.expected import SKIP
 from sensorium_jax.score.moments import Moments
 
 NUMBERS = 4_000_000  # predicted numbers of a batch
-MOST, MANY = 16, 128  # clips of a batch, pictures of a batch
+MOST, MANY = 4, 128  # clips of a batch, pictures of a batch
 Rates = Callable[[Session, int], np.ndarray]  # true rates [t, n] in raw units
 
 

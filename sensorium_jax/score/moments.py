@@ -36,6 +36,10 @@ class Moments(NamedTuple):
         cut = (x[:trials, :neurons] for x in found)
         return cls(np.asarray(count, np.float64)[:trials], *cut)
 
+    def take(self, chosen_b: np.ndarray) -> "Moments":
+        """Those of some trials."""
+        return Moments(*(x[chosen_b] for x in self))
+
     @classmethod
     def join(cls, parts: Iterable["Moments"]) -> "Moments":
         """The trials of several parts, one after the other."""

@@ -71,8 +71,11 @@ def part(mouse: Mouse, kind: str | None = None) -> Part | None:
     in_b = np.isin(m.stimulus_b, chosen)
     if not in_b.any():
         return None
-    weights_wb = np.concatenate([in_b[None], _resampled(mouse, in_b)])
-    single_wn = moments.correlations(m.model, weights_wb)
+    trials = int(in_b.sum())
+    seed = (trials, *mouse.plan.session.name.encode())  # the same for every model
+    drawn_wb = moments.resamples(trials, mouse.draws, seed)
+    weights_wb = np.concatenate([np.ones((1, trials)), drawn_wb])
+    single_wn = moments.correlations(m.model.take(in_b), weights_wb)
     undefined = int(np.isnan(single_wn[0]).sum())
     single_wn = np.nan_to_num(single_wn)
     counts = np.bincount(m.stimulus_b[in_b])
@@ -80,7 +83,7 @@ def part(mouse: Mouse, kind: str | None = None) -> Part | None:
     ceiling_n = estimated = None if again is None else again.ceiling_n
     ceiling_w = None
     if m.truth is not None:
-        ceiling_wn = np.nan_to_num(moments.correlations(m.truth, weights_wb))
+        ceiling_wn = np.nan_to_num(moments.correlations(m.truth.take(in_b), weights_wb))
         ceiling_n, ceiling_w = ceiling_wn[0], ceiling_wn[1:].mean(1)
     return Part(
         single_wn[0],
@@ -91,17 +94,9 @@ def part(mouse: Mouse, kind: str | None = None) -> Part | None:
         estimated,
         None if again is None else again.to_average_n,
         None if again is None else again.feve_n[again.chosen_n],
-        int(in_b.sum()),
+        trials,
         len(chosen),
     )
-
-
-def _resampled(mouse: Mouse, in_b: np.ndarray) -> np.ndarray:
-    """How often each trial is drawn; the same for every model of the mouse."""
-    seed = (int(in_b.sum()), *mouse.plan.session.name.encode())
-    weights_wb = np.zeros((mouse.draws, len(in_b)))
-    weights_wb[:, in_b] = moments.resamples(seed[0], mouse.draws, seed)
-    return weights_wb
 
 
 def summary(parts: Sequence[Part]) -> dict[str, Any]:
@@ -143,7 +138,7 @@ def summary(parts: Sequence[Part]) -> dict[str, Any]:
 
 def _both(values: Sequence[np.ndarray | None]) -> tuple[Any, Any]:
     """Mean over all neurons and mean over mice; None unless every mouse has any."""
-    there = [v for v in values if v is not None and v.size]
+    there = [v.astype(np.float64) for v in values if v is not None and v.size]
     if len(there) < len(values):
         return None, None
     return float(np.concatenate(there).mean()), float(
