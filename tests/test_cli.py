@@ -1,11 +1,14 @@
 """What a first-time user may get wrong: words on stderr, and the right exit code."""
 
 import json
+import re
+import shlex
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from sensorium_jax.cli import main
+from sensorium_jax.cli import build, main
 from sensorium_jax.data.write import write_session
 from sensorium_jax.run import data
 
@@ -113,3 +116,25 @@ def test_interrupted_is_130(place, capsys, monkeypatch):
     monkeypatch.setattr(data, "info", interrupt)
     code, out, err = run("info /good", place, capsys)
     assert (code, out, err) == (130, "", "sensorium: interrupted\n")
+
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_commands_in_the_docs_are_understood(page):
+    blocks = re.findall(r"^```(?:sh|bash)?\n(.*?)^```", page.read_text(), re.M | re.S)
+    text = "\n".join(blocks).replace("\\\n", " ")
+    for line in re.findall(r"^sensorium (.*)$", text, re.M):
+        whole = line.replace(" DATA RUN", " --workdir RUN")  # as scaling.md abbreviates
+        words = shlex.split(whole, comments=True)
+        if words != ["--help"]:
+            _, rest = build().parse_known_args(words)  # exits on what it cannot take
+            assert not [w for w in rest if not w.startswith("--config.")], line
+
+
+def test_the_front_page_names_every_page():
+    front = PAGES[0].read_text()
+    linked = re.findall(r"\]\((docs/[\w.-]+)\)", front)
+    assert {ROOT / link for link in linked} == set(PAGES[1:])

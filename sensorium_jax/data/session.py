@@ -102,9 +102,7 @@ class Session:
         found = np.flatnonzero(np.isin(self.tiers, wanted))
         if not found.size:
             have = sorted(set(self.tiers.tolist()) - {"none"})
-            raise unknown(
-                "tier", tier, have, f"(in {self.where}; set config.data.tier)"
-            )
+            raise unknown("tier", tier, have, f"(in {self.where})")
         return found
 
     def shape(self, what: str, frames: int) -> tuple[int, ...]:
