@@ -93,7 +93,7 @@ def validate() -> Any:
             "every": 0,  # steps; 0 is once an epoch
             "window": "whole",  # whole trials, or random80: the official crop
             "batch": 1,  # trials per mouse at a time
-            "trials": 0,  # of each mouse; 0 is all of the tier
+            "trials": 0,  # of each mouse at most; 0 is all of the tier
             "skip": 50,  # frames the judges drop from the start of a trial
             "stages": 4,  # 0 trains to the end without early stopping
             "patience": 5,

@@ -186,7 +186,7 @@ def make_validation(
         stride=config.data.stride,
         start=0 if whole else "random",
         once=True,
-        trials=v.trials or None,
+        trials=min(v.trials, fewest(stream.recordings, v.tier)) or None,
         response_scaling=config.data.response_scaling,
         padded_mice=mesh.shape["mouse"],
     )
@@ -207,3 +207,8 @@ def longest(recordings: Recordings, tier: str) -> int:
         for session in recordings.sessions
         for row in session.trials_of(tier)
     )
+
+
+def fewest(recordings: Recordings, tier: str) -> int:
+    """Trials of a tier that every mouse has."""
+    return min(len(session.trials_of(tier)) for session in recordings.sessions)
