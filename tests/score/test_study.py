@@ -1,0 +1,125 @@
+"""Studies and the front door: questions from several models, recordings in one line."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from made import Told, tree, true_rates
+
+import sensorium_jax as sj
+from sensorium_jax.cli import main
+from sensorium_jax.errors import UserError
+from sensorium_jax.plots import scores as figures
+from sensorium_jax.run import study as command
+from sensorium_jax.score import limits, plan, questions, suites, table
+from sensorium_jax.simulate.design import TINY
+
+
+def blurred(share):
+    def rates(session, row):
+        r = np.random.default_rng([session.files[row]])
+        rates_tn = true_rates(session, row)
+        noise = r.gamma(1.0, rates_tn.std() + 1e-9, rates_tn.shape)
+        return (1 - share) * rates_tn + share * noise
+
+    return rates
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    recordings = tree(tmp_path_factory.mktemp("study"))
+    tiers = ["oracle", "final_test_bonus", "live_test_bonus"]
+    planned = plan.plan(recordings.sessions, tiers, stimuli="truth")
+    fit, found = plan.sizes(planned), {}
+    for name, share in {"demo": 0.1, "no_behavior": 0.3, "static": 0.7}.items():
+        twin = Told(recordings, blurred(share))
+        found[name] = {
+            tier: suites.measured(twin, mice, fit, truth=true_rates, draws=40, batch=4)
+            for tier, mice in planned.items()
+        }
+    return found
+
+
+@pytest.fixture(scope="module")
+def found(measured):
+    answers = questions.answers(measured)
+    facts = {"parameters": 10, "steps": 5, "seconds": 3.0, "architecture": "x"}
+    models = {k: {**facts, **v} for k, v in answers["models"].items()}
+    return {"steps": 5, **answers, "models": models}
+
+
+def test_questions_are_answered_in_the_right_direction(found):
+    for question, pair in questions.PAIRS.items():
+        assert found[question]["difference"] > 0, pair
+        assert found[question]["difference_interval"][0] > 0
+    scores = [found["models"][n]["in_domain"]["single_trial"] for n in command.QUICK]
+    assert scores == sorted(scores, reverse=True)
+    json.dumps(found, allow_nan=False)
+
+
+def test_out_of_domain_types_of_both_tests_are_pooled(found, measured):
+    shown = {
+        k
+        for tier in ("final_test_bonus", "live_test_bonus")
+        for m in measured["demo"][tier]
+        for k in m.plan.kinds
+    }
+    assert set(found["models"]["demo"]["out_of_domain"]) == shown
+    assert "natural_movie" not in shown
+
+
+def test_limits_from_truth_and_from_repeats(found, measured):
+    limit = found["limit"]
+    true = np.concatenate(
+        [suites.part(m).ceiling_n for m in measured["demo"]["oracle"]]
+    )
+    assert limit["from_truth"]["mean"] == pytest.approx(true.mean())
+    assert limit["from_truth"]["percentiles"]["50"] == pytest.approx(np.median(true))
+    assert limit["agreement"] > 0.5
+    assert limits.spread(np.arange(101.0))["percentiles"]["90"] == 90
+
+
+def test_words_rows_and_figures(found, tmp_path):
+    text = "\n".join(questions.lines(found))
+    for name in command.QUICK:
+        assert name in text
+    assert "true rates" in text and "dynamic against static" in text
+    rows = questions.rows(found)
+    kinds = len(found["models"]["demo"]["out_of_domain"])
+    assert len(rows) == 3 * (1 + kinds)
+    table.write_csv(tmp_path / "study.csv", rows)
+    head, *body = (tmp_path / "study.csv").read_text().splitlines()
+    assert head.startswith("model,stimulus,") and len(body) == len(rows)
+    for draw in (figures.models, figures.kinds, figures.compute):
+        draw(found["models"]).savefig(tmp_path / "figure.png")
+    bare = {"static": {**found["models"]["static"], "out_of_domain": {}}}
+    figures.kinds(bare).savefig(tmp_path / "figure.png")
+
+
+def test_models_of_the_study_can_be_built():
+    from sensorium_jax.models import zoo
+
+    for name, changes in command.MODELS.items():
+        size = zoo.describe("demo", mice=1, neurons=5, **changes)
+        assert size["lost_frames"] < 37 - 3, name  # windows of the recipe have 37
+    with pytest.raises(UserError, match="Did you mean 'static'"):
+        command.chosen("demo,statik", quick=False)
+    assert command.chosen(None, quick=True) == list(command.QUICK)
+
+
+def test_loading_in_one_line(tmp_path):
+    small = replace(TINY, train=2, calibration=2, frames=60, neurons=4)
+    made = sj.load("simulated", tmp_path / "sim", preset=small)
+    assert len(made) == 2
+    assert sj.load("2023", tmp_path / "sim").names == made.names
+    with pytest.raises(UserError, match="holds recordings of 2023, not of 2022"):
+        sj.load(2022, tmp_path / "sim")
+    with pytest.raises(UserError, match="Unknown release '2024'"):
+        sj.load("2024", tmp_path / "sim")
+    out = tmp_path / "out"
+    sent = sj.submit(Told(made, true_rates, lost=5), made, out, track="main")
+    assert [p.parent for p in sent.uploads] == [out] and sent.trials == 16
+    files = [str(p) for p in sent.tables.values()]
+    argv = ["submit", "--data", str(tmp_path / "sim"), "--validate", *files]
+    assert main(argv) == 0
