@@ -52,10 +52,10 @@ def recordings(folder: Path, case: Case) -> Path:
         length = case.frames + 20
         write_session(
             folder / "tree" / f"dynamic{m}",
-            videos=rng.integers(0, 256, (trials, length, 36, 64)).astype(np.uint8),
-            responses=rng.gamma(1, 1, (trials, length, case.neurons)),
-            behavior=rng.normal(size=(trials, length, 2)),
-            pupil=rng.normal(size=(trials, length, 2)),
+            videos=list(rng.integers(0, 256, (trials, length, 36, 64))),
+            responses=list(rng.gamma(1, 1, (trials, length, case.neurons))),
+            behavior=list(rng.normal(size=(trials, length, 2))),
+            pupil=list(rng.normal(size=(trials, length, 2))),
             coordinates=rng.normal(size=(case.neurons, 3)),
             tiers=["train"] * (trials - 1) + ["oracle"],
             video_dtype=np.uint8,
