@@ -123,3 +123,54 @@ def test_loading_in_one_line(tmp_path):
     files = [str(p) for p in sent.tables.values()]
     argv = ["submit", "--data", str(tmp_path / "sim"), "--validate", *files]
     assert main(argv) == 0
+
+
+def test_the_score_command(tmp_path, capsys):
+    from sensorium_jax.models import card, zoo
+
+    recordings = tree(tmp_path / "data")
+    info = recordings.mouse_info()
+    changes = {"core": {"channels": [2, 2], "kernels": [3, 3], "contrast": 0}}
+    variables = zoo.init(zoo.build("demo", info, **changes), info, 0)
+    mice = {s.name: s.neurons for s in recordings.sessions}
+    words = card.model_card("demo", card.Inputs.of(info), mice, changes=changes)
+    model = str(card.save(tmp_path / "model", variables, words))
+    argv = ["score", "--data", recordings.path, "--model", model, "--against", model]
+    argv += ["--stimuli", "truth", "--draws", "20", "--csv", str(tmp_path / "x.csv")]
+    assert main([*argv, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert set(found) == {"oracle"}
+    one = found["oracle"]
+    wanted = {"single_trial", "to_average", "ceiling", "fraction_of_ceiling"}
+    assert wanted | {"mice", "stimuli"} <= set(one)
+    assert set(one["mice"]) == set(recordings.names)
+    assert set(one["stimuli"]) == {"natural_movie"}
+    assert one["ceiling_from"] == "truth" and 0 < one["ceiling"] < 1
+    assert one["against"]["difference"] == 0
+    rows = (tmp_path / "x.csv").read_text().splitlines()
+    assert len(rows) == 1 + 1 + 2 + 1
+    assert main([*argv[:5], "--ceiling", "repeats", "--draws", "5"]) == 0
+    assert "ceiling from repeats" in capsys.readouterr().out
+
+
+@pytest.mark.soak
+def test_the_demo_ends_with_a_table_and_a_valid_submission(tmp_path, capsys):
+    where = ["--data", str(tmp_path / "data"), "--workdir", str(tmp_path / "run")]
+    for _ in range(2):  # the second time everything is there
+        assert main(["demo", "--quick", *where, "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert found["accepted"] and {"oracle", "random_dots"} <= set(found["scores"])
+
+
+@pytest.mark.soak
+def test_a_study_resumes(tmp_path, capsys):
+    sj.load("simulated", tmp_path / "data", preset="tiny")
+    argv = ["study", "--quick", "--models", "demo,static", "--data"]
+    argv += [str(tmp_path / "data"), "--workdir", str(tmp_path / "study"), "--json"]
+    assert main(argv) == 0
+    first = json.loads(capsys.readouterr().out)
+    assert main(argv) == 0
+    again = json.loads(capsys.readouterr().out)
+    assert again["dynamic_against_static"] == first["dynamic_against_static"]
+    for name in ("study.json", "study.csv", "models.png", "kinds.png", "compute.png"):
+        assert (tmp_path / "study" / name).exists()
