@@ -2,8 +2,6 @@
 
 import os
 import sys
-from collections import namedtuple
-from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,67 +11,12 @@ import numpy as np
 from sensorium_jax.data.official import Recordings
 from sensorium_jax.data.stream import Stream, whole_trials
 
-# Where the originals' stand-ins for missing packages are.
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 
+import baselines  # noqa: E402
+
 SKIP = 50  # frames that no score counts
-PREDICTOR = {
-    "type": "cortex",
-    "input_dimensions": 2,
-    "hidden_layers": 1,
-    "hidden_features": 30,
-    "final_tanh": True,
-}
-READOUT = {
-    "bias": True,
-    "init_mu_range": 0.2,
-    "init_sigma": 1.0,
-    "gamma_readout": 0.0,
-    "gauss_type": "full",
-    "grid_mean_predictor": PREDICTOR,
-    "share_features": False,
-    "share_grid": False,
-    "share_transform": False,
-    "shared_match_ids": None,
-    "gamma_grid_dispersion": 0.0,
-}
-CORE = {
-    "input_channels": 3,
-    "hidden_channels": [32, 64, 128],
-    "spatial_input_kernel": (11, 11),
-    "temporal_input_kernel": 11,
-    "spatial_hidden_kernel": (5, 5),
-    "temporal_hidden_kernel": 5,
-    "stride": 1,
-    "layers": 3,
-    "gamma_input_spatial": 10,
-    "gamma_input_temporal": 0.01,
-    "bias": True,
-    "hidden_nonlinearities": "elu",
-    "x_shift": 0,
-    "y_shift": 0,
-    "batch_norm": True,
-    "laplace_padding": None,
-    "input_regularizer": "LaplaceL2norm",
-    "padding": False,
-    "final_nonlin": True,
-    "momentum": 0.7,
-}
-SHIFTER = {"hidden_channels_shifter": 5, "shift_layers": 3, "gamma_shifter": 0}
-
-
-class Loader:
-    """What the original's builder and trainer ask of a loader."""
-
-    def __init__(self, fields: dict[str, Any], session: Any):
-        """One batch, and the recording it is of."""
-        self.batch = namedtuple("Batch", fields)(**fields)
-        neurons = SimpleNamespace(cell_motor_coordinates=session.coordinates_n3)
-        self.dataset = SimpleNamespace(neurons=neurons)
-
-    def __iter__(self):
-        """That batch."""
-        return iter([self.batch])
+SCALING = "per_neuron"  # of responses; the true rates' ceilings are in these units
 
 
 class Original:
@@ -81,39 +24,23 @@ class Original:
 
     def __init__(self, root: str):
         """Build it as its own trainer would."""
-        import peers
         import torch
-
-        peers.use("sinzlab/neuralpredictors", "ecker-lab/sensorium_2023")
-        for name in ("tqdm", "wandb"):  # torch asks for the specs of stand-ins
-            sys.modules[name].__spec__ = ModuleSpec(name, None)
-        from neuralpredictors.measures.modules import PoissonLoss
-        from sensorium.models.make_model import (  # pyright: ignore
-            make_video_model,
-        )
 
         torch.set_num_threads(os.cpu_count() or 1)
         self.recordings = Recordings.open(root)
-        self.stream = Stream(self.recordings, batch=8, frames=80, epochs=True)
-        first = self.stream.batch_at(0, 0)
-        sessions = self.recordings.sessions
-        self.loaders = {
-            s.name: Loader(self.fields(first, m), s) for m, s in enumerate(sessions)
-        }
-        self.model = make_video_model(
-            self.loaders,
-            42,
-            core_type="3D_factorised",
-            core_dict=dict(CORE),
-            readout_dict=dict(READOUT),
-            readout_type="gaussian",
-            use_gru=False,
-            gru_dict=None,
-            use_shifter=True,
-            shifter_dict=dict(SHIFTER),
-            shifter_type="MLP",
+        self.stream = Stream(
+            self.recordings,
+            batch=8,
+            frames=80,
+            epochs=True,
+            response_scaling=SCALING,
         )
-        self.criterion = PoissonLoss(avg=False)
+        first = self.stream.batch_at(0, 0)
+        self.loaders = {
+            s.name: baselines.Loader(self.fields(first, m), s.coordinates_n3)
+            for m, s in enumerate(self.recordings.sessions)
+        }
+        self.model = baselines.build("factorized2023", self.loaders, 42)
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=0.005)
 
     def fields(self, batch: Any, mouse: int) -> dict[str, Any]:
@@ -141,13 +68,9 @@ class Original:
         self.optimizer.zero_grad(set_to_none=True)
         batch = self.stream.batch_at(0, index)
         for mouse, session in enumerate(self.recordings.sessions):
-            x = self.fields(batch, mouse)
-            rates = self.model(x["videos"], data_key=session.name, **x)
-            target = x["responses"].transpose(2, 1)[:, -rates.shape[1] :]
-            scale = np.sqrt(session.trials / 8)
-            penalty = sum(self.model.core.regularizer())
-            penalty = penalty + self.model.readout.regularizer(session.name)
-            (scale * self.criterion(rates, target) + penalty).backward()
+            given = baselines.Loader(self.fields(batch, mouse), None).batch
+            loss, _ = baselines.loss_of(self.model, session.name, given, session.trials)
+            loss.backward()
         self.optimizer.step()
 
     def score(self) -> float:
@@ -156,7 +79,7 @@ class Original:
 
         self.model.eval()
         pairs: dict[int, list] = {}
-        for trial in whole_trials(self.recordings, "oracle"):
+        for trial in whole_trials(self.recordings, "oracle", response_scaling=SCALING):
             batch = SimpleNamespace(
                 video_mbthwc={trial.mouse: trial.video_thwc[None]},
                 behavior_mbtk={trial.mouse: trial.behavior_tk[None]},

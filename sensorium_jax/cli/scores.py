@@ -55,7 +55,8 @@ def submit_verbs(verbs: Any) -> None:
     verb.add_argument("--tier", help="others than the track's, as oracle,train")
     verb.add_argument("--names", default="server", choices=("server", "kit"))
     verb.add_argument("--mouse", help="whom a file of 2022 is about; part of its name")
-    units, words = ("normalized", "raw"), "what the model answers in"
+    units = ("auto", "per_frame", "per_neuron", "raw")
+    words = "what the model answers in; auto: what it was trained on"
     verb.add_argument("--units", default=units[0], choices=units, help=words)
     verb.add_argument("--float32", action="store_true", help="half the bytes of 2023")
     verb.add_argument("--validate", nargs="+", metavar="FILE", help="write nothing")

@@ -33,13 +33,18 @@ def model_card(
     *,
     changes: Mapping[str, Any] | None = None,
     scale: float = 1.0,
+    units: str = "per_frame",
     **more: Any,
 ) -> dict[str, Any]:
-    """What loading needs: the model, its inputs, and neurons by name of mouse."""
+    """What loading needs: the model, its inputs, and neurons by name of mouse.
+
+    units says how the responses that it learns from are normalized.
+    """
     return {
         "model": model,
         "changes": dict(changes or {}),
         "inputs": {**inputs._asdict(), "scale": scale},
+        "units": units,
         "mice": [{"name": n, "neurons": int(c)} for n, c in mice.items()],
         "versions": {name: version(name) for name in PACKAGES},
         **more,

@@ -39,6 +39,11 @@ class Ensemble:
         """Which inputs are taken as recorded: of video, behavior and pupil."""
         return self.twins[0].raw
 
+    @property
+    def units(self) -> str:
+        """How its rates are normalized."""
+        return self.twins[0].units
+
     def respond(
         self,
         video_bthwc: Array,
@@ -81,5 +86,11 @@ def ensemble(twins: Sequence[Any]) -> Ensemble:
                 f"Twin {i} takes {twin.raw or 'nothing'} as recorded, twin 0 "
                 f"{twins[0].raw or 'nothing'}; one input cannot serve both. Keep "
                 "published and own models in ensembles of their own."
+            )
+        if twin.units != twins[0].units:
+            raise UserError(
+                f"Twin {i} answers in units {twin.units}, twin 0 in {twins[0].units} "
+                "(config.data.response_scaling); their mean would mix the two. Train "
+                "them alike."
             )
     return Ensemble(twins)

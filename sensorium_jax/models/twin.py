@@ -25,7 +25,7 @@ class Twin:
     """An encoder with its weights, its mice, and what their recordings were scaled by.
 
     Inputs are raw where 'info' holds statistics (video, behavior, pupil); those without
-    are taken as already normalized. Rates are in normalized response units.
+    are taken as already normalized. Rates are in the units that `units` names.
     """
 
     encoder: Encoder
@@ -51,6 +51,11 @@ class Twin:
     def raw(self) -> tuple[str, ...]:
         """Which inputs are taken as recorded: of video, behavior and pupil."""
         return tuple(w for w in frames.SCALED if w in self.variables["info"])
+
+    @property
+    def units(self) -> str:
+        """How the responses that it learned from were normalized; so are its rates."""
+        return self.card.get("units", "per_frame")
 
     def row(self, mouse: int | str) -> int:
         """Row of a mouse, from its number, its name, or a part only it has."""

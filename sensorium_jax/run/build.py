@@ -11,6 +11,7 @@ import jax
 from sensorium_jax.axes import Batch, MouseInfo
 from sensorium_jax.data.official import Recordings
 from sensorium_jax.data.stream import Stream, prefetch
+from sensorium_jax.data.transforms import SCALINGS
 from sensorium_jax.errors import UserError, unknown
 from sensorium_jax.models import zoo
 from sensorium_jax.models.encoder import create as create_variables
@@ -46,6 +47,10 @@ def open_recordings(config: Config) -> Recordings:
 
 def parts(config: Config) -> Parts:
     """Build a run; reads metadata only, and compiles nothing."""
+    scaling = config.data.response_scaling
+    if scaling not in SCALINGS:
+        words = "Set config.data.response_scaling."
+        raise unknown("scaling of responses to train on", scaling, SCALINGS, words)
     recordings, t = open_recordings(config), config.train
     mesh = shard.make_mesh(
         config.mesh.mouse,
@@ -76,7 +81,7 @@ def parts(config: Config) -> Parts:
     )
     step = make_step(
         ahead,
-        make_objective(config, stream),
+        make_objective(config, stream.info, stream.mice),
         make_penalty(config),
         update,
         accumulate=t.accumulate,

@@ -7,8 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from sensorium_jax.axes import Batch
-from sensorium_jax.data.stream import Stream
+from sensorium_jax.axes import Batch, MouseInfo
 from sensorium_jax.errors import unknown
 from sensorium_jax.run import Config
 from sensorium_jax.train import loss, optimizer, regularizer, smoothness
@@ -58,12 +57,12 @@ def make_optimizer(config: Config, steps: int) -> Any:
     )
 
 
-def make_objective(config: Config, stream: Stream) -> Callable:
-    """The loss of a recipe, [M]."""
+def make_objective(config: Config, info: MouseInfo, mice: int) -> Callable:
+    """The loss of a recipe, [M]; rows beyond those of info only fill a mesh."""
     t = config.train
     if t.loss not in TERMS:
         raise unknown("loss", t.loss, TERMS, "Set config.train.loss.")
-    trials = np.pad(stream.info.trials_m, (0, stream.mice - stream.info.mice))
+    trials = np.pad(info.trials_m, (0, mice - info.mice))
     objective = loss.objective(
         TERMS[t.loss],
         trials_m=trials.astype(np.float32) if t.scale_loss else None,

@@ -20,7 +20,7 @@ def submit(
     tier: str | None = None,
     names: str = "server",
     mouse: str | None = None,
-    units: str = "normalized",
+    units: str = "auto",
     float32: bool = False,
     validate: Sequence[str] | None = None,
 ) -> Outcome:

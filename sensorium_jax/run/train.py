@@ -139,6 +139,7 @@ def run_card(recipe: str, config: Config, made: build.Parts) -> dict[str, Any]:
         {s.name: s.neurons for s in sessions},
         changes=made.changes,
         scale=config.data.scale,
+        units=config.data.response_scaling,
         recipe=recipe,
         config=json.loads(config.to_json_best_effort()),
         machine={

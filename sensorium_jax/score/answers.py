@@ -14,7 +14,8 @@ from sensorium_jax.score import predict
 from sensorium_jax.score.expected import SKIP
 
 RAW = ("video", "behavior", "pupil")
-UNITS = ("normalized", "raw")  # of responses
+JUDGED = "per_frame"
+UNITS = ("auto", *transforms.SCALINGS, "raw")  # of rates; auto asks the twin
 Array = Any
 
 
@@ -22,7 +23,8 @@ class Twin(Protocol):
     """Whatever answers a stimulus with rates [B, T', N] of the last T' frames.
 
     Its attribute `raw`, if it has one, names the inputs taken as recorded; the others
-    are given in normalized units. Without it everything is given as recorded.
+    are given in normalized units. Without it everything is given as recorded. `units`
+    names those of its rates; without it they are the judges', per_frame.
     """
 
     @property
@@ -55,16 +57,14 @@ def answers(
     session: Session,
     rows: Sequence[int] | np.ndarray,
     *,
-    units: str = "normalized",
+    units: str = "auto",
     **how: Any,
 ) -> Iterator[np.ndarray]:
-    """Predictions [n, t] of trials in normalized units, from frame 50 of a film on.
+    """Predictions [n, t] of trials in the judges' units, from frame 50 of a film on.
 
     units is what the twin answers in. how goes to predict.
     """
-    if units not in UNITS:
-        raise unknown("response units", units, UNITS, "Give --units.")
-    precision_tn = stats.precision(session)
+    factor_tn = to_judged(session, getattr(twin, "units", JUDGED), units)
     respond = partial(_respond, twin, session.name)
     shown: Any = trials(session, rows, getattr(twin, "raw", RAW))
     skip = SKIP if session.year == 2023 else 0
@@ -86,10 +86,26 @@ def answers(
                 f"The model answers {where} with NaN or infinity, which no judge "
                 "accepts. Train it again, or take an earlier checkpoint (--step)."
             )
-        if units == "raw":
+        if factor_tn is not None:
             seen = slice(start, start + len(rates_tn))
-            rates_tn = rates_tn * stats.frames_of(precision_tn, seen)
+            rates_tn = rates_tn * stats.frames_of(factor_tn, seen)
         yield np.ascontiguousarray(rates_tn[skip - start :].T)
+
+
+def to_judged(session: Session, own: str, units: str = "auto") -> np.ndarray | None:
+    """What rates [t, n] are multiplied by to be in the judges' units, if by anything.
+
+    own is what the twin says of its rates; units, unless "auto", overrules it.
+    """
+    if units not in UNITS:
+        raise unknown("response units", units, UNITS, "Give --units.")
+    units = own if units == "auto" else units
+    if units == JUDGED:
+        return None
+    precision_tn = stats.precision(session, JUDGED)
+    if units == "raw":
+        return precision_tn
+    return precision_tn / stats.precision(session, units)
 
 
 def _respond(twin, mouse, video_bthwc, behavior_btk, pupil_bt2):

@@ -28,7 +28,7 @@ def submit(
     tiers: Sequence[str] = (),
     names: str = "server",
     mouse: str | None = None,
-    units: str = "normalized",
+    units: str = "auto",
     single: bool = False,
     **how: Any,
 ) -> Submitted:
@@ -36,9 +36,9 @@ def submit(
 
     The main track of 2023 is one zip of both tiers, the bonus track a zip per tier.
     tiers other than the track's, such as oracle, are written for the local judge. mouse
-    names the one of 2022. units is what the twin answers in, normalized or raw; files
-    are in normalized units always. single writes float32 instead of float64. how goes
-    to predict.
+    names the one of 2022. units is what the twin answers in, per_frame, per_neuron or
+    raw, unless it says so itself; files are in the judges' units, per_frame. single
+    writes float32 instead of float64. how goes to predict.
     """
     how["units"] = units
     chosen, out = expected.track(track), Path(out)

@@ -58,7 +58,7 @@ def close(ours, theirs, tolerance=3e-6):
         assert np.abs(a - b).max() <= tolerance * np.abs(b).max()
 
 
-@pytest.mark.parametrize("shape", [(B, T), (B, 1), (1, 1)])
+@pytest.mark.parametrize("shape", [(B, T), (1, 1)])
 @pytest.mark.parametrize("name", ["direct", "library"])
 def test_values_and_gradients_equal_a_plain_gather(shape, name):
     arrays = draw((B, T, H, W, F)), grid((*shape, N, 2)), draw((N, F), seed=3)
@@ -80,6 +80,7 @@ def test_gradients_equal_finite_differences():
     points = jnp.asarray(cells / [(W - 1) / 2, (H - 1) / 2] - 1, jnp.float32)
     arrays = [feat, points, weight]
 
+    @jax.jit
     def loss(*arrays):
         return jnp.sum(jnp.sin(sample.point_readout(*arrays)))
 

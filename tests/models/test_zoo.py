@@ -1,6 +1,7 @@
 """Models are built by name, kept with their card, and answer like the encoder."""
 
 import json
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -264,6 +265,10 @@ def test_an_ensemble_is_a_twin(twin, tmp_path):
     fewer = zoo.Twin(twin.encoder, twin.variables, ("a",), 1, 2)
     with pytest.raises(UserError, match="the same mice"):
         zoo.ensemble([twin, fewer])
+    apart = replace(other, card={**other.card, "units": "per_neuron"})
+    assert twin.units == "per_frame" and apart.units == "per_neuron"
+    with pytest.raises(UserError, match="per_neuron"):
+        zoo.ensemble([twin, apart])
 
 
 def test_a_run_gives_its_best_step_and_averaged_weights(tmp_path):

@@ -122,6 +122,24 @@ def test_raw_answers_are_brought_to_normalized_units(recordings):
         np.testing.assert_allclose(x * precision_tn[frames].T, y, rtol=1e-5)
 
 
+@pytest.mark.parametrize("units", ["raw", "per_neuron"])
+def test_a_twin_that_names_its_units_is_believed(recordings, units):
+    session = recordings[0]
+    rows = session.trials_of("oracle")[:2]
+    twin = recorded.Guess(recordings, raw_units=True)
+    as_judged = list(answers(twin, session, rows, units="per_frame"))
+    twin.units = units
+    factor_tn = stats.precision(session)
+    if units == "per_neuron":
+        factor_tn = factor_tn / stats.precision(session, "per_neuron")
+    assert np.ptp(factor_tn, 0).min() > 0.01  # the frames differ
+    for x, y in zip(as_judged, answers(twin, session, rows), strict=True):
+        frames = slice(50, 50 + x.shape[1])
+        np.testing.assert_allclose(x * factor_tn[frames].T, y, rtol=1e-5)
+    with pytest.raises(UserError, match="per_trial"):
+        list(answers(twin, session, rows, units="per_trial"))
+
+
 def test_inputs_are_normalized_for_twins_that_want_it(recordings):
     session = recordings[0]
     rows = session.trials_of("train")[:1]

@@ -28,7 +28,7 @@ def run(root, case, *, recipe="factorized2023", folder=None, steps=5, changes=No
     """
     mice, mouse, data = case
     config = tiny.recipe(recipe, root / str(mice), steps=steps)
-    config.train.update(batch=8, **(changes or {}))
+    config.train.update({"batch": 8, **(changes or {})})
     config.mesh.update(mouse=mouse, data=data)
     made = build.parts(config)
     with jax.set_mesh(made.mesh), checkpoint.open_manager(folder) as manager:

@@ -2,7 +2,6 @@
 
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -122,10 +121,12 @@ def test_one_step_of_a_recipe_equals_the_original(recipe):
         )
         return rates, updated["batch_stats"]
 
-    stream = SimpleNamespace(info=info, mice=info.mice)
     optimizer = make_optimizer(config, 100)
     step = make_step(
-        forward, make_objective(config, stream), make_penalty(config), optimizer
+        forward,
+        make_objective(config, info, info.mice),
+        make_penalty(config),
+        optimizer,
     )
     state = create(variables, optimizer, 0, ema=False)
     with quickly():
