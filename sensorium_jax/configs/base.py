@@ -38,7 +38,7 @@ def data() -> Any:
             "mice": (),  # names or parts of names; () is all
             "scale": 1.0,  # of the frames, after normalization; 2022 uses 0.25
             "stride": 1,  # every so many frames
-            "response_scaling": "per_frame",  # the judges'; per_neuron is undone in scores
+            "response_scaling": "per_frame",  # the judges'; or per_neuron
             "epochs": True,  # without replacement, as the official loaders
         }
     )
