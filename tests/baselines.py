@@ -195,7 +195,7 @@ def build(name, loaders, seed, **smaller):
     """
     if name in PICTURES:
         peers.use("sinzlab/neuralpredictors", "sinzlab/sensorium")
-        stand_in("h5py", "skimage", "skimage.transform", "cv2", "tqdm")
+        stand_in("h5py", "skimage", "skimage.transform", "cv2")
         helpers = sys.modules["nnfabrik.utility.nn_helpers"]
         helpers.get_dims_for_loader_dict = lambda loaders: {
             k: {f: x.shape for f, x in v.batch._asdict().items()}
@@ -206,7 +206,6 @@ def build(name, loaders, seed, **smaller):
         options = copy.deepcopy(PICTURES[name] | smaller)
         return stacked_core_full_gauss_readout(loaders, seed, **options)
     peers.use("sinzlab/neuralpredictors", "ecker-lab/sensorium_2023")
-    stand_in("tqdm", "wandb")
     from sensorium.models.make_model import make_video_model
 
     kind, core, gru = copy.deepcopy(FILMS[name])

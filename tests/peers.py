@@ -5,6 +5,7 @@ import os
 import sys
 import types
 import warnings
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,7 @@ def use(*repositories: str) -> None:
         if name not in sys.modules and not _installed(name):
             module = types.ModuleType(name)
             module.__path__ = []  # so that submodules may be imported
+            module.__spec__ = ModuleSpec(name, None)  # torch asks for it
             vars(module).update(members)
             sys.modules[name] = module
     for repository in repositories:

@@ -41,13 +41,16 @@ class Parts(NamedTuple):
 
 
 def open_recordings(config: Config) -> Recordings:
-    """The mice of a run."""
+    """The mice of a run, whose responses are normalized in a way that scores undo."""
+    scaling = config.data.response_scaling
+    if scaling not in SCALINGS:
+        words = "Set config.data.response_scaling."
+        raise unknown("scaling of responses to train on", scaling, SCALINGS, words)
     return Recordings.open(config.data.root).select(tuple(config.data.mice) or None)
 
 
 def parts(config: Config) -> Parts:
     """Build a run; reads metadata only, and compiles nothing."""
-    check_scaling(config.data.response_scaling)
     recordings, t = open_recordings(config), config.train
     mesh = shard.make_mesh(
         config.mesh.mouse,
@@ -106,13 +109,6 @@ def parts(config: Config) -> Parts:
             placed, stream, mesh, config.seed, stop=steps, depth=t.prefetch
         ),
     )
-
-
-def check_scaling(scaling: str) -> None:
-    """Models learn responses that are normalized in one of the ways that scores undo."""
-    if scaling not in SCALINGS:
-        words = "Set config.data.response_scaling."
-        raise unknown("scaling of responses to train on", scaling, SCALINGS, words)
 
 
 def model_changes(config: Config) -> dict[str, Any]:
