@@ -2,35 +2,24 @@
 
 On CPUs XLA multiplies matrices four times faster than it convolves. Blocks of frames
 are unrolled into columns that stay in the cache, multiplied and forgotten; the backward
-pass does the same, so neither ever holds the columns of a whole tensor. Space is
+pass does the same, so neither ever holds the columns of a whole tensor. Where those of
+one frame are too many already, convolve_rows takes the kernel row by row. Space is
 unrolled from the input; for the backward pass time is unrolled from the gradient, which
 makes the blocks of the input gradient disjoint.
 """
 
 import functools
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from sensorium_jax.models import formulation
+from sensorium_jax.models import convolve_rows, formulation
+from sensorium_jax.models.unroll import Geometry, dot, roll_space, unroll_space
 
 Array = Any
 BLOCK_BYTES = 8 * 2**20  # unrolled columns of one block; larger ones leave the cache
-
-
-class Geometry(NamedTuple):
-    """How a kernel moves; triples are (time, row, column)."""
-
-    stride: tuple[int, int, int] = (1, 1, 1)
-    padding: tuple[int, int, int] = (0, 0, 0)
-    dilation: tuple[int, int, int] = (1, 1, 1)
-
-    def out(self, axis: int, size: int, taps: int) -> int:
-        """Length of one axis after the convolution."""
-        span = (taps - 1) * self.dilation[axis] + 1
-        return (size + 2 * self.padding[axis] - span) // self.stride[axis] + 1
 
 
 def _convolve(geometry: Geometry, name: str, x: Array, kernel: Array) -> Array:
@@ -86,6 +75,8 @@ def _library(geometry: Geometry, x: Array, kernel: Array) -> Array:
 
 def _forward(geometry: Geometry, x: Array, kernel: Array) -> Array:
     kt, kh, kw, c, f = kernel.shape
+    if _wide(geometry, x, kernel):
+        return convolve_rows.forward(geometry, x, kernel)
     t, h, w = x.shape[2:5]
     to, ho, wo = (
         geometry.out(i, n, k)
@@ -103,9 +94,9 @@ def _forward(geometry: Geometry, x: Array, kernel: Array) -> Array:
             # The last block is moved back to end at the end: some frames come twice.
             start = jnp.minimum(i * block, to - block)
             a = lax.dynamic_slice_in_dim(x_thwc, start * stride, span, 0)
-            a = _unroll_space(geometry, a, kh, kw, ho, wo)
+            a = unroll_space(geometry, a, kh, kw, ho, wo)
             a = _unroll_time(a, kt, block, stride).reshape(-1, matrix.shape[0])
-            z = _dot(a, matrix).astype(x.dtype).reshape(block, ho, wo, f)
+            z = dot(a, matrix).astype(x.dtype).reshape(block, ho, wo, f)
             return lax.dynamic_update_slice_in_dim(y, z, start, 0), None
 
         y = jnp.zeros((to, ho, wo, f), x.dtype)
@@ -116,6 +107,8 @@ def _forward(geometry: Geometry, x: Array, kernel: Array) -> Array:
 
 def _backward(geometry: Geometry, x: Array, kernel: Array, g: Array):
     kt, kh, kw, c, f = kernel.shape
+    if _wide(geometry, x, kernel):
+        return convolve_rows.backward(geometry, x, kernel, g)
     t, h, w = x.shape[2:5]
     to, ho, wo = g.shape[2:5]
     stride, pad = geometry.stride[0], geometry.padding[0]
@@ -134,15 +127,15 @@ def _backward(geometry: Geometry, x: Array, kernel: Array, g: Array):
             start = jnp.minimum(i * block, t - block)
             a = lax.dynamic_slice_in_dim(x_thwc, start, block, 0)
             b = lax.dynamic_slice_in_dim(g_thwf, start, block + kt - 1, 0)
-            a = _unroll_space(geometry, a, kh, kw, ho, wo)
+            a = unroll_space(geometry, a, kh, kw, ho, wo)
             b = _unroll_time(b, kt, block, 1)
-            new = _roll_space(
-                geometry, _dot(b.reshape(-1, kt * f), matrix), (block, h, w, c), kh, kw
+            new = roll_space(
+                geometry, dot(b.reshape(-1, kt * f), matrix), (block, h, w, c), kh, kw
             ).astype(x.dtype)
             if t % block:  # frames that came before must count once
                 fresh = (jnp.arange(block) + start >= i * block)[:, None, None, None]
                 a = jnp.where(fresh, a, 0)
-            total += _dot(a.reshape(-1, kh * kw * c).T, b.reshape(-1, kt * f))
+            total += dot(a.reshape(-1, kh * kw * c).T, b.reshape(-1, kt * f))
             return (total, lax.dynamic_update_slice_in_dim(dx, new, start, 0)), None
 
         carry = total, jnp.zeros(x_thwc.shape, x.dtype)
@@ -154,16 +147,20 @@ def _backward(geometry: Geometry, x: Array, kernel: Array, g: Array):
     return dx, jnp.flip(total, 0).astype(kernel.dtype)
 
 
+def _wide(geometry: Geometry, x: Array, kernel: Array) -> bool:
+    """Whether the columns of one frame alone leave the cache."""
+    kt, kh, kw, c, _ = kernel.shape
+    ho, wo = (geometry.out(i, x.shape[i + 2], kernel.shape[i]) for i in (1, 2))
+    large = ho * wo * kh * kw * c * x.dtype.itemsize > BLOCK_BYTES
+    return large and kt == 1 and geometry.stride[0] == 1 and geometry.padding[0] == 0
+
+
 def _blocks(frames: int, bytes_each: int) -> tuple[int, int]:
     """Frames per block and number of blocks; an even division where one is near."""
     most = max(1, min(frames, BLOCK_BYTES // max(bytes_each, 1)))
     even = max(d for d in range(1, most + 1) if frames % d == 0)
     block = even if 2 * even > most else -(-frames // -(-frames // most))
     return block, -(-frames // block)
-
-
-def _dot(a: Array, b: Array) -> Array:
-    return jnp.matmul(a, b, preferred_element_type=jnp.float32)
 
 
 def _pad_time(g: Array, before: int, after: int, stride: int) -> Array:
@@ -176,47 +173,3 @@ def _unroll_time(x: Array, taps: int, frames: int, stride: int) -> Array:
     last = (frames - 1) * stride + 1
     parts = [x[i : i + last : stride] for i in range(taps)]
     return parts[0] if taps == 1 else jnp.concatenate(parts, -1)
-
-
-def _unroll_space(geometry: Geometry, x: Array, kh, kw, ho, wo) -> Array:
-    """[T, H, W, C] to [T, H', W', kh*kw*C]."""
-    (_, sh, sw), (_, ph, pw), (_, eh, ew) = geometry
-    x = jnp.pad(x, ((0, 0), (ph, ph), (pw, pw), (0, 0)))
-    rows = [slice(i * eh, i * eh + (ho - 1) * sh + 1, sh) for i in range(kh)]
-    cols = [slice(j * ew, j * ew + (wo - 1) * sw + 1, sw) for j in range(kw)]
-    # Columns first, then rows: kh + kw copies of long runs instead of kh * kw.
-    x = jnp.concatenate([x[:, :, c] for c in cols], -1)
-    return jnp.concatenate([x[:, r] for r in rows], -1)
-
-
-def _roll_space(geometry: Geometry, y: Array, shape, kh, kw) -> Array:
-    """Add unrolled columns back where they came from; inverse axes of _unroll_space."""
-    (_, sh, sw), (_, ph, pw), (_, eh, ew) = geometry
-    t, h, w, c = shape
-    ho, wo = geometry.out(1, h, kh), geometry.out(2, w, kw)
-    if kh * kw == 1 and (sh, sw, ph, pw) == (1, 1, 0, 0):
-        return y.reshape(shape)
-    y = y.reshape(t, ho, wo, kh * kw * c)
-    rows = _add_runs(y, 1, kh, eh, sh, h + 2 * ph)
-    full = _add_runs(rows, 2, kw, ew, sw, w + 2 * pw)
-    return full[:, ph : ph + h, pw : pw + w]
-
-
-def _add_runs(y: Array, axis: int, taps: int, dilation: int, stride: int, size: int):
-    """Sum the runs of the last axis, each moved along an axis by its dilated tap."""
-    width = y.shape[-1] // taps
-    shape = [*y.shape[:-1], width]
-    shape[axis] = size
-    total = jnp.zeros(shape, y.dtype)
-    for tap in range(taps):
-        run = y[..., tap * width : (tap + 1) * width]
-        if stride > 1:
-            config = [(0, 0, 0)] * y.ndim
-            config[axis] = (0, 0, stride - 1)
-            run = lax.pad(run, jnp.zeros((), y.dtype), config)
-        start = [0] * y.ndim
-        start[axis] = tap * dilation
-        stop = [a + b for a, b in zip(start, run.shape, strict=True)]
-        run += lax.slice(total, start, stop)
-        total = lax.dynamic_update_slice(total, run, start)
-    return total

@@ -84,11 +84,12 @@ def close(ours, theirs, tolerance):
         assert np.abs(a - b).max() <= tolerance * np.abs(b).max()
 
 
+@pytest.mark.parametrize("most", [20_000, 1])
 @pytest.mark.parametrize("name", CASES)
-def test_values_and_gradients_equal_the_library(name, monkeypatch):
-    """Small blocks, so that loops turn and a last block overlaps the one before."""
-    monkeypatch.setattr(convolve, "BLOCK_BYTES", 20_000)
-    monkeypatch.setattr(depthwise, "BLOCK_BYTES", 20_000)
+def test_values_and_gradients_equal_the_library(name, most, monkeypatch):
+    """Small blocks: loops turn, a last one overlaps; smallest: rows of the kernel."""
+    monkeypatch.setattr(convolve, "BLOCK_BYTES", most)
+    monkeypatch.setattr(depthwise, "BLOCK_BYTES", most)
     function, shape, options = CASES[name]
     x, kernel = draw(SHAPE), draw(shape, seed=1)
     reference = functools.partial(plain, name, **options)
