@@ -2,7 +2,7 @@
 
     python experiments/benchmarks/operations.py [--quick] [--only NAME ...]
 
-Shapes are those of the Factorized3d baseline and of DwiseNeuro. All ways take turns in
+Shapes are those of the baselines Factorized3d and GRU and of DwiseNeuro. All ways take turns in
 one run, so compare ratios, not times of different runs. PyTorch, when it is installed,
 gets its best settings: memory kept instead of returned to the system, three warm-up
 calls, and the better of its two layouts. Times are medians in milliseconds.
@@ -51,6 +51,13 @@ def cases(*, quick: bool) -> list[Case]:
         Case("11x11 3->32", space, ((1, 2, t, 36, 64, 3), (11, 11, 3, 32)), "conv"),
         Case("5x5 32->64", space, ((1, 2, t, 26, 54, 32), (5, 5, 32, 64)), "conv"),
         Case("5x5 64->128", space, ((1, 2, t, 22, 50, 64), (5, 5, 64, 128)), "conv"),
+        Case(
+            "9x9 64->128, one frame",
+            space,
+            ((1, 1, 1, 28, 56, 64), (9, 9, 64, 128)),
+            "conv",
+            {"padding": 4},
+        ),
         *(
             Case(f"time {k}, {c}", time_, ((1, 2, t + k, h, w, c), (k, c, c)), "conv")
             for k, c, h, w in ((11, 32, 26, 54), (5, 64, 22, 50), (5, 128, 18, 46))

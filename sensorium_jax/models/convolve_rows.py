@@ -5,6 +5,7 @@ Unrolled over the kernel's columns only they stay in it, and are multiplied once
 each row of the kernel, at as many heights of the frame.
 """
 
+import functools
 from typing import Any
 
 import jax
@@ -32,7 +33,8 @@ def forward(geometry: Geometry, x: Array, kernel: Array) -> Array:
     def frame(x_hwc):
         a = unroll_columns(geometry, x_hwc[None], kw, wo)[0]
         runs = [a[rows].reshape(-1, kw * c) for rows in kernel_rows(geometry, kh, ho)]
-        y = sum(dot(run, matrix) for run, matrix in zip(runs, matrices, strict=True))
+        parts = [dot(run, matrix) for run, matrix in zip(runs, matrices, strict=True)]
+        y = functools.reduce(jnp.add, parts)
         return y.astype(x.dtype).reshape(ho, wo, f)
 
     y = jax.vmap(lambda x_thwc: lax.map(frame, x_thwc))(x.reshape(s, n * t, h, w, c))
