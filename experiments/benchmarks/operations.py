@@ -2,8 +2,8 @@
 
     python experiments/benchmarks/operations.py [--quick] [--only NAME ...]
 
-Shapes are those of the baselines Factorized3d and GRU and of DwiseNeuro. All ways take turns in
-one run, so compare ratios, not times of different runs. PyTorch, when it is installed,
+Shapes are those of the baselines of 2023 and of DwiseNeuro. All ways take turns in one
+run, so compare ratios, not times of different runs. PyTorch, when it is installed,
 gets its best settings: memory kept instead of returned to the system, three warm-up
 calls, and the better of its two layouts. Times are medians in milliseconds.
 """
