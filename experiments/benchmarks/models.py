@@ -22,7 +22,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -310,9 +310,9 @@ def has_original(case: Case) -> bool:
     return case.preset in {**baselines.PICTURES, **baselines.FILMS}
 
 
-def compare(case: Case, rounds: int) -> dict[str, dict[str, Any]]:
-    """All ways of one case, in turns."""
-    ways = [w for w in WAYS if w != "torch" or has_original(case)]
+def compare(case: Case, ways: Sequence[str], rounds: int) -> dict[str, dict[str, Any]]:
+    """Ways of one case, in turns."""
+    ways = [w for w in ways if w != "torch" or has_original(case)]
     workers = {way: Worker(case, way) for way in ways}
     for part in PARTS:
         for _ in range(rounds):
@@ -332,7 +332,8 @@ def show(case: Case, found: dict[str, dict[str, Any]]) -> str:
             told = f"x{found[other][part] / ours:.2f}" if other in found else "-"
             cells.append(f"{told:>9}")
         for way in WAYS[:2]:
-            cells.append(f"{found[way]['compile_s'][part]:8.1f}")
+            told = f"{found[way]['compile_s'][part]:.1f}" if way in found else "-"
+            cells.append(f"{told:>8}")
         cells.append(f"{found['ours']['scratch_gb'][part]:8.2f}")
         lines.append("".join(cells))
     peaks = ", ".join(f"{way} {got['peak_gb']:.1f}" for way, got in found.items())
@@ -346,6 +347,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Time of every preset.")
     parser.add_argument("--quick", action="store_true", help="small, one round")
     parser.add_argument("--only", nargs="*", default=[], help="presets")
+    parser.add_argument("--ways", nargs="+", default=WAYS, choices=WAYS)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--work", help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -361,7 +363,7 @@ def main() -> None:
         if args.only and case.preset not in args.only:
             continue
         chosen = smaller(case) if args.quick else case
-        found[case.preset] = compare(chosen, 1 if args.quick else 3)
+        found[case.preset] = compare(chosen, args.ways, 1 if args.quick else 3)
         if not args.json:
             print(show(chosen, found[case.preset]), flush=True)
     if args.json:

@@ -150,8 +150,8 @@ def plan(*, quick: bool) -> dict[str, dict[str, Case]]:
     """Every case by part and name."""
     base = Case(neurons=100, frames=30, batch=8, steps=2, narrow=True)
     if not quick:
-        base = Case(neurons=2000, frames=80, batch=8, steps=5)
-    demo = base._replace(recipe="demo", frames=37, batch=16, steps=4 * base.steps)
+        base = Case(neurons=2000, frames=80, batch=2, steps=3)
+    demo = base._replace(recipe="demo", frames=37, batch=16, steps=8 * base.steps)
     meshes = [(1, 1), (1, 2), (2, 2), (2, 4)]
     small = base._replace(mice=4, batch=8, frames=30, neurons=min(base.neurons, 500))
     small = small._replace(narrow=True, steps=1)
@@ -178,18 +178,21 @@ def table(found: dict[str, dict[str, Any]]) -> str:
     head = ("", "step s", "samples/s", "wait", "compile s", "scratch MB")
     lines.append("{:<40}{:>9}{:>10}{:>7}{:>10}{:>12}  exchanged".format(*head))
     for part, cases in found.items():
-        lines.append(part)
-        for name, got in cases.items():
-            sent = "; ".join(
-                f"{v['count']} {k} {v['bytes'] / 1e3:.0f} kB"
-                for k, v in got["collectives"].items()
-            )
-            lines.append(
-                f"  {name:<38}{got['step_s']:9.2f}{got['samples_per_s']:10.1f}"
-                f"{got['data_wait']:7.1%}{got['compile_s']:10.1f}"
-                f"{got['scratch_mb']:12.0f}  {sent or 'nothing'}"
-            )
+        lines += [part, *(row(name, got) for name, got in cases.items())]
     return "\n".join(lines)
+
+
+def row(name: str, got: dict[str, Any]) -> str:
+    """The findings of one case."""
+    sent = "; ".join(
+        f"{v['count']} {k} {v['bytes'] / 1e3:.0f} kB"
+        for k, v in got["collectives"].items()
+    )
+    return (
+        f"  {name:<38}{got['step_s']:9.2f}{got['samples_per_s']:10.1f}"
+        f"{got['data_wait']:7.1%}{got['compile_s']:10.1f}"
+        f"{got['scratch_mb']:12.0f}  {sent or 'nothing'}"
+    )
 
 
 def main() -> None:
@@ -212,7 +215,7 @@ def main() -> None:
             with tempfile.TemporaryDirectory(prefix="training") as folder:
                 store = recordings(Path(folder), case)
                 found.setdefault(part, {})[name] = in_process(case, store)
-            print(f"{part}: {name} done", file=sys.stderr)
+            print(row(name, found[part][name]), file=sys.stderr, flush=True)
     print(json.dumps(found) if args.json else table(found))
 
 

@@ -65,6 +65,9 @@ def one_voice() -> Iterator[None]:
     sys.excepthook, threading.excepthook = main_hook, thread_hook
     try:
         yield
+        sys.excepthook = hooks[
+            0
+        ]  # kept after a failure: some callbacks come later still
     finally:
         log.removeFilter(quiet)
-        sys.excepthook, threading.excepthook = hooks
+        threading.excepthook = hooks[1]
