@@ -1,10 +1,12 @@
 """A disk that cannot be written: noticed early, said once, in words."""
 
+import atexit
 import errno
 import logging
 import shutil
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +15,7 @@ import jax
 
 from sensorium_jax.errors import UserError
 
+LATE = 2.0  # seconds that callbacks of a failed save may take
 FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO, errno.EROFS)
 
 
@@ -61,13 +64,20 @@ def one_voice() -> Iterator[None]:
         if getattr(args.exc_value, "errno", None) not in FULL:
             hooks[1](args)
 
+    def restore():
+        log.removeFilter(quiet)
+        sys.excepthook, threading.excepthook = hooks
+
     log.addFilter(quiet)
     sys.excepthook, threading.excepthook = main_hook, thread_hook
     try:
         yield
-        sys.excepthook = hooks[
-            0
-        ]  # kept after a failure: some callbacks come later still
-    finally:
-        log.removeFilter(quiet)
-        threading.excepthook = hooks[1]
+    except UserError:
+        # Threads of the storage library report it later still: what they say stays
+        # unsaid, and Python waits for them before it takes the hooks away.
+        atexit.register(time.sleep, LATE)
+        raise
+    except BaseException:
+        restore()
+        raise
+    restore()
