@@ -26,11 +26,14 @@ def unit_faults(name: str, mouse: Mouse, mean_n: np.ndarray) -> Iterator[Fault]:
     stored = np.asarray(session.statistics[RESPONSES].mean, np.float64)
     raw_n = np.nanmean(np.atleast_2d(stored), axis=0)
     raw_n = np.broadcast_to(raw_n, normalized_n.shape)
+    # Where trials are few the factors of frames are noise, which no model foresees: it
+    # then predicts about the mean response times the mean factor.
+    steady_n = raw_n * stats.precision(session).mean(0)
     there = (mean_n > 0) & (normalized_n > 0) & (raw_n > 0)
     if there.sum() < 1:
         return
-    logs = [np.log(x[there]) for x in (mean_n, normalized_n, raw_n)]
-    to_normalized, to_raw = (np.median(np.abs(logs[0] - x)) for x in logs[1:])
+    logs = [np.log(x[there]) for x in (mean_n, normalized_n, raw_n, steady_n)]
+    to_normalized, to_raw = (np.median(np.abs(logs[0] - x)) for x in logs[1:3])
     apart = np.median(np.abs(logs[1] - logs[2]))
     if apart > ENOUGH and to_raw < NEARER * to_normalized:
         finding = (
