@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -11,8 +12,11 @@ import pytest
 import recorded
 
 from sensorium_jax.cli import main
+from sensorium_jax.data import stats
+from sensorium_jax.data.session import RESPONSES
 from sensorium_jax.score import submit2023
 from sensorium_jax.score.submit import submit
+from sensorium_jax.score.units import unit_faults
 from sensorium_jax.score.validate import validate
 
 LIVE = "predictions_live_main.parquet.brotli"
@@ -289,3 +293,17 @@ def test_numbers_of_any_width_pass(sound, recordings, tmp_path):
     )
     pq.write_table(pa.Table.from_pandas(frame, types), tmp_path / LIVE)
     assert validate(tmp_path / LIVE, recordings.sessions).faults == []
+
+
+def test_noisy_factors_of_frames_are_no_fault_of_the_model():
+    """Few sparse trials: the model knows each neuron's rate, and no frame's factor."""
+    rng = np.random.default_rng(0)
+    rate_n, scale_n = rng.uniform(0.005, 0.2, 300), rng.lognormal(10, 0.6, 300)
+    responses_btn = rng.poisson(rate_n, (60, 250, 300)) * scale_n
+    found = SimpleNamespace(mean=responses_btn.mean(0), std=responses_btn.std(0))
+    session = SimpleNamespace(name="a", neurons=300, statistics={RESPONSES: found})
+    predicted_n = rate_n * scale_n * stats.precision(session).mean(0)
+    mouse = SimpleNamespace(session=session)
+    assert not list(unit_faults("file", mouse, predicted_n))
+    (fault,) = unit_faults("file", mouse, rng.permutation(predicted_n))
+    assert fault.level == "error" and "reordered" in fault.finding
