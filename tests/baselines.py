@@ -89,20 +89,6 @@ FILMS = {  # type of core, core, GRU
         },
         None,
     ),
-    "basic3d2023": (
-        "3D",
-        CORE_3D
-        | {
-            "hidden_channels": [64, 64],
-            "num_frames": 9,
-            "spatial_input_kernel": None,
-            "input_kernel": 9,
-            "hidden_kernel": 7,
-            "layers": 2,
-            "padding": True,
-        },
-        None,
-    ),
     "gru2023": (
         "2D_equivariant",
         CORE

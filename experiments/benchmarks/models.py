@@ -49,12 +49,13 @@ class Case(NamedTuple):
     frames: int
     trial: int  # frames of the whole trial that inference answers, or pictures
     neurons: int = 8000
+    penalties: Sequence[Any] | None = None  # where the recipe's are of another core
 
 
 CASES = (
     Case("factorized2023", "factorized2023", 8, 80, 300),
     Case("gru2023", "gru2023", 1, 80, 100),
-    Case("basic3d2023", "factorized2023", 1, 40, 60),
+    Case("basic3d2023", "factorized2023", 1, 40, 60, penalties=()),
     Case("ln2023", "ln2023", 8, 80, 300),
     Case("demo", "demo", 10, 37, 300),
     Case("cnn2022", "cnn2022", 128, 1, 128),
@@ -94,6 +95,8 @@ def jax_calls(case: Case, way: str) -> tuple[dict[str, Callable], dict[str, Any]
     from sensorium_jax.train.step import Tally, jit_step, make_step
 
     config = configs.load(case.recipe)
+    if case.penalties is not None:
+        config.train.penalties = tuple(map(tuple, case.penalties))
     inputs = assemble.original_inputs(case.preset)
     info = assemble.on_paper([MOUSE], [case.neurons], inputs)
     encoder = zoo.build(case.preset)
