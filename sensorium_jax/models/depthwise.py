@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from sensorium_jax.models import formulation
-from sensorium_jax.models.convolve import Geometry
+from sensorium_jax.models.unroll import Geometry
 
 Array = Any
 BLOCK_BYTES = 8 * 2**20  # input of one block of the backward pass

@@ -11,9 +11,10 @@ import jax.numpy as jnp
 
 from sensorium_jax import axes
 from sensorium_jax.models import formulation
-from sensorium_jax.models.convolve import Geometry, convolve
+from sensorium_jax.models.convolve import convolve
 from sensorium_jax.models.depthwise import depthwise
 from sensorium_jax.models.fold import fold, unfold
+from sensorium_jax.models.unroll import Geometry
 
 Array = Any
 Pair = int | tuple[int, int]

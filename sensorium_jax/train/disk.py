@@ -19,12 +19,16 @@ LATE = 2.0  # seconds that callbacks of a failed save may take
 FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO, errno.EROFS)
 
 
-def disk_error(folder: Path, error: Exception) -> UserError:
+class DiskError(UserError):
+    """A run could not write."""
+
+
+def disk_error(folder: Path, error: Exception) -> DiskError:
     """What to say when a run cannot write."""
     steps = sorted(int(p.name) for p in folder.glob("[0-9]*") if p.name.isdigit())
     kept = f"The checkpoint of step {steps[-1]} is unharmed." if steps else ""
     reason = str(error).splitlines()[0]
-    return UserError(
+    return DiskError(
         f"The run could not write under {folder.parent}: {reason}. {kept} Free some "
         "space and run the same command again; it continues from there."
     )
@@ -72,7 +76,7 @@ def one_voice() -> Iterator[None]:
     sys.excepthook, threading.excepthook = main_hook, thread_hook
     try:
         yield
-    except UserError:
+    except DiskError:
         # Threads of the storage library report it later still: what they say stays
         # unsaid, and Python waits for them before it takes the hooks away.
         atexit.register(time.sleep, LATE)

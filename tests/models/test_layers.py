@@ -110,8 +110,10 @@ def test_blocks_cover_every_frame_and_stay_small(frames, most, monkeypatch):
     assert block > 1 or most == 1 or frames == 1
 
 
+@pytest.mark.parametrize("most", [convolve.BLOCK_BYTES, 1])
 @pytest.mark.parametrize("name", ["spatial_odd", "temporal", "depthwise"])
-def test_bfloat16_sums_in_float32(name):
+def test_bfloat16_sums_in_float32(name, most, monkeypatch):
+    monkeypatch.setattr(convolve, "BLOCK_BYTES", most)
     function, shape, options = CASES[name]
     x, kernel = draw(SHAPE), draw(shape, seed=1)
     run = jax.jit(

@@ -58,7 +58,7 @@ def close(ours, theirs, tolerance=3e-6):
         assert np.abs(a - b).max() <= tolerance * np.abs(b).max()
 
 
-@pytest.mark.parametrize("shape", [(B, T), (1, 1)])
+@pytest.mark.parametrize("shape", [(B, T), (B, 1), (1, 1)])
 @pytest.mark.parametrize("name", ["direct", "library"])
 def test_values_and_gradients_equal_a_plain_gather(shape, name):
     arrays = draw((B, T, H, W, F)), grid((*shape, N, 2)), draw((N, F), seed=3)
