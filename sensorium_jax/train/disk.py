@@ -1,12 +1,10 @@
 """A disk that cannot be written: noticed early, said once, in words."""
 
-import atexit
 import errno
 import logging
 import shutil
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,20 +13,15 @@ import jax
 
 from sensorium_jax.errors import UserError
 
-LATE = 2.0  # seconds that callbacks of a failed save may take
 FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO, errno.EROFS)
 
 
-class DiskError(UserError):
-    """A run could not write."""
-
-
-def disk_error(folder: Path, error: Exception) -> DiskError:
+def disk_error(folder: Path, error: Exception) -> UserError:
     """What to say when a run cannot write."""
     steps = sorted(int(p.name) for p in folder.glob("[0-9]*") if p.name.isdigit())
     kept = f"The checkpoint of step {steps[-1]} is unharmed." if steps else ""
     reason = str(error).splitlines()[0]
-    return DiskError(
+    return UserError(
         f"The run could not write under {folder.parent}: {reason}. {kept} Free some "
         "space and run the same command again; it continues from there."
     )
@@ -68,20 +61,10 @@ def one_voice() -> Iterator[None]:
         if getattr(args.exc_value, "errno", None) not in FULL:
             hooks[1](args)
 
-    def restore():
-        log.removeFilter(quiet)
-        sys.excepthook, threading.excepthook = hooks
-
     log.addFilter(quiet)
     sys.excepthook, threading.excepthook = main_hook, thread_hook
     try:
         yield
-    except DiskError:
-        # Threads of the storage library report it later still: what they say stays
-        # unsaid, and Python waits for them before it takes the hooks away.
-        atexit.register(time.sleep, LATE)
-        raise
-    except BaseException:
-        restore()
-        raise
-    restore()
+    finally:
+        log.removeFilter(quiet)
+        sys.excepthook, threading.excepthook = hooks
