@@ -8,6 +8,10 @@ class UserError(ValueError):
     """Bad input that the user can mend; the command line prints it and exits 1."""
 
 
+class DiskError(UserError):
+    """The disk refused a write. What background threads say afterwards is no news."""
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A question ending in a space, or nothing when no known word is near."""
     near = difflib.get_close_matches(str(word), [str(k) for k in known], n=1)

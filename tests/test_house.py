@@ -11,7 +11,7 @@ PACKAGE = ROOT / "sensorium_jax"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 FLOORS = {
-    0: {"axes", "trees", "errors", "progress", "fetch"},
+    0: {"axes", "trees", "errors", "progress", "stop", "fetch"},
     1: {"data", "simulate", "models", "metrics", "plots"},
     2: {"train", "score", "insilico", "configs"},
     3: {"run", "report"},

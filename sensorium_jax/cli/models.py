@@ -3,15 +3,18 @@
 from typing import Any
 
 from sensorium_jax.cli.verb import add
+from sensorium_jax.stop import stop_on_sigterm
 
 
 def train_verb(verbs: Any) -> None:
     """Train recipes."""
 
     def call(a, overrides):
-        from sensorium_jax.run.train import train
+        with stop_on_sigterm():  # before the import, which takes seconds
+            from sensorium_jax.run.train import train
 
-        return train(a.config, a.workdir, overrides, fresh=a.fresh, profile=a.profile)
+            flags = {"fresh": a.fresh, "profile": a.profile}
+            return train(a.config, a.workdir, overrides, **flags)
 
     words = "Train a recipe; a workdir that holds a run continues it."
     verb = add(verbs, "train", words, call, config=True)

@@ -18,9 +18,10 @@ from sensorium_jax.models.card import model_card
 from sensorium_jax.run import Config, Outcome, build
 from sensorium_jax.run import config as configs
 from sensorium_jax.run.start import unit_digest
+from sensorium_jax.stop import stop_on_sigterm
 from sensorium_jax.train import checkpoint, hosts
 from sensorium_jax.train.log import open_log
-from sensorium_jax.train.loop import Progress, Schedule, fit, stop_on_sigterm
+from sensorium_jax.train.loop import Progress, Schedule, fit
 
 RUN = "run.json"
 OURS = (checkpoint.FOLDER, RUN, "log.jsonl", "tb", "profile")

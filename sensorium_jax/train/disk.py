@@ -11,17 +11,17 @@ from pathlib import Path
 
 import jax
 
-from sensorium_jax.errors import UserError
+from sensorium_jax.errors import DiskError
 
 FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO, errno.EROFS)
 
 
-def disk_error(folder: Path, error: Exception) -> UserError:
+def disk_error(folder: Path, error: Exception) -> DiskError:
     """What to say when a run cannot write."""
     steps = sorted(int(p.name) for p in folder.glob("[0-9]*") if p.name.isdigit())
     kept = f"The checkpoint of step {steps[-1]} is unharmed." if steps else ""
     reason = str(error).splitlines()[0]
-    return UserError(
+    return DiskError(
         f"The run could not write under {folder.parent}: {reason}. {kept} Free some "
         "space and run the same command again; it continues from there."
     )
@@ -44,27 +44,35 @@ def check_space(folder: Path, state: object) -> None:
 def one_voice() -> Iterator[None]:
     """Keep background threads from printing the failures that are raised as well.
 
-    A failed save is logged with its traceback by every thread that took part, and the
-    storage library reports each callback that came too late.
+    A failed save is logged with its traceback by every thread and task that took part,
+    and the storage library reports each callback that came too late. These go on after
+    the error has been raised, so the quiet stays when a DiskError leaves the context.
     """
-    log = logging.getLogger("absl")
-    hooks = sys.excepthook, threading.excepthook
+    logs = [logging.getLogger(name) for name in ("absl", "asyncio")]
+    hooks = sys.unraisablehook, threading.excepthook
 
     def quiet(record: logging.LogRecord) -> bool:
         return record.levelno < logging.ERROR
 
-    def main_hook(kind, value, trace):
-        if not (kind is RuntimeError and "Event loop is closed" in str(value)):
-            hooks[0](kind, value, trace)
+    def callback_hook(args):
+        if "Event loop is closed" not in str(args.exc_value):
+            hooks[0](args)
 
     def thread_hook(args):
         if getattr(args.exc_value, "errno", None) not in FULL:
             hooks[1](args)
 
-    log.addFilter(quiet)
-    sys.excepthook, threading.excepthook = main_hook, thread_hook
+    sys.unraisablehook, threading.excepthook = callback_hook, thread_hook
+    for log in logs:
+        log.addFilter(quiet)
+    stay = False
     try:
         yield
+    except DiskError:
+        stay = True
+        raise
     finally:
-        log.removeFilter(quiet)
-        sys.excepthook, threading.excepthook = hooks
+        if not stay:
+            sys.unraisablehook, threading.excepthook = hooks
+            for log in logs:
+                log.removeFilter(quiet)

@@ -1,11 +1,9 @@
 """The training loop: keeps the device busy, reports, validates, saves, never loses."""
 
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -13,6 +11,7 @@ import numpy as np
 
 from sensorium_jax.axes import Batch
 from sensorium_jax.errors import UserError
+from sensorium_jax.stop import Stopper
 from sensorium_jax.train import checkpoint
 from sensorium_jax.train.optimizer import Plateau, plateau_step
 from sensorium_jax.train.state import TrainState
@@ -58,33 +57,6 @@ def _swap(tree: dict[str, Any], old: Any, new: Any) -> dict[str, Any]:
         k: _swap(v, old, new) if isinstance(v, dict) else (new if v == old else v)
         for k, v in tree.items()
     }
-
-
-@dataclass
-class Stopper:
-    """Set by SIGTERM; the loop then saves and returns."""
-
-    asked: bool = False
-    seen: list[int] = field(default_factory=list)
-
-    def __call__(self, number: int, frame: Any) -> None:
-        """Remember the signal."""
-        self.asked = True
-        self.seen.append(number)
-
-
-@contextmanager
-def stop_on_sigterm() -> Iterator[Stopper]:
-    """Turn SIGTERM into a request to stop (only the main thread may catch signals)."""
-    stopper = Stopper()
-    if threading.current_thread() is not threading.main_thread():
-        yield stopper
-        return
-    before = signal.signal(signal.SIGTERM, stopper)
-    try:
-        yield stopper
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 class Result(NamedTuple):

@@ -9,9 +9,10 @@ import pytest
 from toy import toy_batch, toy_forward, toy_objective, toy_penalty, toy_variables
 
 from sensorium_jax.errors import UserError
+from sensorium_jax.stop import stop_on_sigterm
 from sensorium_jax.train import checkpoint
 from sensorium_jax.train.log import open_log
-from sensorium_jax.train.loop import Progress, Schedule, fit, stop_on_sigterm
+from sensorium_jax.train.loop import Progress, Schedule, fit
 from sensorium_jax.train.optimizer import Plateau, make_optimizer
 from sensorium_jax.train.state import create
 from sensorium_jax.train.step import jit_step, make_step
