@@ -116,7 +116,7 @@ def jax_calls(case: Case, way: str) -> tuple[dict[str, Callable], dict[str, Any]
     step = make_step(
         forward,
         make_objective(config, info, 1),
-        make_penalty(config),
+        make_penalty(config, encoder.core),
         optimizer,
         ema_decay=config.train.ema,
         stride=getattr(encoder.core, "train_stride", 1),

@@ -66,13 +66,14 @@ def train() -> Any:
             "ema": 0.0,
             "accumulate": 1,
             "compute": "float32",
-            "remat": False,  # recompute the core's layers to save memory
+            "remat": False,  # recompute the core's layers to save memory (not demo's)
             "loss": "poisson",
             "mean_loss": False,
-            "scale_loss": True,  # sqrt(trials of all tiers / batch), the official scale
+            "scale_loss": True,  # by sqrt(trials / batch), the official scale
+            "scale_trials": "all",  # of all tiers, as the originals count; or train
             "correlation_weight": 0.0,
             "burn_in": 0,  # first answered frames of a window that do not count
-            "penalties": (),  # (regex, name in run.train.PENALTIES, weight)
+            "penalties": (),  # (regex, name in run.objective.PENALTIES, weight)
             # (regex, low, high): where parameters must stay, as free positions do
             "bounds": (("readout/mu", -1.0, 1.0),),
             "core_per_mouse": True,  # the originals add the core's penalty per mouse

@@ -1,7 +1,8 @@
 """The convolutional baseline of the track SENSORIUM (2022).
 
 Differs from its original: a batch that ends a pass through a mouse's trials is filled
-up from the next pass, where the original's loader gives a smaller one.
+up from the next pass, where the original's loader gives a smaller one, and readout
+biases start at the mean rates of all training trials, not of the first batch.
 """
 
 from sensorium_jax.configs.base import base

@@ -2,8 +2,7 @@
 
 Differs from its original: early stopping scores whole oracle trials; the original
 scores the last 30 frames of one random 80-frame crop of each (validate.window =
-"random80"). Batches are filled up as in cnn2022, and readout biases start at the mean
-rates of all training trials, not of the first batch.
+"random80"). Batches are filled up and biases start as in cnn2022.
 """
 
 from sensorium_jax.configs.base import base

@@ -82,7 +82,7 @@ def parts(config: Config) -> Parts:
     step = make_step(
         ahead,
         make_objective(config, stream.info, stream.mice),
-        make_penalty(config),
+        make_penalty(config, encoder.core),
         update,
         accumulate=t.accumulate,
         ema_decay=t.ema,
@@ -114,16 +114,17 @@ def parts(config: Config) -> Parts:
 def model_changes(config: Config) -> dict[str, Any]:
     """Changes of the preset, those of the command line last."""
     changes = config.model.changes.to_dict()
-    if config.train.remat:
-        changes["core"] = changes.get("core", {}) | {"remat": True}
     try:
-        return changes | json.loads(config.model.json or "{}")
+        changes |= json.loads(config.model.json or "{}")
     except (json.JSONDecodeError, TypeError) as error:
         raise UserError(
             f"config.model.json is {config.model.json!r}, which is no JSON object "
             f"({error}). Expected parts of the model, such as "
             """'{"shifter": null, "core": {"layers": 2}}'."""
         ) from error
+    if config.train.remat:
+        changes["core"] = changes.get("core", {}) | {"remat": True}
+    return changes
 
 
 def lacking(name: str, info: MouseInfo, changes: dict) -> dict[str, Any]:

@@ -31,13 +31,11 @@ PENALTIES = {
     "gaussian_laplace_l2": regularizer.each(smoothness.gaussian_laplace_l2),
     "depth_laplace_l2norm": regularizer.each(smoothness.depth_laplace_l2norm),
     "flat_laplace_l2_3d": regularizer.each(smoothness.flat_laplace_l2_3d),
+    "laplace_l1": regularizer.each(smoothness.laplace_l1),
+    "laplace_l2_3d": regularizer.each(smoothness.laplace_l2_3d),
+    "frames_laplace_l2norm": regularizer.each(smoothness.frames_laplace_l2norm),
+    "pixels_laplace_l2norm": regularizer.each(smoothness.pixels_laplace_l2norm),
     "group_sparsity": regularizer.average(smoothness.group_sparsity),
-    "rotated_laplace_l2norm": regularizer.each(
-        regularizer.rotated(smoothness.laplace_l2norm, first=True)
-    ),
-    "rotated_group_sparsity": regularizer.average(
-        regularizer.rotated(smoothness.group_sparsity, first=False)
-    ),
 }
 
 
@@ -62,7 +60,12 @@ def make_objective(config: Config, info: MouseInfo, mice: int) -> Callable:
     t = config.train
     if t.loss not in TERMS:
         raise unknown("loss", t.loss, TERMS, "Set config.train.loss.")
-    trials = np.pad(info.trials_m, (0, mice - info.mice))
+    counts = {"all": info.trials_m, "train": info.train_trials_m}
+    if t.scale_trials not in counts:
+        raise unknown(
+            "trials", t.scale_trials, counts, "Set config.train.scale_trials."
+        )
+    trials = np.pad(counts[t.scale_trials], (0, mice - info.mice))
     objective = loss.objective(
         TERMS[t.loss],
         trials_m=trials.astype(np.float32) if t.scale_loss else None,
@@ -78,11 +81,25 @@ def make_objective(config: Config, info: MouseInfo, mice: int) -> Callable:
     return after_burn_in if t.burn_in else objective
 
 
-def make_penalty(config: Config) -> Callable:
-    """The penalties of a recipe, summed over mice."""
+def rotated_penalties(core: Any) -> dict[str, Callable]:
+    """Penalties on the kernels of a rotation-equivariant core at its orientations."""
+    turned = partial(
+        regularizer.rotated, rotations=core.rotations, upsampling=core.upsampling
+    )
+    laplace, sparsity = smoothness.laplace_l2norm, smoothness.group_sparsity
+    return {
+        "rotated_laplace_l2norm": regularizer.each(turned(laplace, first=True)),
+        "rotated_group_sparsity": regularizer.average(turned(sparsity, first=False)),
+    }
+
+
+def make_penalty(config: Config, core: Any) -> Callable:
+    """The penalties of a recipe on a model with that core, summed over mice."""
     found = []
+    known = PENALTIES | (rotated_penalties(core) if hasattr(core, "rotations") else {})
     for pattern, name, weight in config.train.penalties:
-        if name not in PENALTIES:
-            raise unknown("penalty", name, PENALTIES, "Set config.train.penalties.")
-        found.append(regularizer.Penalty(pattern, PENALTIES[name], weight))
+        if name not in known:
+            words = f"Set config.train.penalties (core: {type(core).__name__})."
+            raise unknown("penalty", name, known, words)
+        found.append(regularizer.Penalty(pattern, known[name], weight))
     return partial(regularizer.total, found, core_per_mouse=config.train.core_per_mouse)

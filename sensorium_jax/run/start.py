@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 
 from sensorium_jax import trees
 from sensorium_jax.data.session import Session
@@ -32,6 +33,7 @@ def begin(config: Config, variables: Tree, sessions: Sequence[Session]) -> Tree:
     folder = cards.find_step(Path(config.model.start).expanduser().absolute())
     card, leaves = cards.read_card(folder), cards.read_state(folder)
     rows = known_rows(card, sessions)
+    check_inputs(folder, card, config)
     trained = {n: v for n, v in variables.items() if n != "info"}
     check_shared(folder, card, trees.named_leaves(trained), leaves)
     fresh = []
@@ -68,6 +70,16 @@ def unit_digest(session: Session) -> str:
     return hashlib.sha256(session.unit_ids_n.tobytes()).hexdigest()
 
 
+def recording_digest(session: Session) -> str:
+    """What tells whether two recordings are the same trials, stored in any format."""
+    found = hashlib.sha256("/".join(session.tiers.tolist()).encode())
+    for what in sorted(session.statistics):
+        stats = session.statistics[what]
+        for values in (stats.mean, stats.std):
+            found.update(np.ascontiguousarray(values, np.float32).tobytes())
+    return found.hexdigest()
+
+
 def check_shared(folder: Any, card: dict, own: dict, leaves: dict) -> None:
     """Refuse weights whose shared parts are not this model's."""
     wrong = [
@@ -83,6 +95,21 @@ def check_shared(folder: Any, card: dict, own: dict, leaves: dict) -> None:
             f"They are of '{card['model']}' with changes {card['changes']}; set "
             "config.model.name and config.model.changes (or config.model.json) so."
         )
+
+
+def check_inputs(folder: Any, card: dict, config: Config) -> None:
+    """Refuse weights that learned from frames or responses in other units."""
+    learned = {
+        "scale": card["inputs"]["scale"],
+        "response_scaling": card["units"],
+    }
+    wrong = {k: v for k, v in learned.items() if config.data[k] != v}
+    if wrong:
+        words = "; ".join(
+            f"config.data.{k} was {v} there and is {config.data[k]} here"
+            for k, v in wrong.items()
+        )
+        raise UserError(f"The weights in {folder} do not fit: {words}. Set it so.")
 
 
 def check_frozen(config: Config, variables: Tree) -> None:

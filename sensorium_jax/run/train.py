@@ -17,14 +17,14 @@ from sensorium_jax.models.assemble import Inputs
 from sensorium_jax.models.card import model_card
 from sensorium_jax.run import Config, Outcome, build
 from sensorium_jax.run import config as configs
-from sensorium_jax.run.start import unit_digest
+from sensorium_jax.run.start import recording_digest, unit_digest
 from sensorium_jax.stop import stop_on_sigterm
 from sensorium_jax.train import checkpoint, hosts
-from sensorium_jax.train.log import open_log
+from sensorium_jax.train.log import EVENTS, LOG, WANDB, open_log
 from sensorium_jax.train.loop import Progress, Schedule, fit
 
-RUN = "run.json"
-OURS = (checkpoint.FOLDER, RUN, "log.jsonl", "tb", "profile")
+RUN, PROFILE = "run.json", "profile"
+OURS = (checkpoint.FOLDER, RUN, LOG, EVENTS, WANDB, PROFILE)
 # What may change between the parts of one run: where things lie, and what is said.
 FREE = (
     "data.root",
@@ -35,6 +35,11 @@ FREE = (
     "train.sinks",
     "train.prefetch",
 )
+MOUSE = {
+    "neurons": "the number of neurons",
+    "unit_ids": "the neurons (unit ids)",
+    "recording": "the recording (tiers of trials, or statistics)",
+}
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "sensorium-jax")
 
 
@@ -49,6 +54,8 @@ def train(
     """Train a recipe in a workdir; a workdir that holds a run continues it."""
     with stop_on_sigterm() as stopper:
         processes = hosts.connect()
+        if processes > 1 and stopper.asked:
+            hosts.tell_again()
         config = configs.load(recipe, overrides)
         made = build.parts(config)
         folder = Path(workdir)
@@ -61,7 +68,7 @@ def train(
         except jax.errors.JaxRuntimeError as error:
             if processes == 1:
                 raise
-            print(hosts.lost_peer(error), file=sys.stderr, flush=True)
+            print(hosts.failed(error), file=sys.stderr, flush=True)
             os._exit(1)  # a clean shutdown would wait for the peer that is gone
 
 
@@ -153,6 +160,7 @@ def run_card(recipe: str, config: Config, made: build.Parts) -> dict[str, Any]:
     )
     for mouse, session in zip(card["mice"], sessions, strict=True):
         mouse["unit_ids"] = unit_digest(session)
+        mouse["recording"] = recording_digest(session)
     return card
 
 
@@ -189,12 +197,14 @@ def run_differences(new: dict, old: dict) -> list[str]:
         for d in configs.differences(new["config"], old["config"])
         if not d.startswith(FREE)
     ]
-    if new["mice"] != old["mice"]:
-        names = [[m["name"] for m in card["mice"]] for card in (new, old)]
-        if names[0] != names[1]:
-            found.append(f"mice: {', '.join(names[0])} was {', '.join(names[1])}")
-        else:
-            found.append("the neurons (unit ids) of the mice")
+    mice, before = new["mice"], old["mice"]
+    names = [[m["name"] for m in them] for them in (mice, before)]
+    if names[0] != names[1]:
+        return [*found, f"mice: {', '.join(names[0])} was {', '.join(names[1])}"]
+    for mouse, was in zip(mice, before, strict=True):
+        for key, words in MOUSE.items():
+            if mouse[key] != was.get(key):
+                found.append(f"{words} of {mouse['name']}")
     return found
 
 
@@ -211,4 +221,4 @@ def warn_of_changes(new: dict, old: dict) -> None:
 
 def profiler(folder: Path, *, on: bool) -> Any:
     """A trace of the whole run under profile/, for TensorBoard or Perfetto."""
-    return jax.profiler.trace(str(folder / "profile")) if on else nullcontext()
+    return jax.profiler.trace(str(folder / PROFILE)) if on else nullcontext()

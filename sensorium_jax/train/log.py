@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 from sensorium_jax.errors import need_extra
 from sensorium_jax.progress import bar
 
+LOG, EVENTS, WANDB = "log.jsonl", "tb", "wandb_id"
 Writer = Callable[[int, dict[str, float]], Any]
 
 
@@ -32,9 +34,9 @@ def open_log(
     with ExitStack() as stack:
         writers: list[Writer] = []
         if "jsonl" in sinks:
-            writers.append(stack.enter_context(_jsonl(workdir / "log.jsonl", done)))
+            writers.append(stack.enter_context(_jsonl(workdir / LOG, done)))
         if "tensorboard" in sinks:
-            writers.append(stack.enter_context(_tensorboard(workdir / "tb")))
+            writers.append(stack.enter_context(_tensorboard(workdir / EVENTS)))
         if "wandb" in sinks:
             writers.append(stack.enter_context(_wandb(workdir)))
         progress = stack.enter_context(bar(title, steps))
@@ -85,7 +87,9 @@ def _jsonl(path: Path, done: int) -> Iterator[Writer]:
                 continue
             if row.get("step", 0) <= done:
                 kept.append(line)
-    path.write_text("".join(line + "\n" for line in kept))
+    part = path.with_suffix(".part")
+    part.write_text("".join(line + "\n" for line in kept))
+    part.replace(path)  # a kill or a full disk must not take the lines there are
     with path.open("a", buffering=1) as file:
         yield lambda step, numbers: _write_line(file, step, numbers)
 
@@ -110,8 +114,12 @@ def _wandb(workdir: Path) -> Iterator[Writer]:
         import wandb  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise need_extra("wandb", "wandb", "Logging to Weights & Biases") from error
+    # The name of a folder is not unique, and --fresh begins another run there.
+    known = workdir / WANDB
+    if not known.exists():
+        known.write_text(uuid.uuid4().hex)
     run = wandb.init(
-        dir=str(workdir), name=workdir.name, resume="allow", id=workdir.name
+        dir=str(workdir), name=workdir.name, resume="allow", id=known.read_text()
     )
     try:
         yield lambda step, numbers: run.log(numbers, step=step)

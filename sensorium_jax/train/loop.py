@@ -85,14 +85,22 @@ def fit(
     Nothing waits for the device but a report, a validation and a save. When the
     stopper is asked, or plateaus end the run, the state is saved and the loop returns.
     """
-    at, meter = int(state.step), Meter(plan)
+    at, stop, meter = int(state.step), False, Meter(plan)
     place = state.step.sharding  # counts lie where the state does, or steps recompile
     tally = jax.device_put(Tally.zero(), place)
 
     def save(score: float | None, *, improved: bool = False) -> None:
         checkpoint.save(manager, at, state, card(progress), score, improved=improved)
 
-    while at < plan.steps and not progress.finished:
+    def keep(score: float, *, improved: bool) -> None:
+        log(at, {"score": score, "best": progress.best})
+        save(score, improved=improved)
+        meter.restart()
+
+    if plan.plateau is not None and at == 0 and progress.best_step < 0:
+        progress = untrained(score := validate(state), progress)
+        keep(score, improved=True)
+    while at < plan.steps and not progress.finished and not stop:
         with meter.waiting(tally):
             batch = next(batches)
         state, tally = step(state, batch, tally)
@@ -112,18 +120,13 @@ def fit(
         if judging:
             score = validate(state)
             state, progress, improved = judge(state, progress, score, plan, manager)
-            log(at, {"score": score, "best": progress.best})
-            save(score, improved=improved)
-            meter.restart()
+            keep(score, improved=improved)
         elif saving:
             save(None)
-        if stop:
-            checkpoint.wait(manager)
-            return Result(state, progress, True)
     checkpoint.wait(manager)
-    if plan.restore_best and progress.best_step >= 0:
+    if plan.restore_best and progress.best_step >= 0 and not stop:
         state = best_weights(state, progress, manager)
-    return Result(state, progress, False)
+    return Result(state, progress, stop)
 
 
 def divides(every: int, step: int) -> bool:
@@ -146,6 +149,12 @@ def asked(stopper: Stopper, manager: Any, at: int) -> bool:
     if jax.process_count() > 1:
         return bool(manager.reached_preemption(at))
     return stopper.asked
+
+
+def untrained(score: float, progress: Progress) -> Progress:
+    """Before the first step; the official trainers count improvements from there."""
+    plateau = progress.plateau._replace(best=score)
+    return progress._replace(best=score, best_step=0, plateau=plateau)
 
 
 def judge(

@@ -105,16 +105,18 @@ def objective(
     trials_m are the data set's sizes: losses are scaled by sqrt(trials / windows), as
     the originals do (they count the trials of every tier). None leaves them unscaled.
     correlation_weight adds weight * sum over neurons of (1 - correlation) before the
-    scaling, 1000 in ViV1T.
+    scaling, 1000 in ViV1T; a batch in parts has the mean correlation of its parts.
     """
 
     def loss(rates_mbtn: Array, batch: Batch, windows: int) -> Array:
         data = batch.responses_mbtn, batch.valid_mbt, batch.neurons_mn
-        loss_m = summed(terms, rates_mbtn, *data, mean=mean)
+        # Of a part of the windows: means of parts add up to the mean over all parts.
+        share = rates_mbtn.shape[1] / windows
+        loss_m = summed(terms, rates_mbtn, *data, mean=mean) * (share if mean else 1)
         if correlation_weight:
             corr_mn = correlation(rates_mbtn, *data, eps=correlation_eps)
             lack_m = jnp.sum(1 - corr_mn, 1, where=batch.neurons_mn)
-            loss_m = loss_m + correlation_weight * lack_m
+            loss_m = loss_m + correlation_weight * share * lack_m
         if trials_m is None:
             return loss_m
         return jnp.sqrt(jnp.asarray(trials_m) / windows) * loss_m

@@ -81,8 +81,8 @@ def average(function: Callable[[Array], Array]) -> Callable[[Leaves, Array], Arr
 def rotated(
     function: Callable[[Array], Array],
     *,
-    rotations: int = 8,
-    upsampling: int = 2,
+    rotations: int,
+    upsampling: int,
     first: bool,
 ) -> Callable[[Array], Array]:
     """A kernel's function of the steerable coefficients [n, in, out] that make it.

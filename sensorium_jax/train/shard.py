@@ -158,15 +158,6 @@ def put_batch(batch: Batch, mesh: Mesh, mice: int, windows: int) -> Batch:
     return Batch(*(put(n, a) for n, a in zip(Batch._fields, batch, strict=True)))
 
 
-def to_host(arrays: Any) -> Any:
-    """Numpy copies of a tree, gathered over processes where needed."""
-    if jax.process_count() == 1:
-        return jax.tree.map(np.asarray, arrays)
-    from jax.experimental import multihost_utils
-
-    return multihost_utils.process_allgather(arrays, tiled=True)
-
-
 def forbidden_collectives(program: str) -> Sequence[str]:
     """Collectives in a compiled program that mean a replicated or moved tensor."""
     return sorted(set(re.findall(r"all-gather|all-to-all|collective-permute", program)))

@@ -125,7 +125,7 @@ def test_one_step_of_a_recipe_equals_the_original(recipe):
     step = make_step(
         forward,
         make_objective(config, info, info.mice),
-        make_penalty(config),
+        make_penalty(config, encoder.core),
         optimizer,
     )
     state = create(variables, optimizer, 0, ema=False)
@@ -143,7 +143,7 @@ def test_one_step_of_a_recipe_equals_the_original(recipe):
         if idle and path.endswith("bias") and "pointwise_in" not in path:
             continue
         step_of = relative(ours[path] - before[path], value - before[path])
-        assert step_of < 1e-2 and relative(ours[path], value) < 1e-4, (path, step_of)
+        assert step_of < 1e-4, (path, step_of)
     pairs = zip(*map(jax.tree.leaves, (after.batch_stats, moved)), strict=True)
     assert all(relative(ours, theirs) < 1e-4 for ours, theirs in pairs)
 

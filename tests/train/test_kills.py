@@ -15,12 +15,17 @@ def films(tmp_path_factory):
 
 
 def killed(folder, films, kills, *, seed=0, **options):
-    """Run to the end through that many kills at random moments."""
+    """Run to the end through that many kills at random moments.
+
+    Every other one may come while the run starts: imports, compiles, restores.
+    """
     random.seed(seed)
-    for _ in range(kills):
+    for i in range(kills):
         process = runs.spawn(folder, films, **options)
-        await_line(folder, process)
-        time.sleep(random.random())
+        if i % 2:
+            await_line(folder, process)
+        time.sleep(random.random() * (1 if i % 2 else 8))
+        assert process.poll() is None, "it ended before it was killed"
         process.kill()
         process.wait()
     assert runs.finish(runs.spawn(folder, films, **options)) == [0], runs.words(folder)

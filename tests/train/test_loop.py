@@ -86,13 +86,14 @@ def test_the_log_has_each_step_once_after_a_resume(tmp_path):
     assert {"samples_per_s", "data_wait", "correlation"} <= rows[0].keys()
 
 
-def test_a_bad_batch_is_named_and_the_good_state_saved(tmp_path):
-    with pytest.raises(UserError, match="step 5 .batch 5"):
-        train(tmp_path, bad=5)
+@pytest.mark.parametrize("bad", [5, 3])  # after step 3 a checkpoint is there already
+def test_a_bad_batch_is_named_and_the_good_state_saved(tmp_path, bad):
+    with pytest.raises(UserError, match=f"step {bad} .batch {bad}"):
+        train(tmp_path, bad=bad)
     with checkpoint.open_manager(tmp_path) as manager:
         state, _ = checkpoint.restore(manager, fresh())
-    assert int(state.step) == 5
-    good = train(tmp_path / "good", plan=Schedule(5))
+    assert int(state.step) == bad
+    good = train(tmp_path / "good", plan=Schedule(bad))
     same(state.params, good.state.params)
 
 
@@ -112,13 +113,36 @@ def test_plateaus_restore_the_best_weights_and_end_the_run(tmp_path):
         plateau={"stages": 2, "patience": 2},
         restore_best=True,
     )
-    scores = [1.0, 5.0, 2.0, 2.0, 2.0, 2.0, 2.0]
+    scores = [0.0, 1.0, 5.0, 2.0, 2.0, 2.0, 2.0, 2.0]  # the first before any step
     result = train(tmp_path, scores=scores, plan=plan)
     assert result.progress.finished and result.progress.best_step == 2
     assert result.progress.plateau.stage == 2 and float(result.state.rate) < 1
     at_best = train(tmp_path / "two", plan=Schedule(2))
     same(result.state.params, at_best.state.params)
     assert int(result.state.step) == 6
+
+
+def test_an_untrained_model_may_be_the_best(tmp_path):
+    plan = Schedule(
+        20,
+        validate_every=1,
+        checkpoint_every=0,
+        plateau={"stages": 1, "patience": 3},
+        restore_best=True,
+    )
+    result = train(tmp_path, scores=[4.0, 1.0, 2.0, 3.0], plan=plan)
+    assert result.progress.finished and result.progress.best_step == 0
+    same(result.state.params, fresh().params)
+
+
+def test_a_run_stopped_before_its_first_step_goes_on_the_same(tmp_path):
+    plan = Schedule(6, validate_every=2, plateau={"stages": 4, "patience": 5})
+    scores = [1.0, 2.0, 1.5, 3.0]
+    whole = train(tmp_path / "whole", scores=scores, plan=plan)
+    assert train(tmp_path / "cut", scores=scores, plan=plan, signal_at=0).stopped
+    rest = train(tmp_path / "cut", scores=scores[1:], plan=plan)
+    same(whole.state, rest.state)
+    assert whole.progress == rest.progress
 
 
 def test_progress_survives_its_card():
@@ -140,7 +164,7 @@ def test_a_checkpoint_is_read_without_the_code_that_made_it(tmp_path):
     assert checkpoint.read_card(folder)["progress"]["best_step"] == 4
 
 
-def test_a_full_disk_leaves_the_previous_checkpoint_good(tmp_path, monkeypatch):
+def test_a_full_disk_is_said_with_the_checkpoint_there_is(tmp_path, monkeypatch):
     train(tmp_path, plan=Schedule(4))
     with checkpoint.open_manager(tmp_path) as manager:
         monkeypatch.setattr(

@@ -1,5 +1,6 @@
 import json
 import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,12 +15,15 @@ def films(tmp_path_factory):
     return tiny.films(tmp_path_factory.mktemp("films"), 3)
 
 
-@pytest.fixture(scope="module")
-def alone(films, tmp_path_factory):
+def run_alone(folder, films):
     """The run of one process."""
-    folder = tmp_path_factory.mktemp("alone")
     assert runs.finish(runs.spawn(folder, films, steps=12)) == [0], runs.words(folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def alone(films, tmp_path_factory):
+    return run_alone(tmp_path_factory.mktemp("alone"), films)
 
 
 def losses(folder):
@@ -34,6 +38,34 @@ def test_two_processes_train_as_one(films, alone, tmp_path, mesh):
     assert runs.finish(*both) == [0, 0], runs.words(tmp_path) + runs.words(tmp_path, 1)
     assert len(losses(tmp_path)) == 12
     np.testing.assert_allclose(losses(tmp_path), losses(alone), rtol=1e-5)
+
+
+@pytest.mark.parametrize("mice", [5, 7])
+def test_two_processes_share_odd_numbers_of_mice(tmp_path, mice):
+    films = tiny.films(tmp_path / "films", mice)
+    for name in ("alone", "both"):
+        (tmp_path / name).mkdir()
+    alone = run_alone(tmp_path / "alone", films)
+    folder = tmp_path / "both"
+    both = runs.pair(folder, films, "--config.mesh.mouse=2", steps=12)
+    assert runs.finish(*both) == [0, 0], runs.words(folder) + runs.words(folder, 1)
+    np.testing.assert_allclose(losses(folder), losses(alone), rtol=1e-5)
+
+
+def listens(process):
+    """Whether a process catches SIGTERM by now."""
+    lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+    caught = next(line for line in lines if line.startswith("SigCgt"))
+    return bool(int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1)
+
+
+def test_a_signal_before_the_processes_have_met_stops_both(films, tmp_path):
+    both = runs.pair(tmp_path, films, "--config.mesh.mouse=2", steps=5000)
+    runs.until(lambda: listens(both[1]))
+    runs.stop(both[1])
+    assert runs.finish(*both, timeout=120) == [0, 0], runs.words(tmp_path, 1)
+    for number in (0, 1):
+        assert "stopped on request" in runs.words(tmp_path, number)
 
 
 def test_one_process_goes_on_from_the_checkpoint_of_two(films, alone, tmp_path):
@@ -65,4 +97,5 @@ def test_a_dead_peer_stops_the_other_with_words(films, tmp_path, dies):
     codes = runs.finish(*both, timeout=60)
     assert codes[dies] == -signal.SIGKILL and codes[1 - dies] not in (0, None)
     said = runs.words(tmp_path, 1 - dies)
-    assert "lost a peer" in said or "peer" in said.lower()
+    # Whichever notices first: a collective, or jax's own service, which ends at once.
+    assert "lost a peer" in said or "another task died" in said, said

@@ -152,7 +152,7 @@ def test_group_sparsity_is_the_mean_norm_and_can_start_at_zero():
 def test_steerable_coefficients_are_penalized_through_their_kernels():
     coefficients = jnp.asarray(np.random.default_rng(0).normal(size=(6, 4, 2)))
     kernel = rotated_kernels(coefficients, 3, rotations=4, upsampling=2, first=False)
-    penalty = reg.rotated(smooth.group_sparsity, rotations=4, first=False)
+    penalty = reg.rotated(smooth.group_sparsity, rotations=4, upsampling=2, first=False)
     np.testing.assert_allclose(
         penalty(coefficients), smooth.group_sparsity(kernel), rtol=1e-6
     )

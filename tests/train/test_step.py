@@ -6,18 +6,26 @@ import numpy as np
 import pytest
 from toy import toy_batch, toy_forward, toy_objective, toy_penalty, toy_variables
 
+from sensorium_jax.train.loss import objective
 from sensorium_jax.train.optimizer import make_optimizer
 from sensorium_jax.train.state import create, key_for
 from sensorium_jax.train.step import Tally, jit_step, make_step, train_correlation
 
 
-def run(steps=3, batches=None, *, forward=toy_forward, ema=0.0, mice=3, **options):
+def run(
+    steps=3,
+    batches=None,
+    *,
+    forward=toy_forward,
+    cost=toy_objective,
+    ema=0.0,
+    mice=3,
+    **options,
+):
     optimizer = make_optimizer(lambda step: 0.01)
     state = create(toy_variables(mice), optimizer, 7, ema=ema > 0)
     step = jit_step(
-        make_step(
-            forward, toy_objective, toy_penalty, optimizer, ema_decay=ema, **options
-        )
+        make_step(forward, cost, toy_penalty, optimizer, ema_decay=ema, **options)
     )
     tally = Tally.zero()
     for i in range(steps):
@@ -39,6 +47,21 @@ def test_loss_is_objective_and_penalty_summed_over_mice():
 def test_accumulation_takes_the_same_step():
     whole, _ = run(2)
     parts, _ = run(2, accumulate=4)
+    close = partial(np.testing.assert_allclose, rtol=2e-5)
+    jax.tree.map(close, whole.params, parts.params)
+
+
+@pytest.mark.parametrize("weight", [0.0, 3.0])
+def test_accumulated_means_are_means(weight):
+    # Twice the same windows: each part has the mean and the correlation of the whole.
+    half = toy_batch(3)
+    twice = jax.tree.map(lambda x: np.concatenate([x, x], 1), half)
+    twice = twice._replace(neurons_mn=half.neurons_mn)
+    cost = objective(mean=True, correlation_weight=weight)
+    whole, tally = run(1, [twice], cost=cost)
+    parts, tally2 = run(1, [twice], cost=cost, accumulate=2)
+    np.testing.assert_allclose(tally2.loss, tally.loss, rtol=1e-5)
+    np.testing.assert_allclose(tally2.grad_norm, tally.grad_norm, rtol=1e-4)
     close = partial(np.testing.assert_allclose, rtol=2e-5)
     jax.tree.map(close, whole.params, parts.params)
 
