@@ -82,7 +82,7 @@ def rotated(
     function: Callable[[Array], Array],
     *,
     rotations: int,
-    upsampling: int,
+    upsampling: int = 2,
     first: bool,
 ) -> Callable[[Array], Array]:
     """A kernel's function of the steerable coefficients [n, in, out] that make it.
