@@ -9,10 +9,10 @@ the other: ours by the recipe `demo`, the original (PyTorch code of the 2023 fac
 baseline, with the heap kept) by its own optimizer, loss and first rate, which its
 schedule would only lower. Batches of both come from our stream, which spares the
 original the reading of whole trials. Time counts building, compiling and training;
-scoring between is left out. The score is the single-trial correlation on whole oracle
-trials without their first 50 frames, and the target is a share of the ceiling, the
-correlation of the true rates with the responses. One model's step in both is what
-models.py compares.
+scoring between is left out. The score is the single-trial correlation on the same few
+whole oracle trials without their first 50 frames, and the target is a share of the
+ceiling, the correlation of the true rates with the responses (of all of them). One
+model's step in both is what models.py compares.
 """
 
 import argparse
@@ -28,9 +28,9 @@ from typing import Any
 
 import numpy as np
 from operations import HEAP
-from original import SKIP, Original
+from original import SCORED, SKIP, Original
 
-PAUSE = 20.0  # seconds of training between two scores
+PAUSE, LONGER = 20.0, 0.5  # between two scores: seconds, share of the time so far
 SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)  # of the ceiling, told on the way
 
 
@@ -51,7 +51,8 @@ def race(
     trace, done, more = [], 0, True
     while more and spent < limit and (not trace or trace[-1][2] < target):
         began = time.perf_counter()
-        while more and time.perf_counter() - began < PAUSE:
+        pause = min(max(PAUSE, LONGER * spent), limit - spent)
+        while more and time.perf_counter() - began < pause:
             more = step(done)
             done += more
         spent += time.perf_counter() - began
@@ -71,7 +72,7 @@ def ours(root: str, target: float, limit: float) -> dict[str, Any]:
     began = time.perf_counter()
     config = configs.load("demo")
     config.data.root = root
-    config.validate.update(trials=0, skip=SKIP)
+    config.validate.update(trials=SCORED, skip=SKIP)
     made = build.parts(config)
     with jax.set_mesh(made.mesh):
         now = SimpleNamespace(state=made.start(), batches=made.batches(0))
@@ -142,6 +143,8 @@ def main() -> None:
     if args.original:
         print(json.dumps(theirs(args.data, *args.original)))
         return
+    if "SENSORIUM_PEERS" not in os.environ:
+        parser.error("set SENSORIUM_PEERS to the folder of the originals")
     limit = 60 * (2 if args.quick else args.minutes)
     top = ceiling(args.data)
     target = args.share * top

@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 import baselines  # noqa: E402
 
 SKIP = 50  # frames that no score counts
+SCORED = 5  # oracle trials of each mouse
 SCALING = "per_neuron"  # of responses; the true rates' ceilings are in these units
 
 
@@ -74,12 +75,14 @@ class Original:
         self.optimizer.step()
 
     def score(self) -> float:
-        """Correlation of each neuron over all oracle trials, then their mean."""
+        """Correlation of each neuron over the scored trials, then their mean."""
         import torch
 
         self.model.eval()
         pairs: dict[int, list] = {}
-        for trial in whole_trials(self.recordings, "oracle", response_scaling=SCALING):
+        for trial in whole_trials(
+            self.recordings, "oracle", response_scaling=SCALING, trials=SCORED
+        ):
             batch = SimpleNamespace(
                 video_mbthwc={trial.mouse: trial.video_thwc[None]},
                 behavior_mbtk={trial.mouse: trial.behavior_tk[None]},

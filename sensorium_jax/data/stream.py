@@ -1,7 +1,7 @@
 """Endless batches of windows of all mice, each a pure function of (seed, i)."""
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -228,9 +228,12 @@ def whole_trials(
     *,
     response_scaling: str = "per_frame",
     mice: Sequence[str] | None = None,
-    trials: Mapping[str, np.ndarray] | Sequence[np.ndarray] | None = None,
+    trials: Chosen = None,
 ) -> Iterator[WholeTrial]:
-    """Every trial of a tier, mouse after mouse in order, one in memory at a time."""
+    """Every trial of a tier, mouse after mouse in order, one in memory at a time.
+
+    trials: as in Stream.
+    """
     sessions = (recordings.select(mice) if mice is not None else recordings).sessions
     for mouse, rows in enumerate(pools.trials(sessions, tier, trials)):
         session = sessions[mouse]

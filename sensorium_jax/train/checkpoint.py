@@ -1,13 +1,11 @@
 """Checkpoints: orbax, asynchronous and atomic, each with a card that explains it."""
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
@@ -185,17 +183,3 @@ def check_leaves(manager: Any, names: dict, saved: dict) -> None:
             f"{'; '.join(wrong[:3])}{' ...' if len(wrong) > 3 else ''}. Use the config "
             "it was made with, or start over with --fresh."
         )
-
-
-def read_state(folder: str | Path) -> dict[str, np.ndarray]:
-    """Leaves by name of one saved step, as numpy, without knowing their shapes."""
-    with ocp.PyTreeCheckpointer() as reader:
-        path = Path(folder).absolute() / STATE
-        shapes = reader.metadata(path).item_metadata.tree
-        args = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), shapes)
-        return named_leaves(reader.restore(path, restore_args=args))
-
-
-def read_card(folder: str | Path) -> dict:
-    """The card of one saved step."""
-    return json.loads((Path(folder) / CARD / "card.json").read_text())

@@ -62,11 +62,6 @@ def make_mesh(
     return jax.make_mesh((mouse, data), AXES, (AxisType.Auto,) * 2, devices=chosen)
 
 
-def padded_mice(mice: int, mesh: Mesh) -> int:
-    """Mice rounded up to the mesh; the added ones are empty and weigh nothing."""
-    return -(-mice // mesh.shape["mouse"]) * mesh.shape["mouse"]
-
-
 def spec(name: str, rank: int) -> P:
     """Partition of the leaf with this name; scalars are always replicated."""
     for pattern, partition in RULES:

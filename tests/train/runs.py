@@ -8,9 +8,11 @@ import sys
 import time
 from pathlib import Path
 
+import jax
 import numpy as np
+import orbax.checkpoint as ocp
 
-from sensorium_jax.train import checkpoint
+from sensorium_jax.trees import named_leaves
 
 HERE = Path(__file__).parent
 RECIPE = """
@@ -95,7 +97,16 @@ def saved(folder: Path) -> list[int]:
 def state(folder: Path, step: int | None = None) -> dict[str, np.ndarray]:
     """All arrays of a checkpoint, the last by default."""
     step = saved(folder)[-1] if step is None else step
-    return checkpoint.read_state(folder / "run/checkpoints" / str(step))
+    return read_state(folder / "run/checkpoints" / str(step))
+
+
+def read_state(folder: Path) -> dict[str, np.ndarray]:
+    """Leaves by name of one checkpoint, optimizer and all, without code of ours."""
+    with ocp.PyTreeCheckpointer() as reader:
+        path = folder.absolute() / "state"
+        shapes = reader.metadata(path).item_metadata.tree
+        args = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), shapes)
+        return named_leaves(reader.restore(path, restore_args=args))
 
 
 def same(a: dict, b: dict) -> None:

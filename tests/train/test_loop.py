@@ -6,9 +6,11 @@ from itertools import count
 import jax
 import numpy as np
 import pytest
+import runs
 from toy import toy_batch, toy_forward, toy_objective, toy_penalty, toy_variables
 
 from sensorium_jax.errors import UserError
+from sensorium_jax.models.card import read_card
 from sensorium_jax.stop import stop_on_sigterm
 from sensorium_jax.train import checkpoint
 from sensorium_jax.train.log import open_log
@@ -157,11 +159,11 @@ def test_progress_survives_its_card():
 def test_a_checkpoint_is_read_without_the_code_that_made_it(tmp_path):
     result = train(tmp_path, plan=Schedule(4))
     folder = tmp_path / "checkpoints" / "4"
-    leaves = checkpoint.read_state(folder)
+    leaves = runs.read_state(folder)
     np.testing.assert_array_equal(
         leaves["params/core/w"], result.state.params["core"]["w"]
     )
-    assert checkpoint.read_card(folder)["progress"]["best_step"] == 4
+    assert read_card(folder)["progress"]["best_step"] == 4
 
 
 def test_a_full_disk_is_said_with_the_checkpoint_there_is(tmp_path, monkeypatch):
