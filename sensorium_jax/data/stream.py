@@ -230,10 +230,7 @@ def whole_trials(
     mice: Sequence[str] | None = None,
     trials: Chosen = None,
 ) -> Iterator[WholeTrial]:
-    """Every trial of a tier, mouse after mouse in order, one in memory at a time.
-
-    trials: as in Stream.
-    """
+    """Each trial, mouse after mouse, one in memory at a time; trials as in Stream."""
     sessions = (recordings.select(mice) if mice is not None else recordings).sessions
     for mouse, rows in enumerate(pools.trials(sessions, tier, trials)):
         session = sessions[mouse]

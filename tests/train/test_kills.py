@@ -43,7 +43,7 @@ def test_a_killed_run_ends_bit_identical(films, tmp_path):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     assert runs.finish(runs.spawn(whole, films, steps=40)) == [0], runs.words(whole)
     process = runs.spawn(cut, films, steps=40)
-    runs.until(lambda: runs.saved(cut) or process.poll() is not None)
+    runs.until(lambda: any(runs.saved(cut)) or process.poll() is not None)
     assert process.poll() is None
     runs.stop(process, signal.SIGKILL)
     process.wait()
@@ -82,7 +82,7 @@ def test_sigterm_at_any_time_exits_well(films, tmp_path, after):
 @pytest.mark.soak
 def test_a_full_disk_stops_with_words_and_the_run_goes_on_later(films, tmp_path):
     process = runs.spawn(tmp_path, films, steps=100_000, said=subprocess.PIPE)
-    runs.until(lambda: runs.saved(tmp_path))
+    runs.until(lambda: any(runs.saved(tmp_path)))
     # No file may grow any more, which the system reports as it does a full disk.
     resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (64, resource.RLIM_INFINITY))
     said = process.communicate(timeout=60)[0].decode()

@@ -70,7 +70,7 @@ def test_a_signal_before_the_processes_have_met_stops_both(films, tmp_path):
 
 def test_one_process_goes_on_from_the_checkpoint_of_two(films, alone, tmp_path):
     both = runs.pair(tmp_path, films, "--config.mesh.mouse=2", steps=200)
-    runs.until(lambda: runs.saved(tmp_path))
+    runs.until(lambda: any(runs.saved(tmp_path)))
     runs.stop(both[1])
     assert runs.finish(*both) == [0, 0], runs.words(tmp_path) + runs.words(tmp_path, 1)
     for number in (0, 1):
@@ -82,7 +82,7 @@ def test_one_process_goes_on_from_the_checkpoint_of_two(films, alone, tmp_path):
     assert runs.finish(rest) == [1]  # another length is another run
     assert "train.steps" in runs.words(tmp_path)
     rest = runs.spawn(tmp_path, films, steps=200)
-    runs.until(lambda: len(losses(tmp_path)) >= at + 4)
+    runs.until(lambda: len(losses(tmp_path)) >= max(at + 4, 12))
     runs.stop(rest)
     assert runs.finish(rest) == [0], runs.words(tmp_path)
     assert "not be bit-identical" in runs.words(tmp_path)
