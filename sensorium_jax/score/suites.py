@@ -114,7 +114,7 @@ def summary(parts: Sequence[Part]) -> dict[str, Any]:
         fraction = single / ceiling
         below = neurons @ np.stack(ceilings_w) / neurons.sum() if known else ceiling
         between = list(moments.interval(over_neurons_w / np.maximum(below, 1e-9)))
-    feve = _both([p.feve_n for p in parts])[0]
+    feves = [p.feve_n for p in parts]
     return {
         "single_trial": single,
         "single_trial_interval": list(moments.interval(over_neurons_w)),
@@ -128,12 +128,21 @@ def summary(parts: Sequence[Part]) -> dict[str, Any]:
         "ceiling_from_repeats": _both([p.estimated_n for p in parts])[0],
         "fraction_of_ceiling": fraction,
         "fraction_of_ceiling_interval": between,
-        "feve": feve,
+        "feve": _both(feves)[0],
+        "feve_median": _median(feves),
         "neurons": int(neurons.sum()),
         "undefined": sum(p.undefined for p in parts),
         "trials": sum(p.trials for p in parts),
         "stimuli_shown": max(p.stimuli for p in parts),
     }
+
+
+def _median(values: Sequence[np.ndarray | None]) -> float | None:
+    """Median over all neurons, which a few that hardly respond do not carry away."""
+    there = [v for v in values if v is not None and v.size]
+    if len(there) < len(values):
+        return None
+    return float(np.median(np.concatenate(there)))
 
 
 def _both(values: Sequence[np.ndarray | None]) -> tuple[Any, Any]:
@@ -152,7 +161,9 @@ def report(mice: Sequence[Mouse]) -> dict[str, Any]:
     found = summary([p for _, p in whole])
     losses = [measure.likelihoods(m.measured) for m in mice]
     found["poisson"], _ = _both([loss for loss, _ in losses])
-    found["bits_per_spike"], _ = _both([gain for _, gain in losses])
+    gains = [gain for _, gain in losses]
+    found["bits_per_spike"] = _both(gains)[0]
+    found["bits_per_spike_median"] = _median(gains)
     found["mice"] = {m.plan.session.name: summary([p]) for m, p in whole}
     found["stimuli"] = by_kind(mice)
     found["depths"] = depths.depths(

@@ -46,9 +46,10 @@ def tier_lines(tier: str, found: Mapping[str, Any]) -> list[str]:
     origin = {"truth": "true rates", "repeats": "repeats", None: "nothing: no repeats"}
     words = [
         f"over mice {cell(found['single_trial_over_mice'])}",
-        f"FEVE {cell(found['feve'])}",
+        f"FEVE {cell(found['feve'])} (median {cell(found['feve_median'])})",
         f"Poisson loss {cell(found['poisson'])}",
-        f"bits per spike {cell(found['bits_per_spike'])}",
+        f"bits per spike {cell(found['bits_per_spike'])} "
+        f"(median {cell(found['bits_per_spike_median'])})",
         f"ceiling from {origin[found['ceiling_from']]}",
     ]
     lines = [*align(rows), "; ".join(words)]

@@ -130,6 +130,14 @@ def test_estimated_ceilings_stand_in_for_unknown_truth(recordings, planned):
     assert found["ceiling"] == found["ceiling_from_repeats"] > 0
 
 
+def test_a_silent_neuron_takes_the_mean_but_not_the_median(measured):
+    part = suites.part(measured["noisy"]["final_test_bonus"][0])
+    part = part._replace(feve_n=np.array([0.4, 0.5, -1e9]))
+    found = suites.summary([part])
+    assert found["feve_median"] == 0.4 and found["feve"] < -1e8
+    assert suites.summary([part._replace(feve_n=None)])["feve_median"] is None
+
+
 def test_report_holds_mice_stimuli_depths(measured, recordings):
     found = suites.report(measured["noisy"]["final_test_bonus"])
     assert set(found["mice"]) == set(recordings.names)
@@ -139,6 +147,7 @@ def test_report_holds_mice_stimuli_depths(measured, recordings):
     low, high = found["single_trial_interval"]
     assert low <= found["single_trial"] <= high
     assert np.isfinite([found["poisson"], found["bits_per_spike"]]).all()
+    assert np.isfinite([found["feve_median"], found["bits_per_spike_median"]]).all()
     json.dumps(found, allow_nan=False)
     text = "\n".join(table.tier_lines("final_test_bonus", found))
     assert all(name in text for name in (*recordings.names, *shown, "ceiling"))
