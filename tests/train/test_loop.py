@@ -107,14 +107,15 @@ def test_the_best_and_the_last_checkpoints_stay(tmp_path):
         assert manager.best_step() == 12
 
 
-def test_plateaus_restore_the_best_weights_and_end_the_run(tmp_path):
-    plan = Schedule(
-        1000,
-        validate_every=1,
-        checkpoint_every=0,
-        plateau={"stages": 2, "patience": 2},
-        restore_best=True,
+def judged_every_step(**plateau):
+    """Until the plateaus end it, then with the best weights."""
+    return Schedule(
+        1000, validate_every=1, checkpoint_every=0, plateau=plateau, restore_best=True
     )
+
+
+def test_plateaus_restore_the_best_weights_and_end_the_run(tmp_path):
+    plan = judged_every_step(stages=2, patience=2)
     scores = [0.0, 1.0, 5.0, 2.0, 2.0, 2.0, 2.0, 2.0]  # the first before any step
     result = train(tmp_path, scores=scores, plan=plan)
     assert result.progress.finished and result.progress.best_step == 2
@@ -125,13 +126,7 @@ def test_plateaus_restore_the_best_weights_and_end_the_run(tmp_path):
 
 
 def test_an_untrained_model_may_be_the_best(tmp_path):
-    plan = Schedule(
-        20,
-        validate_every=1,
-        checkpoint_every=0,
-        plateau={"stages": 1, "patience": 3},
-        restore_best=True,
-    )
+    plan = judged_every_step(stages=1, patience=3)
     result = train(tmp_path, scores=[4.0, 1.0, 2.0, 3.0], plan=plan)
     assert result.progress.finished and result.progress.best_step == 0
     same(result.state.params, fresh().params)
