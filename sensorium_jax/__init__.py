@@ -19,12 +19,12 @@ def load(what: str, root: str | Path, **options: Any) -> Any:
     "simulated" makes a simulated cortex there first, or what is missing of it; options
     go to simulate.benchmark.simulate (preset, year, seed).
     """
-    from sensorium_jax.data.official import Recordings
+    from sensorium_jax.data.recordings import Recordings
     from sensorium_jax.errors import UserError, unknown
 
     what = str(what)
     if what == SIMULATED:
-        from sensorium_jax.simulate.benchmark import simulate
+        from sensorium_jax.simulation.write import simulate
 
         simulate(root, **options)
         return Recordings.open(root)
@@ -42,7 +42,7 @@ def load(what: str, root: str | Path, **options: Any) -> Any:
 
 def model(source: str | Path, *, step: int | None = None) -> Any:
     """A trained twin from a run, a checkpoint folder or a published model's name."""
-    from sensorium_jax.models import zoo
+    from sensorium_jax.zoo import describe as zoo
 
     return zoo.load(source, step=step)
 
@@ -53,7 +53,7 @@ def submit(twin: Any, recordings: Any, out: str | Path, **options: Any) -> Any:
     options are those of score.submit.submit: track, tiers, names, mouse, units. Says
     which files were written (.tables by tier) and which to upload (.uploads).
     """
-    from sensorium_jax.score.submit import submit as write
+    from sensorium_jax.submission.write import submit as write
 
     if "track" not in options and recordings.sessions[0].year == 2022:
         sees = getattr(twin, "behaviors", 0)  # a model of SENSORIUM+ sees behavior

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sensorium_jax.cli import build, main
-from sensorium_jax.data.write import write_session
+from sensorium_jax.data.release.write import write_session
 from sensorium_jax.run import data
 
 

@@ -65,9 +65,8 @@ def ours(root: str, target: float, limit: float) -> dict[str, Any]:
     """The recipe demo."""
     import jax
 
-    from sensorium_jax.run import build
-    from sensorium_jax.run import config as configs
-    from sensorium_jax.train.step import Tally
+    from sensorium_jax.run import build, config as configs
+    from sensorium_jax.training.step import Tally
 
     began = time.perf_counter()
     config = configs.load("demo")

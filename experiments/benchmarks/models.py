@@ -33,7 +33,7 @@ from operations import HEAP, WARM_UPS
 # The originals by our names, and stand-ins for packages that they miss.
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 
-import baselines  # noqa: E402
+from support import baselines  # noqa: E402
 
 WAYS = ("ours", "library", "torch")
 PARTS = ("inference", "step")
@@ -81,8 +81,8 @@ def jax_calls(case: Case, way: str) -> tuple[dict[str, Callable], dict[str, Any]
     import jax
 
     from sensorium_jax.axes import Batch
-    from sensorium_jax.models import assemble, formulation, zoo
     from sensorium_jax.models.encoder import create as create_variables
+    from sensorium_jax.models.ops import formulation
     from sensorium_jax.models.rows import mouse_rows
     from sensorium_jax.run import config as configs
     from sensorium_jax.run.objective import (
@@ -90,9 +90,10 @@ def jax_calls(case: Case, way: str) -> tuple[dict[str, Callable], dict[str, Any]
         make_optimizer,
         make_penalty,
     )
-    from sensorium_jax.train.forward import make_forward
-    from sensorium_jax.train.state import create
-    from sensorium_jax.train.step import Tally, jit_step, make_step
+    from sensorium_jax.training.forward import make_forward
+    from sensorium_jax.training.state import create
+    from sensorium_jax.training.step import Tally, jit_step, make_step
+    from sensorium_jax.zoo import assemble, describe as zoo
 
     config = configs.load(case.recipe)
     if case.penalties is not None:

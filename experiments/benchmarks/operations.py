@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sensorium_jax.models import formulation, layers, sample
+from sensorium_jax.models.ops import convolutions as layers, formulation, sample
 
 HEAP = {
     "MALLOC_MMAP_MAX_": "0",

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from sensorium_jax.data.official import Recordings
-from sensorium_jax.data.stream import Stream, whole_trials
+from sensorium_jax.data.recordings import Recordings
+from sensorium_jax.data.stream.stream import Stream, whole_trials
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 
-import baselines  # noqa: E402
+from support import baselines  # noqa: E402
 
 SKIP = 50  # frames that no score counts
 SCORED = 5  # oracle trials of each mouse

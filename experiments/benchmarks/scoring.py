@@ -25,9 +25,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sensorium_jax.data import stats
-from sensorium_jax.data.official import Recordings
-from sensorium_jax.data.write import SessionWriter
+from sensorium_jax.data import statistics as stats
+from sensorium_jax.data.recordings import Recordings
+from sensorium_jax.data.release.write import SessionWriter
 
 PARTS = ("predict", "ours", "originals")
 TIER, SKIP = "oracle", 50
@@ -109,7 +109,7 @@ class Kept:
 
 def score(recordings: Recordings, twin: Any, *, warm: bool = False) -> dict[str, Any]:
     """All numbers of the tier; warm takes two trials, to have everything compiled."""
-    from sensorium_jax.score import plan, suites
+    from sensorium_jax.scoring import suites, trials as plan
 
     planned = plan.plan(recordings.sessions, [TIER])
     fit, mice = plan.sizes(planned), planned[TIER]
@@ -124,7 +124,8 @@ def score(recordings: Recordings, twin: Any, *, warm: bool = False) -> dict[str,
 
 def predict(folder: Path, size: Size) -> dict[str, Any]:
     """Predict and score with a model of random weights; keep what it predicted."""
-    from sensorium_jax.models import twin, zoo
+    from sensorium_jax.zoo import describe as zoo
+    from sensorium_jax.zoo.twins import twin
 
     recordings = Recordings.open(folder / "tree")
     info = recordings.mouse_info()

@@ -21,11 +21,11 @@ from typing import NamedTuple
 import numpy as np
 from whole_trials import Naive
 
-from sensorium_jax.data.convert import convert
-from sensorium_jax.data.official import Recordings
+from sensorium_jax.data.recordings import Recordings
+from sensorium_jax.data.release.write import SessionWriter
 from sensorium_jax.data.session import RESPONSES
-from sensorium_jax.data.stream import Stream, prefetch
-from sensorium_jax.data.write import SessionWriter
+from sensorium_jax.data.store.build import convert
+from sensorium_jax.data.stream.stream import Stream, prefetch
 
 WAYS = ("store", "tree", "np.load", "originals")
 KINDS = {"16 frames, stride 2": (16, 2), "80 frames": (80, 1)}

@@ -22,8 +22,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sensorium_jax.data.convert import convert
-from sensorium_jax.data.write import write_session
+from sensorium_jax.data.release.write import write_session
+from sensorium_jax.data.store.build import convert
 
 NARROW = {"core": {"hidden_channels": (8, 8, 8)}}
 BYTES = {"f32": 4, "bf16": 2, "s32": 4, "u32": 4, "pred": 1, "f16": 2, "u8": 1}
@@ -85,7 +85,7 @@ def measure(case: Case, store: Path) -> dict[str, Any]:
     import jax
 
     from sensorium_jax.run import build
-    from sensorium_jax.train.step import Tally
+    from sensorium_jax.training.step import Tally
 
     made = build.parts(configure(case, store))
     with jax.set_mesh(made.mesh):

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
-from sensorium_jax.data import transforms, windows
+from sensorium_jax import normalize as transforms
 from sensorium_jax.data.session import BEHAVIOR, MODALITIES, PUPIL, RESPONSES, VIDEO
-from sensorium_jax.data.stream import Stream
+from sensorium_jax.data.stream import windows
+from sensorium_jax.data.stream.stream import Stream
 
 Arrays = dict[str, np.ndarray]
 

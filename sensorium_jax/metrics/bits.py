@@ -11,8 +11,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from sensorium_jax.metrics import compensated as two
-from sensorium_jax.metrics import likelihood
+from sensorium_jax.metrics import compensated as two, likelihood
 from sensorium_jax.metrics.compensated import Two
 from sensorium_jax.metrics.summary import Summary, summarize
 

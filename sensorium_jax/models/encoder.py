@@ -10,7 +10,7 @@ import numpy as np
 
 from sensorium_jax import axes, trees
 from sensorium_jax.errors import UserError
-from sensorium_jax.models.output import Output
+from sensorium_jax.models.parts.output import Output
 from sensorium_jax.models.rows import Mouse, Side
 
 Array = Any

@@ -9,20 +9,22 @@ from typing import Any, NamedTuple
 import jax
 
 from sensorium_jax.axes import Batch, MouseInfo
-from sensorium_jax.data.official import Recordings
-from sensorium_jax.data.stream import Stream, prefetch
-from sensorium_jax.data.transforms import SCALINGS
+from sensorium_jax.data.recordings import Recordings
+from sensorium_jax.data.stream.stream import Stream, prefetch
 from sensorium_jax.errors import UserError, unknown
-from sensorium_jax.models import zoo
 from sensorium_jax.models.encoder import create as create_variables
 from sensorium_jax.models.rows import mouse_rows
-from sensorium_jax.run import Config, fits
+from sensorium_jax.normalize import SCALINGS
+from sensorium_jax.run import Config, length_checks as fits
 from sensorium_jax.run.objective import make_objective, make_optimizer, make_penalty
-from sensorium_jax.run.start import begin
-from sensorium_jax.train import forward, regularizer, shard
-from sensorium_jax.train.state import TrainState, create
-from sensorium_jax.train.step import jit_step, make_step
-from sensorium_jax.train.validate import make_validate
+from sensorium_jax.run.warm_start import begin
+from sensorium_jax.training import forward
+from sensorium_jax.training.judging import make_validate
+from sensorium_jax.training.losses import regularizer
+from sensorium_jax.training.mesh import shard
+from sensorium_jax.training.state import TrainState, create
+from sensorium_jax.training.step import jit_step, make_step
+from sensorium_jax.zoo import describe as zoo
 
 
 class Parts(NamedTuple):

@@ -1,6 +1,6 @@
 """The command `sensorium convert`."""
 
-from sensorium_jax.data.convert import convert as write_store
+from sensorium_jax.data.store.build import convert as write_store
 from sensorium_jax.run import Outcome
 
 

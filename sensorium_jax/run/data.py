@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sensorium_jax.data.official import Recordings
+from sensorium_jax.data.recordings import Recordings
 from sensorium_jax.data.session import BEHAVIOR, PUPIL, Session
 from sensorium_jax.run import Outcome
 

@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-from sensorium_jax.data.official import Recordings
+from sensorium_jax.data.recordings import Recordings
 from sensorium_jax.run import Outcome
 from sensorium_jax.run.score import known_sessions, predict_tiers, true_rates
 from sensorium_jax.run.simulate import simulate
 from sensorium_jax.run.submit import submit
 from sensorium_jax.run.train import train
-from sensorium_jax.score import plan, suites, table
+from sensorium_jax.scoring import suites, tables as table, trials as plan
 
 COLUMNS = ("single_trial", "ceiling", "fraction_of_ceiling")
 STEPS = 20  # of the quick one
@@ -49,7 +49,7 @@ def demo(*, data: str, workdir: str, quick: bool = False) -> Outcome:
 
 def oracle_and_kinds(data: str, source: str) -> dict[str, dict[str, Any]]:
     """Scores on the oracle tier and on every out-of-domain type of the tests."""
-    from sensorium_jax.models import zoo
+    from sensorium_jax.zoo import describe as zoo
 
     twin = zoo.load(source)
     sessions = known_sessions(twin, Recordings.open(data))

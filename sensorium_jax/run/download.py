@@ -2,8 +2,7 @@
 
 import sys
 
-from sensorium_jax.data.download import LICENSE, Fetched
-from sensorium_jax.data.download import download as fetch
+from sensorium_jax.data.release.download import LICENSE, Fetched, download as fetch
 from sensorium_jax.run import Outcome
 
 

@@ -5,11 +5,10 @@ from csv import DictWriter
 from pathlib import Path
 from typing import Any
 
-from sensorium_jax.data.official import Recordings
+from sensorium_jax.data.recordings import Recordings
 from sensorium_jax.errors import unknown
 from sensorium_jax.run import Outcome
-from sensorium_jax.score.evaluate import Verdict
-from sensorium_jax.score.evaluate import evaluate as judge
+from sensorium_jax.submission.read import Verdict, evaluate as judge
 
 NUMBERS = (
     "single_trial",

@@ -9,8 +9,10 @@ import numpy as np
 
 from sensorium_jax.axes import Batch, MouseInfo
 from sensorium_jax.errors import unknown
+from sensorium_jax.models.parts import smoothness
 from sensorium_jax.run import Config
-from sensorium_jax.train import loss, optimizer, regularizer, smoothness
+from sensorium_jax.training.losses import loss, regularizer
+from sensorium_jax.training.optimizer import chain as optimizer
 
 TERMS = {
     "poisson": loss.poisson_terms,

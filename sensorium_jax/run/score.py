@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from sensorium_jax import progress
-from sensorium_jax.data.official import Recordings
+from sensorium_jax.data.recordings import Recordings
 from sensorium_jax.data.session import Session
 from sensorium_jax.errors import UserError, unknown
 from sensorium_jax.run import Outcome
-from sensorium_jax.score import paired, plan, suites, table
-from sensorium_jax.score.measure import Rates
-from sensorium_jax.simulate import truth
+from sensorium_jax.scoring import paired, suites, tables as table, trials as plan
+from sensorium_jax.scoring.accumulate import Rates
+from sensorium_jax.simulation.cortex import truth
 
 CEILINGS = ("auto", "truth", "repeats")
 
@@ -38,7 +38,7 @@ def score(
     The ceiling is the correlation of true rates with the responses where the recordings
     are simulated, else it is estimated from repeats; `ceiling` asks for one of them.
     """
-    from sensorium_jax.models import zoo
+    from sensorium_jax.zoo import describe as zoo
 
     source = model or workdir
     if not source:

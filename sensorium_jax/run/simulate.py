@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from sensorium_jax.run import Outcome
-from sensorium_jax.simulate import benchmark, truth
+from sensorium_jax.simulation import write as benchmark
+from sensorium_jax.simulation.cortex import truth
 
 
 def simulate(

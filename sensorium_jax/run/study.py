@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from sensorium_jax import trees
-from sensorium_jax.data.official import Recordings
+from sensorium_jax.data.recordings import Recordings
 from sensorium_jax.data.session import Session
 from sensorium_jax.errors import UserError, unknown
-from sensorium_jax.run import Outcome
+from sensorium_jax.run import Outcome, questions
 from sensorium_jax.run.score import known_sessions, predict_tiers, true_rates
 from sensorium_jax.run.train import train
-from sensorium_jax.score import plan, questions, suites, table
+from sensorium_jax.scoring import suites, tables as table, trials as plan
 
 BASE = "demo"
 QUICK = ("demo", "no_behavior", "static")
@@ -109,7 +109,7 @@ def overrides(data: str, name: str, steps: int) -> list[str]:
 
 def measure(folder: Path, recordings: Recordings) -> questions.Tiers:
     """Every labelled tier but the training's, predicted by one model."""
-    from sensorium_jax.models import zoo
+    from sensorium_jax.zoo import describe as zoo
 
     twin = zoo.load(folder)
     sessions: Sequence[Session] = known_sessions(twin, recordings)
@@ -121,7 +121,7 @@ def measure(folder: Path, recordings: Recordings) -> questions.Tiers:
 
 def facts(folder: Path) -> dict[str, Any]:
     """What a model cost: weights, and seconds of its steps without compilation."""
-    from sensorium_jax.models import zoo
+    from sensorium_jax.zoo import describe as zoo
 
     twin = zoo.load(folder)
     card = twin.card

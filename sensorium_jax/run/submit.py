@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sensorium_jax.data.official import Recordings
+from sensorium_jax.data.recordings import Recordings
 from sensorium_jax.errors import UserError
 from sensorium_jax.run import Outcome
 from sensorium_jax.run.check import table
-from sensorium_jax.score.submit2023 import UNITS
+from sensorium_jax.submission.parquet2023 import UNITS
 
 
 def submit(
@@ -37,8 +37,8 @@ def submit(
             "Nothing to submit: give a run with --workdir, or a folder or name with "
             "--model, and a folder to write with --out; or a file with --validate."
         )
-    from sensorium_jax.models import zoo
-    from sensorium_jax.score.submit import submit as write
+    from sensorium_jax.submission.write import submit as write
+    from sensorium_jax.zoo import describe as zoo
 
     done = write(
         zoo.load(source),
@@ -69,7 +69,7 @@ def submit(
 def _validate(
     files: Sequence[str], recordings: Recordings, tier: str | None, mouse: str | None
 ) -> Outcome:
-    from sensorium_jax.score.validate import validate as look
+    from sensorium_jax.submission.lint import validate as look
 
     reports = [look(f, recordings.sessions, tier=tier, mouse=mouse) for f in files]
     faults = [fault for report in reports for fault in report.faults]

@@ -13,15 +13,15 @@ from typing import Any
 import jax
 
 from sensorium_jax.errors import UserError
-from sensorium_jax.models.assemble import Inputs
-from sensorium_jax.models.card import model_card
-from sensorium_jax.run import Config, Outcome, build
-from sensorium_jax.run import config as configs
-from sensorium_jax.run.start import recording_digest, unit_digest
+from sensorium_jax.run import Config, Outcome, build, config as configs
+from sensorium_jax.run.warm_start import recording_digest, unit_digest
 from sensorium_jax.stop import stop_on_sigterm
-from sensorium_jax.train import checkpoint, hosts
-from sensorium_jax.train.log import EVENTS, LOG, WANDB, open_log
-from sensorium_jax.train.loop import Progress, Schedule, fit
+from sensorium_jax.training.log import EVENTS, LOG, WANDB, open_log
+from sensorium_jax.training.loop import Progress, Schedule, fit
+from sensorium_jax.training.mesh import hosts
+from sensorium_jax.training.saving import manager as checkpoint
+from sensorium_jax.zoo.assemble import Inputs
+from sensorium_jax.zoo.load import model_card
 
 RUN, PROFILE = "run.json", "profile"
 OURS = (checkpoint.FOLDER, RUN, LOG, EVENTS, WANDB, PROFILE)

@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from sensorium_jax.models import zoo as models
-from sensorium_jax.models.published import fetch as published
-from sensorium_jax.models.published.convert import FAMILIES
-from sensorium_jax.models.published.sources import FILES, LICENSE, PAGE
 from sensorium_jax.run import Outcome
+from sensorium_jax.zoo import describe as models
+from sensorium_jax.zoo.published import fetch as published
+from sensorium_jax.zoo.published.sources import FILES, LICENSE, PAGE
+from sensorium_jax.zoo.published.translate import FAMILIES
 
 
 def listing() -> Outcome:

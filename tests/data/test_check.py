@@ -5,7 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from spoiled import (
+
+from sensorium_jax.cli import main
+from sensorium_jax.data.check.check import check, inspect
+from sensorium_jax.data.store.build import convert
+from support.spoiled import (
     FRAMES,
     IDS,
     NAMES,
@@ -39,10 +43,6 @@ from spoiled import (
     unused_gap,
     upward_link,
 )
-
-from sensorium_jax.cli import main
-from sensorium_jax.data.check import check, inspect
-from sensorium_jax.data.convert import convert
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,8 @@
 import numpy as np
-import other_stimuli as other
 import pytest
 
-from sensorium_jax.data.classify import KINDS, classify
+from sensorium_jax.data.stimuli.classify import KINDS, classify
+from support import other_stimuli as other
 
 FRESH = 1000  # clips that were never looked at while the thresholds were set
 

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from sensorium_jax.cli import main
-from sensorium_jax.data.download import LICENSE, RECORDINGS, download, plan
+from sensorium_jax.data.release.download import LICENSE, RECORDINGS, download, plan
 from sensorium_jax.errors import UserError
-from sensorium_jax.fetch import ask, fetch_file
-from sensorium_jax.fetch.get import OVERLAP
+from sensorium_jax.io.get import OVERLAP, fetch_file
+from sensorium_jax.io.served import ask
 
 QUICK = {"pause": 0.001, "stall": 0.3, "attempts": 3}
 BODY = np.random.default_rng(0).bytes(5 * OVERLAP)
@@ -315,7 +315,7 @@ def test_full_disk_is_told(serve, tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("sensorium_jax.fetch.get._copy", full)
+    monkeypatch.setattr("sensorium_jax.io.get._copy", full)
     with pytest.raises(UserError, match="disk .* is full"):
         fetch(serve(), tmp_path)
     assert "a.zip" not in left(tmp_path)

@@ -5,8 +5,9 @@ import shutil
 import numpy as np
 import pytest
 
-from sensorium_jax.data import dynamic2023, stats
-from sensorium_jax.data.write import SessionWriter
+from sensorium_jax.data import statistics as stats
+from sensorium_jax.data.release import dynamic2023
+from sensorium_jax.data.release.write import SessionWriter
 from sensorium_jax.errors import UserError
 
 T, N, H, W = 12, 5, 6, 8

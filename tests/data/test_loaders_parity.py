@@ -10,10 +10,10 @@ from unittest.mock import MagicMock
 import numpy as np
 import pytest
 
-from sensorium_jax.data import stats
-from sensorium_jax.data import transforms as T
-from sensorium_jax.data.official import Recordings
-from sensorium_jax.data.write import SessionWriter
+from sensorium_jax import normalize as T
+from sensorium_jax.data import statistics as stats
+from sensorium_jax.data.recordings import Recordings
+from sensorium_jax.data.release.write import SessionWriter
 
 pytestmark = [pytest.mark.parity, pytest.mark.filterwarnings("default")]
 

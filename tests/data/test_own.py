@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sensorium_jax.data import own
+from sensorium_jax.data.release import own
 from sensorium_jax.errors import UserError
 
 

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from sensorium_jax.data import static2022, stats
-from sensorium_jax.data.write import SessionWriter
+from sensorium_jax.data import statistics as stats
+from sensorium_jax.data.release import static2022
+from sensorium_jax.data.release.write import SessionWriter
 from sensorium_jax.errors import UserError
 
 N, H, W = 4, 12, 16

@@ -5,19 +5,18 @@ import subprocess
 import sys
 from hashlib import blake2b
 
-import memory
 import numpy as np
 import pytest
-import trees
-from ranges import served
 
-from sensorium_jax.data import store_write
-from sensorium_jax.data.convert import convert
-from sensorium_jax.data.official import Recordings
+from sensorium_jax.data.recordings import Recordings
 from sensorium_jax.data.session import MODALITIES
-from sensorium_jax.data.store import open_store
-from sensorium_jax.data.stream import Stream, whole_trials
+from sensorium_jax.data.store import write as store_write
+from sensorium_jax.data.store.build import convert
+from sensorium_jax.data.store.read import open_store
+from sensorium_jax.data.stream.stream import Stream, whole_trials
 from sensorium_jax.errors import UserError
+from support import memory, trees
+from support.ranges import served
 
 
 @pytest.fixture(scope="module")

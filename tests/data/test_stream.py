@@ -2,14 +2,14 @@
 
 import threading
 
-import memory
 import numpy as np
 import pytest
 
 from sensorium_jax.axes import Batch, MixedBatch, check
 from sensorium_jax.data.session import RESPONSES
-from sensorium_jax.data.stream import Stream, prefetch, whole_trials
+from sensorium_jax.data.stream.stream import Stream, prefetch, whole_trials
 from sensorium_jax.errors import UserError
+from support import memory
 
 
 def make(source=None, **changes):

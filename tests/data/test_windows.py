@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sensorium_jax.data import windows
+from sensorium_jax.data.stream import windows
 
 
 def test_draws_depend_on_seed_step_mouse_and_draw_only():

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sensorium_jax.data.npy import save_npy
-from sensorium_jax.data.official import Recordings
-from sensorium_jax.data.write import SessionWriter, write_session
+from sensorium_jax.data.recordings import Recordings
+from sensorium_jax.data.release.write import SessionWriter, write_session
 from sensorium_jax.errors import UserError
+from sensorium_jax.io.atomic import save_npy
 
 TIERS = ["train", "train", "train", "oracle", "live_test_main"]
 LENGTHS = [20, 22, 24, 21, 23]

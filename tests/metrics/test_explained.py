@@ -5,9 +5,9 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from repeated import correlate, feed, trials_of
 
 from sensorium_jax.metrics import explained
+from support.repeated import correlate, feed, trials_of
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 update = jax.jit(explained.update)

@@ -1,18 +1,14 @@
 """Every metric beside the original's function, on data made to be awkward."""
 
-import sys
 import warnings
-from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
-from repeated import feed
 
 from sensorium_jax.metrics import correlation, explained, repeats
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-import peers  # noqa: E402
+from support import peers
+from support.repeated import feed
 
 pytestmark = pytest.mark.parity
 CLIPS, FRAMES, NEURONS, BATCH = 12, 5, 7, 8

@@ -5,9 +5,9 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from repeated import feed, jackknife_twin, trials_of
 
 from sensorium_jax.metrics import repeats
+from support.repeated import feed, jackknife_twin, trials_of
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 update = jax.jit(repeats.update)

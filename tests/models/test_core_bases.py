@@ -5,7 +5,11 @@ import pytest
 
 from sensorium_jax.axes import last_frames
 from sensorium_jax.errors import UserError
-from sensorium_jax.models.core_bases import TemporalBasesCore, pooled, raised_cosines
+from sensorium_jax.models.cores.temporal_bases import (
+    TemporalBasesCore,
+    pooled,
+    raised_cosines,
+)
 
 
 def clip(frames=24, channels=1):

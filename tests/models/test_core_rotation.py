@@ -2,12 +2,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cores import assert_golden, check_input_gradient, run, start
-from golden import images, kernel, load, relative
 
 from sensorium_jax import trees
-from sensorium_jax.models import hermite
-from sensorium_jax.models.core_rotation import RotationEquivariant2dCore
+from sensorium_jax.models.cores.rotation2d import RotationEquivariant2dCore
+from sensorium_jax.models.parts import hermite
+from support.cores import assert_golden, check_input_gradient, run, start
+from support.golden import images, kernel, load, relative
 
 BASELINE = RotationEquivariant2dCore(
     3, 8, 9, 7, 4, pad_input=False, stack=-1, final_nonlinearity=False, momentum=0.9

@@ -4,12 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cores import assert_golden, check_input_gradient, run, start
-from golden import images, load
 
 from sensorium_jax import trees
 from sensorium_jax.errors import UserError
-from sensorium_jax.models.core_stacked2d import Stacked2dCore
+from sensorium_jax.models.cores.stacked2d import Stacked2dCore
+from support.cores import assert_golden, check_input_gradient, run, start
+from support.golden import images, load
 
 PUBLISHED = Stacked2dCore(
     1,

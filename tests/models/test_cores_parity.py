@@ -3,15 +3,15 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import peers
 import pytest
-from golden import core_trees, gru_tree, images, relative, video
 
-from sensorium_jax.models.core_basic3d import Basic3dCore
-from sensorium_jax.models.core_factorized3d import Factorized3dCore
-from sensorium_jax.models.core_rotation import RotationEquivariant2dCore
-from sensorium_jax.models.core_stacked2d import Stacked2dCore
-from sensorium_jax.models.gru import ConvGRU
+from sensorium_jax.models.cores.basic3d import Basic3dCore
+from sensorium_jax.models.cores.factorized3d import Factorized3dCore
+from sensorium_jax.models.cores.rotation2d import RotationEquivariant2dCore
+from sensorium_jax.models.cores.stacked2d import Stacked2dCore
+from sensorium_jax.models.parts.gru import ConvGRU
+from support import peers
+from support.golden import core_trees, gru_tree, images, relative, video
 
 pytestmark = pytest.mark.parity
 

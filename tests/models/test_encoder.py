@@ -3,22 +3,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from golden import FOLDER, load, relative, video
-from mice import encoder_trees, mice
-from originals import build, penalties
-from small import SMALL, Core, answer, inputs, quick, start  # noqa: F401
 
 from sensorium_jax import trees
 from sensorium_jax.axes import Batch
 from sensorium_jax.errors import UserError
 from sensorium_jax.models import rows
-from sensorium_jax.models.core_factorized3d import Factorized3dCore
+from sensorium_jax.models.cores.factorized3d import Factorized3dCore
 from sensorium_jax.models.encoder import Encoder, create
-from sensorium_jax.models.output import Output, softplus
-from sensorium_jax.models.readout_gaussian import GaussianReadout
-from sensorium_jax.models.shifter import MLPShifter
-from sensorium_jax.train.loss import objective
-from sensorium_jax.train.regularizer import pieces
+from sensorium_jax.models.parts.output import Output, softplus
+from sensorium_jax.models.parts.shifter import MLPShifter
+from sensorium_jax.models.readouts.gaussian import GaussianReadout
+from sensorium_jax.training.losses.loss import objective
+from sensorium_jax.training.losses.regularizer import pieces
+from support.golden import FOLDER, load, relative, video
+from support.mice import encoder_trees, mice
+from support.originals import build, penalties
+from support.small import SMALL, Core, answer, inputs, quick, start  # noqa: F401
 
 
 @pytest.mark.parametrize("name", ["video_encoder_fact", "video_encoder_gru"])

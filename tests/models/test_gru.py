@@ -2,12 +2,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from golden import gru_tree, load, relative, video
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from sensorium_jax import trees
 from sensorium_jax.errors import UserError
-from sensorium_jax.models.gru import ConvGRU
+from sensorium_jax.models.parts.gru import ConvGRU
+from support.golden import gru_tree, load, relative, video
 
 
 def golden_case():

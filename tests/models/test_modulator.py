@@ -1,11 +1,11 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from golden import relative
-from mice import one_mouse
-from small import quick  # noqa: F401
 
-from sensorium_jax.models.modulator import MLPModulator
+from sensorium_jax.models.parts.modulator import MLPModulator
+from support.golden import relative
+from support.mice import one_mouse
+from support.small import quick  # noqa: F401
 
 BEHAVIOR = np.random.default_rng(0).normal(size=(2, 3, 4)).astype(np.float32)
 

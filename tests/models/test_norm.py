@@ -5,7 +5,7 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from sensorium_jax.errors import UserError
-from sensorium_jax.models.norm import BatchNorm
+from sensorium_jax.models.parts.norm import BatchNorm
 
 SHAPE = (3, 2, 4, 5, 6, 8)
 

@@ -2,13 +2,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from golden import relative
-from mice import one_mouse
-from small import quick  # noqa: F401
 
 from sensorium_jax.errors import UserError
-from sensorium_jax.models.readout_attention import AttentionReadout
+from sensorium_jax.models.readouts.attention import AttentionReadout
 from sensorium_jax.models.rows import Side
+from support.golden import relative
+from support.mice import one_mouse
+from support.small import quick  # noqa: F401
 
 FEAT = np.random.default_rng(0).normal(size=(2, 3, 4, 5, 6)).astype(np.float32)
 

@@ -2,13 +2,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from golden import load, relative
-from mice import one_mouse, readout_tree
-from small import quick  # noqa: F401
 
 from sensorium_jax.errors import UserError
-from sensorium_jax.models.readout_factorized import FactorizedReadout
+from sensorium_jax.models.readouts.factorized import FactorizedReadout
 from sensorium_jax.models.rows import Side
+from support.golden import load, relative
+from support.mice import one_mouse, readout_tree
+from support.small import quick  # noqa: F401
 
 
 def drive(readout, params, feat, mouse):

@@ -2,18 +2,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from golden import FOLDER, load, relative
-from mice import one_mouse, readout_tree
-from small import quick  # noqa: F401
 
 from sensorium_jax import trees
 from sensorium_jax.errors import UserError
-from sensorium_jax.models.readout_gaussian import (
+from sensorium_jax.models.readouts.gaussian import (
     CortexPredictor,
     GaussianReadout,
     position,
 )
 from sensorium_jax.models.rows import Side, center
+from support.golden import FOLDER, load, relative
+from support.mice import one_mouse, readout_tree
+from support.small import quick  # noqa: F401
 
 CASES = (
     "gauss_cortex_full",

@@ -3,17 +3,17 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import peers
 import pytest
-from golden import kernel, relative
-from mice import mlp_tree, one_mouse, readout_tree
 
-from sensorium_jax.models.modulator import MLPModulator
-from sensorium_jax.models.readout_attention import AttentionReadout
-from sensorium_jax.models.readout_factorized import FactorizedReadout
-from sensorium_jax.models.readout_gaussian import CortexPredictor, GaussianReadout
+from sensorium_jax.models.parts.modulator import MLPModulator
+from sensorium_jax.models.parts.shifter import MLPShifter
+from sensorium_jax.models.readouts.attention import AttentionReadout
+from sensorium_jax.models.readouts.factorized import FactorizedReadout
+from sensorium_jax.models.readouts.gaussian import CortexPredictor, GaussianReadout
 from sensorium_jax.models.rows import Side
-from sensorium_jax.models.shifter import MLPShifter
+from support import peers
+from support.golden import kernel, relative
+from support.mice import mlp_tree, one_mouse, readout_tree
 
 pytestmark = [
     pytest.mark.parity,

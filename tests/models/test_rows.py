@@ -1,16 +1,16 @@
 import numpy as np
 import pytest
-from mice import mice
-from small import SMALL, Core, answer, inputs, quick, start  # noqa: F401
 
 from sensorium_jax import trees
 from sensorium_jax.errors import UserError
 from sensorium_jax.models import rows
-from sensorium_jax.models.core_stacked2d import Stacked2dCore
+from sensorium_jax.models.cores.stacked2d import Stacked2dCore
 from sensorium_jax.models.encoder import Encoder
-from sensorium_jax.models.modulator import MLPModulator
-from sensorium_jax.models.readout_gaussian import GaussianReadout
-from sensorium_jax.models.shifter import MLPShifter
+from sensorium_jax.models.parts.modulator import MLPModulator
+from sensorium_jax.models.parts.shifter import MLPShifter
+from sensorium_jax.models.readouts.gaussian import GaussianReadout
+from support.mice import mice
+from support.small import SMALL, Core, answer, inputs, quick, start  # noqa: F401
 
 
 def test_adding_a_mouse_leaves_the_others_weights_bit_identical():

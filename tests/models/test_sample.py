@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sensorium_jax.models import formulation, sample
+from sensorium_jax.models.ops import formulation, sample
 
 B, T, H, W, F, N = 2, 3, 5, 6, 4, 7
 

@@ -10,12 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sensorium_jax.models import fold, layers
+from sensorium_jax.models.ops import convolutions as layers, fold
 
 
 def test_no_data_moves_between_eight_devices():
     """Its own process, for eight devices must be asked for before jax starts."""
-    program = Path(__file__).parent / "sharded_program.py"
+    program = Path(__file__).parents[1] / "support/sharded_program.py"
     root = Path(__file__).parents[2]
     flags = "--xla_force_host_platform_device_count=8"
     inherited = {k: v for k, v in os.environ.items() if k != "JAX_NUM_CPU_DEVICES"}

@@ -2,12 +2,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from golden import load, relative
-from mice import below, mlp_tree, one_mouse
-from small import quick  # noqa: F401
 
 from sensorium_jax import trees
-from sensorium_jax.models.shifter import MLPShifter, StaticAffineShifter
+from sensorium_jax.models.parts.shifter import MLPShifter, StaticAffineShifter
+from support.golden import load, relative
+from support.mice import below, mlp_tree, one_mouse
+from support.small import quick  # noqa: F401
 
 PUPIL = np.random.default_rng(0).normal(size=(2, 3, 2)).astype(np.float32)
 

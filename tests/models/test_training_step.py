@@ -4,16 +4,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from golden import load, relative, video
-from mice import encoder_trees, stack
-from originals import build, penalties
-from small import quick  # noqa: F401
 
 from sensorium_jax import trees
 from sensorium_jax.axes import Batch, MouseInfo
 from sensorium_jax.models import rows
-from sensorium_jax.train.loss import objective
-from sensorium_jax.train.regularizer import pieces
+from sensorium_jax.training.losses.loss import objective
+from sensorium_jax.training.losses.regularizer import pieces
+from support.golden import load, relative, video
+from support.mice import encoder_trees, stack
+from support.originals import build, penalties
+from support.small import quick  # noqa: F401
 
 
 def prepare(case, empty):

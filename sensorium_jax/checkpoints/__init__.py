@@ -1,0 +1,1 @@
+"""Weights on disk beside a card that explains them."""

@@ -1,0 +1,217 @@
+"""Finds what would stop a run or make it wrong, before it costs a night.
+
+Nothing here trusts the recordings: every file may be anything.
+"""
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from sensorium_jax.data.check import (
+    across as faults_across,
+    meta as faults_meta,
+    statistics as faults_stats,
+    tree as faults_tree,
+    trials as faults_trials,
+    values as faults_values,
+)
+from sensorium_jax.data.check.npy import AGAIN, Fault, error, load, warning
+from sensorium_jax.data.check.trials import Scan
+from sensorium_jax.data.recordings import Recordings
+from sensorium_jax.errors import UserError
+from sensorium_jax.progress import bar
+
+BUDGET = 2 << 30  # bytes that a fast check reads of videos and responses
+CONVERT = "run the same sensorium convert again: it mends what is damaged"
+SHOWN = 5  # faults of one kind in one folder that are listed one by one
+
+
+class Report(NamedTuple):
+    """What was found, and in how much of the recordings."""
+
+    faults: list[Fault]
+    sessions: tuple[str, ...]
+    trials: int
+    read: str  # how thoroughly, in words
+
+    @property
+    def clean(self) -> bool:
+        """Whether a run would work."""
+        return all(f.level != "error" for f in self.faults)
+
+
+def check(path: str | Path, *, deep: bool = False) -> list[Fault]:
+    """Every fault of the recordings under path, errors first; never raises for them.
+
+    A tree of up to 2 GB is read whole. Beyond that the fast check reads every header,
+    all facts, statistics, behavior and pupil, evenly spaced trials whole, and the edges
+    of the others; deep reads every array.
+    """
+    return inspect(path, deep=deep).faults
+
+
+def inspect(path: str | Path, *, deep: bool = False, budget: int = BUDGET) -> Report:
+    """As check, with what was read; budget is the bytes that are read without deep."""
+    if "://" in str(path) or (Path(path) / "zarr.json").exists():
+        return _store(str(path), deep=deep, budget=budget)
+    root = Path(path).expanduser().absolute()
+    if not root.is_dir():
+        hint = "unpack it first" if root.suffix == ".zip" else "give a folder of mice"
+        what = "not a folder" if root.exists() else "does not exist"
+        return Report([error(root, what, hint)], (), 0, "nothing")
+    faults, size = faults_tree.walk(root)
+    sick = {f.file for f in faults}
+    folders = list(faults_tree.sessions(root, sick))
+    if not folders:
+        faults.append(
+            error(
+                root,
+                "no session: no folder with data/videos or data/images",
+                "give the folder that the archives were unpacked into",
+            )
+        )
+    share = 1.0 if deep or size <= budget else budget / size
+    scans = []
+    trials = 0
+    for folder in folders:
+        try:
+            faults.extend(faults_tree.config(folder))
+            scan, found = faults_trials.scan(folder, *faults_tree.layout(folder), sick)
+            scans.append(scan)
+            faults.extend(found)
+        except Exception as problem:  # a check must end with a report
+            faults.append(_gave_up(folder, problem))
+    present = {w for s in scans for w in s.places}
+    for scan in scans:
+        trials += len(scan.numbers)
+        try:
+            faults.extend(faults_trials.absent(scan, present))
+            faults.extend(_session(scan, share))
+        except Exception as problem:
+            faults.append(_gave_up(scan.folder, problem))
+    faults.extend(faults_across.across(scans))
+    read = (
+        "every array"
+        if share == 1
+        else (
+            "all headers, facts, statistics, behavior and pupil, "
+            f"{share:.0%} of the trials whole and the edges of the rest "
+            "(--deep reads every array)"
+        )
+    )
+    if not any(f.level == "error" for f in faults):
+        faults.extend(_opens(root))
+    names = tuple(f.name for f in folders)
+    return Report(_tidy(root, faults), names, trials, read)
+
+
+def _opens(root: Path) -> Iterator[Fault]:
+    """The last question: do the readers accept what looks sound?"""
+    try:
+        Recordings.open(root).mouse_info()
+    except UserError as problem:
+        yield error(root, str(problem), "as the finding says")
+    except Exception as problem:
+        yield _gave_up(root, problem)
+
+
+def _gave_up(folder: Path, problem: Exception) -> Fault:
+    return error(
+        folder, f"cannot be checked further: {type(problem).__name__}: {problem}", AGAIN
+    )
+
+
+def _session(scan: Scan, share: float) -> Iterator[Fault]:
+    """Everything but the headers of one session."""
+    faults: list[Fault] = []
+    ids = load(scan.folder / "meta/neurons/unit_ids.npy")
+    known = None if isinstance(ids, Fault) or ids.ndim != 1 else len(ids)
+    neurons = faults_trials.neurons(scan, known)
+    tiers = faults_meta.tiers(scan.folder, scan.numbers, faults)
+    yield from faults_meta.columns(scan.folder, len(scan.numbers))
+    yield from faults_meta.units(scan.folder, neurons)
+    wrong, skip = faults_trials.shapes(scan, neurons)
+    statistics = faults_stats.read(scan, faults)
+    yield from wrong
+    seen = {}
+    whole = _whole(scan.numbers, share)
+    scale = faults_stats.scale(statistics)
+    used = [i for i in scan.numbers if tiers.get(i) != "none"]
+    with bar(f"check {scan.folder.name}", len(used)) as progress:
+        for number in used:
+            seen[number] = faults_values.trial(
+                scan, number, tiers.get(number, ""), scale, skip, whole=number in whole
+            )
+            faults.extend(seen[number].faults)
+            progress.add()
+    yield from faults_values.darkest(scan, tuple(used[:3]), skip)
+    yield from faults_values.silent(scan, seen, tiers)
+    ends = {number: s.end for number, s in seen.items()}
+    yield from faults_stats.faults(scan, statistics, tiers, ends)
+    yield from faults
+
+
+def _whole(numbers: Iterable[int], share: float) -> set[int]:
+    """Trials to read whole: all, or evenly spaced ones with the first and the last."""
+    numbers = list(numbers)
+    count = min(len(numbers), max(2, int(share * len(numbers))))
+    return {numbers[i] for i in np.linspace(0, len(numbers) - 1, count).astype(int)}
+
+
+def _store(path: str, *, deep: bool, budget: int) -> Report:
+    """A store opens, and its files agree with their checksums."""
+    from sensorium_jax.data.store.verify import damaged
+
+    faults: list[Fault] = []
+    root, read, names, trials = Path(path).absolute(), "facts", (), 0
+    local = "://" not in path
+    try:
+        opened = Recordings.open(path)
+        names, trials = opened.names, sum(s.trials for s in opened.sessions)
+        for session in opened.sessions:
+            if "train" not in session.tiers:
+                words = "no training trials"
+                faults.append(warning(session.name, words, "fine for scoring only"))
+    except Exception as problem:
+        words = f"cannot be opened as a store: {problem}"
+        remedy = CONVERT if local else "give the address of a store that is served"
+        faults.append(error(root if local else path, words, remedy))
+    if local:
+        unreachable, size = faults_tree.walk(root)
+        faults.extend(unreachable)
+        if deep or size <= budget:
+            read = "every file against its checksum"
+            faults.extend(
+                error(p, f"the file {how}", CONVERT) for p, how in damaged(root)
+            )
+    return Report(_tidy(root, faults), names, trials, read)
+
+
+def _tidy(root: Path, faults: list[Fault]) -> list[Fault]:
+    """Once each, errors first, by file; many alike in one folder become one line."""
+    unique = dict.fromkeys(
+        f._replace(
+            file=os.path.relpath(f.file, root) if f.file.startswith("/") else f.file
+        )
+        for f in faults
+    )
+    alike: dict[tuple, list[Fault]] = {}
+    for fault in sorted(unique, key=lambda f: (f.level, _natural(f.file))):
+        kind = (fault.level, os.path.dirname(fault.file), fault.remedy)
+        alike.setdefault(kind, []).append(fault)
+    shown = []
+    for group in alike.values():
+        shown.extend(group[:SHOWN])
+        if len(group) > SHOWN:
+            rest = group[SHOWN]
+            more = f"{rest.finding} (and {len(group) - SHOWN - 1} more files like it)"
+            shown.append(rest._replace(finding=more))
+    return shown
+
+
+def _natural(name: str) -> list:
+    return [int(p) if p.isdigit() else p for p in re.split(r"(\d+)", name)]

@@ -1,0 +1,153 @@
+"""Where sessions lie, and what cannot be reached: permissions, links, folders."""
+
+import errno
+import json
+import os
+import re
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from sensorium_jax.data.check.npy import Fault, error
+from sensorium_jax.data.recordings import DEPTH
+from sensorium_jax.data.release import dynamic2023, static2022
+from sensorium_jax.data.session import BEHAVIOR, MODALITIES, PUPIL, RESPONSES, VIDEO
+
+YEARS = {dynamic2023.STIMULUS: 2023, static2022.STIMULUS: 2022}
+PARTS = (  # any of them makes a folder a session, perhaps a broken one
+    *(f"data/{name}" for name in (*YEARS, RESPONSES, BEHAVIOR, PUPIL)),
+    *(f"meta/{name}" for name in ("trials", "neurons", "statistics")),
+)
+
+
+def walk(root: Path) -> tuple[list[Fault], int]:
+    """Unreadable files and folders, and symbolic links that lead nowhere or in circles.
+
+    Also returns the bytes of all files, each link followed once.
+    """
+    faults: list[Fault] = []
+    seen: set[str] = set()
+
+    def visit(folder: Path, above: tuple[str, ...]) -> int:
+        here = os.path.realpath(folder)
+        if here in above:
+            faults.append(
+                error(
+                    folder,
+                    "symbolic link loop: it leads to a folder above itself",
+                    "remove the link",
+                )
+            )
+            return 0
+        if here in seen:
+            return 0
+        seen.add(here)
+        try:
+            entries = sorted(os.scandir(folder), key=lambda e: e.name)
+        except OSError as problem:
+            faults.append(_unreadable(folder, problem.strerror or "", folder=True))
+            return 0
+        return sum(entry_size(Path(e.path), (*above, here)) for e in entries)
+
+    def entry_size(path: Path, above: tuple[str, ...]) -> int:
+        try:
+            info = os.stat(path)
+        except OSError as problem:
+            faults.append(_dangling(path, problem))
+            return 0
+        is_folder = stat.S_ISDIR(info.st_mode)
+        # The administrator may read anything; those who train later may not.
+        if not info.st_mode & 0o444 or not os.access(path, os.R_OK):
+            mode = stat.filemode(info.st_mode)
+            faults.append(_unreadable(path, f"permissions {mode}", folder=is_folder))
+        return visit(path, above) if is_folder else info.st_size
+
+    return faults, visit(root, ())
+
+
+def _unreadable(path: Path, why: str, *, folder: bool) -> Fault:
+    return error(
+        path,
+        f"unreadable {'folder' if folder else 'file'}: {why}",
+        f"make it readable: chmod u+r{'x' * folder}",
+    )
+
+
+def _dangling(path: Path, problem: OSError) -> Fault:
+    if not path.is_symlink():
+        return _unreadable(path, problem.strerror or "", folder=False)
+    kind = "loop" if problem.errno == errno.ELOOP else "to nothing"
+    return error(
+        path,
+        f"symbolic link {kind}: it leads to {os.readlink(path)}",
+        "put the file itself in its place",
+    )
+
+
+def sessions(root: Path, sick: set[str], depth: int = DEPTH) -> Iterator[Path]:
+    """Folders that are or should be a session, however broken."""
+    if any((root / part).exists() for part in PARTS):
+        yield root
+        return
+    if re.match(r"(dynamic|static)\d+-\d+-\d+", root.name) and depth < DEPTH:
+        inner = list(_below(root, sick, depth))
+        yield from inner or [root]
+        return
+    yield from _below(root, sick, depth)
+
+
+def _below(root: Path, sick: set[str], depth: int) -> Iterator[Path]:
+    if not depth or str(root) in sick and root.is_symlink():
+        return
+    try:
+        entries = sorted(root.iterdir())
+    except OSError:
+        return
+    for below in entries:
+        if below.name.startswith((".", "__")) or below.name == "meta":
+            continue
+        try:
+            folder = below.is_dir()
+        except OSError:
+            folder = False
+        if folder:
+            yield from sessions(below, sick, depth - 1)
+
+
+def layout(folder: Path) -> tuple[int, dict[str, str], dict[str, str]]:
+    """A session's year, its modalities' names, and the folders of data/ they lie in."""
+    stimulus = _stimulus(folder)
+    names = {w: w for w in MODALITIES} | {VIDEO: stimulus}
+    links = _links(folder)
+    return YEARS[stimulus], names, {w: links.get(n, n) for w, n in names.items()}
+
+
+def _stimulus(folder: Path) -> str:
+    """Which folder the stimuli lie in, or should."""
+    for place in ("data", "meta/statistics"):
+        for name in YEARS:
+            if (folder / place / name).exists():
+                return name
+    fallback = static2022 if folder.name.startswith("static") else dynamic2023
+    return fallback.STIMULUS
+
+
+def _links(folder: Path) -> dict[str, str]:
+    try:
+        links = json.loads((folder / "config.json").read_text())["links"]
+        return {str(k): str(v) for k, v in links.items()}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return {}
+
+
+def config(folder: Path) -> Iterator[Fault]:
+    """Faults of config.json, which may be absent."""
+    path = folder / "config.json"
+    if not path.exists():
+        return
+    try:
+        fine = isinstance(json.loads(path.read_text()), dict)
+    except (OSError, ValueError):
+        fine = False
+    if not fine:
+        yield error(path, "not a JSON object", "delete it; it may be absent")

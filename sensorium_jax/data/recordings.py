@@ -1,0 +1,151 @@
+"""Recordings: every mouse under a path, of either year or of a store, opened lazily."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from sensorium_jax.axes import MouseInfo
+from sensorium_jax.data import statistics as stats
+from sensorium_jax.data.release import dynamic2023, static2022
+from sensorium_jax.data.session import Session
+from sensorium_jax.errors import UserError, unknown
+
+DEPTH = 3  # archives unpack into a folder of their own name, sometimes twice
+YEARS = {dynamic2023.STIMULUS: dynamic2023, static2022.STIMULUS: static2022}
+
+
+@dataclass(frozen=True)
+class Recordings:
+    """The sessions of one dataset, sorted by name."""
+
+    sessions: tuple[Session, ...]
+    path: str
+
+    @classmethod
+    def open(cls, path: str | Path) -> "Recordings":
+        """Open a tree of either year, one mouse's folder, a store, or a store's URL."""
+        if "://" in str(path) or (Path(path) / "zarr.json").exists():
+            from sensorium_jax.data.store.read import open_store
+
+            return cls(tuple(open_store(str(path))), str(path))
+        root = Path(path).expanduser()
+        folders = find(root)
+        sessions = [year.open_session(folder) for folder, year in folders]
+        names = [s.name for s in sessions]
+        for name in names:
+            if names.count(name) > 1:
+                same = [s.where for s in sessions if s.name == name]
+                raise UserError(
+                    f"Two sessions are named '{name}': {' and '.join(same)}. Expected "
+                    "one folder per mouse; remove or rename one."
+                )
+        return cls(tuple(sorted(sessions, key=lambda s: s.name)), str(path))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the mice."""
+        return tuple(s.name for s in self.sessions)
+
+    def __len__(self) -> int:
+        """How many mice."""
+        return len(self.sessions)
+
+    def __getitem__(self, mouse: int | str) -> Session:
+        """One session by row, name or unambiguous part of its name."""
+        return self.sessions[mouse if isinstance(mouse, int) else self._row(mouse)]
+
+    def _row(self, name: str) -> int:
+        if name in self.names:
+            return self.names.index(name)
+        rows = [i for i, n in enumerate(self.names) if name in n]
+        if len(rows) != 1:
+            raise unknown("mouse", name, self.names, f"(in {self.path})")
+        return rows[0]
+
+    def select(self, mice: Sequence[int | str] | None = None) -> "Recordings":
+        """The same recordings with some mice only, in the order asked for."""
+        if mice is None:
+            return self
+        return replace(self, sessions=tuple(self[m] for m in mice))
+
+    def mouse_info(self, response_scaling: str = "per_frame") -> MouseInfo:
+        """What a model must know of the mice; mean rates are in normalized units."""
+        shapes = {s.frame_shape for s in self.sessions}
+        if len(shapes) != 1:
+            raise UserError(
+                f"The mice of {self.path} saw frames of different shapes (H, W, C): "
+                f"{sorted(shapes)}. Expected one; select mice that share it."
+            )
+        train = np.array([int((s.tiers == "train").sum()) for s in self.sessions])
+        if not train.all():
+            bare = self.sessions[int(np.argmin(train))]
+            raise UserError(
+                f"{bare.where} has no training trials; its tiers are "
+                f"{sorted(set(bare.tiers.tolist()))}. Expected trials of tier 'train' "
+                "in every mouse; select other mice."
+            )
+        most = max(s.neurons for s in self.sessions)
+        neurons_mn = np.zeros((len(self), most), bool)
+        coordinates_mn3 = np.zeros((len(self), most, 3), np.float32)
+        mean_rates_mn = np.zeros((len(self), most), np.float32)
+        for m, session in enumerate(self.sessions):
+            n = session.neurons
+            neurons_mn[m, :n] = True
+            if session.coordinates_n3 is not None:
+                coordinates_mn3[m, :n] = session.coordinates_n3
+            mean_rates_mn[m, :n] = stats.mean_rates(session, response_scaling)
+        return MouseInfo(
+            names=self.names,
+            neurons_mn=neurons_mn,
+            coordinates_mn3=coordinates_mn3,
+            mean_rates_mn=mean_rates_mn,
+            trials_m=np.array([s.trials for s in self.sessions]),
+            train_trials_m=train,
+            has_coordinates=all(s.coordinates_n3 is not None for s in self.sessions),
+            has_pupil=any(s.has_pupil for s in self.sessions),
+            behaviors=max(s.behaviors for s in self.sessions),
+            frame_shape=self.sessions[0].frame_shape,
+        )
+
+
+def find(root: Path):
+    """Every session folder under root, with the module of its year."""
+    if not root.is_dir():
+        hint = " Unpack the archive first." if root.suffix == ".zip" else ""
+        raise UserError(
+            f"{root} is not a folder. Expected a folder of recordings, the folder of "
+            f"one mouse, or a store.{hint}"
+        )
+    try:
+        found = list(_walk(root, DEPTH))
+    except OSError as error:
+        raise UserError(
+            f"{root} cannot be read ({error}). Check its permissions."
+        ) from None
+    if not found:
+        holds = sorted(p.name for p in root.iterdir())
+        words = (
+            f"holds {', '.join(holds[:5])}{' ...' * (len(holds) > 5)}"
+            if holds
+            else "is empty"
+        )
+        raise UserError(
+            f"{root} {words}. Expected folders of mice with data/videos (2023) or "
+            "data/images (2022) inside. Fetch a recording, or make one with: "
+            "sensorium simulate."
+        )
+    return found
+
+
+def _walk(folder: Path, depth: int):
+    for stimulus, year in YEARS.items():
+        if (folder / "data" / stimulus).is_dir():
+            yield folder, year
+            return
+    if depth:
+        for below in sorted(folder.iterdir()):
+            hidden = below.name.startswith((".", "__"))
+            if below.is_dir() and not hidden and below.name != "meta":
+                yield from _walk(below, depth - 1)

@@ -1,0 +1,147 @@
+"""Which of a session's stored statistics apply, in the smallest shape that tells."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from sensorium_jax.data.session import BEHAVIOR, PUPIL, RESPONSES, VIDEO, Session, Stats
+from sensorium_jax.normalize import response_precision
+
+SAME = 1e-6  # relative spread under which stored values count as one value
+
+
+class VideoStats(NamedTuple):
+    """Mean and std of grey levels, stacked over mice for the step.
+
+    The axes T, H and W have size 1 unless the release really differs along them.
+    """
+
+    mean_mthwc: np.ndarray
+    std_mthwc: np.ndarray
+
+
+class RowStats(NamedTuple):
+    """Mean and std of behavior or pupil; T is 1 unless they differ per frame."""
+
+    mean_tk: np.ndarray
+    std_tk: np.ndarray
+
+
+def collapse(x: np.ndarray, axes: Sequence[int]) -> np.ndarray:
+    """Shrink each axis along which x is constant to size 1; NaN matches everything."""
+    for axis in axes:
+        if x.shape[axis] == 1:
+            continue
+        empty = np.isnan(x).all(axis, keepdims=True)
+        filled = np.where(empty, 0, x)
+        low = np.nanmin(filled, axis=axis, keepdims=True)
+        high = np.nanmax(filled, axis=axis, keepdims=True)
+        if np.all(high - low <= SAME * np.maximum(np.abs(low), np.abs(high))):
+            x = np.where(empty, np.nan, low)
+    return x
+
+
+def _safe(mean: np.ndarray, std: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where no trial had a value, or all the same, there is nothing to divide by."""
+    mean, std = np.asarray(mean, np.float32), np.asarray(std, np.float32)
+    mean = np.where(np.isfinite(mean), mean, np.float32(0))
+    return mean, np.where(np.isfinite(std) & (std > 0), std, np.float32(1))
+
+
+def _video_thwc(x: np.ndarray, channels: int) -> np.ndarray:
+    x = np.asarray(x, np.float32)
+    x_thwc = x.reshape((1,) * (4 - x.ndim) + x.shape)
+    x_thwc = np.broadcast_to(x_thwc, (*x_thwc.shape[:3], channels))
+    return collapse(x_thwc, (0, 1, 2))
+
+
+def video_stats(sessions: Sequence[Session]) -> VideoStats:
+    """Grey level statistics of several mice; all get the largest T, H and W needed."""
+    pairs = []
+    for s in sessions:
+        stored: Stats = s.statistics[VIDEO]
+        channels = s.frame_shape[2]
+        pair = _safe(
+            _video_thwc(stored.mean, channels), _video_thwc(stored.std, channels)
+        )
+        pairs.append(pair)
+    frames = max(x.shape[0] for pair in pairs for x in pair)
+    pairs = [[_lengthen(x, frames) for x in pair] for pair in pairs]
+    shape = np.broadcast_shapes(*(x.shape for pair in pairs for x in pair))
+    mean, std = (
+        np.stack([np.broadcast_to(x, shape) for x in p])
+        for p in zip(*pairs, strict=True)
+    )
+    return VideoStats(mean, std)
+
+
+def _lengthen(x_t: np.ndarray, frames: int) -> np.ndarray:
+    """Repeat the last frame, for mice whose statistics are shorter than others'."""
+    if len(x_t) in (1, frames):
+        return x_t
+    return np.concatenate([x_t, np.repeat(x_t[-1:], frames - len(x_t), axis=0)])
+
+
+def row_stats(session: Session, what: str) -> RowStats:
+    """Statistics of behavior or pupil of one mouse."""
+    size = {BEHAVIOR: session.behaviors, PUPIL: 2}[what]
+    if not session.has(what):
+        return RowStats(np.zeros((1, size), np.float32), np.ones((1, size), np.float32))
+    stored = session.statistics[what]
+    return RowStats(*_safe(_rows(stored.mean, size), _rows(stored.std, size)))
+
+
+def stacked_rows(
+    sessions: Sequence[Session], what: str, mice: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """What is subtracted from a signal and what divides it, [mice, T or 1, size].
+
+    Nothing is subtracted from behavior, as in the official chain. Mice that lack the
+    signal, or only fill a mesh, get 0 and 1.
+    """
+    found = [row_stats(s, what) for s in sessions]
+    frames = max(len(x) for pair in found for x in pair)
+    size = max(pair.mean_tk.shape[1] for pair in found)
+    mean = np.zeros((mice, frames, size), np.float32)
+    std = np.ones((mice, frames, size), np.float32)
+    for m, pair in enumerate(found):
+        signals = pair.mean_tk.shape[1]
+        if what != BEHAVIOR:
+            mean[m, :, :signals] = _lengthen(pair.mean_tk, frames)
+        std[m, :, :signals] = _lengthen(pair.std_tk, frames)
+    return mean, std
+
+
+def _rows(x: np.ndarray, size: int) -> np.ndarray:
+    x = np.asarray(x, np.float32)
+    x_tk = x.reshape((1,) * (2 - x.ndim) + x.shape)
+    return collapse(np.broadcast_to(x_tk, (len(x_tk), size)), (0,))
+
+
+def precision(session: Session, mode: str = "per_frame") -> np.ndarray:
+    """What a mouse's responses are multiplied by, [t or 1, n]; float32.
+
+    The 1 % floor comes from every neuron and frame, so cut frames or neurons after.
+    """
+    std = np.asarray(session.statistics[RESPONSES].std, np.float64)
+    if std.ndim < 2:
+        std = np.broadcast_to(std, (session.neurons,))
+    precision_tn = np.atleast_2d(response_precision(std, mode)).astype(np.float32)
+    precision_tn = np.broadcast_to(precision_tn, (len(precision_tn), session.neurons))
+    return collapse(precision_tn, (0,))
+
+
+def frames_of(x_t: np.ndarray, frames: slice | np.ndarray) -> np.ndarray:
+    """Statistics cut to the same frames as the data; one frame stands for all."""
+    return x_t if len(x_t) == 1 else x_t[frames]
+
+
+def mean_rates(session: Session, mode: str = "per_frame") -> np.ndarray:
+    """Mean response of every neuron in normalized units, [n]."""
+    mean = np.asarray(session.statistics[RESPONSES].mean, np.float32)
+    mean_tn = np.broadcast_to(mean, (*mean.shape[:-1], session.neurons))
+    rates_tn = np.atleast_2d(mean_tn) * precision(session, mode)
+    there = np.isfinite(rates_tn)
+    total = np.where(there, rates_tn, 0).sum(0)
+    return (total / np.maximum(there.sum(0), 1)).astype(np.float32)

@@ -1,0 +1,1 @@
+"""Which films are one film, and of which type they are."""

@@ -1,0 +1,1 @@
+"""Stores: recordings as sharded zarr, streamed from disk or a URL."""

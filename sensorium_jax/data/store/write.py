@@ -1,0 +1,243 @@
+"""Writes a store, one mouse at a time and in bounded memory; a kill loses one group."""
+
+import json
+from collections.abc import Sequence
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorstore as ts  # pyright: ignore[reportMissingImports]
+
+from sensorium_jax.axes import Trial
+from sensorium_jax.data.session import (
+    BEHAVIOR,
+    MODALITIES,
+    PUPIL,
+    RESPONSES,
+    VIDEO,
+    Session,
+)
+from sensorium_jax.data.store import layout as form
+from sensorium_jax.errors import UserError
+
+
+def begin_store(store: str | Path, names: Sequence[str]) -> None:
+    """Write what lies at the top of a store; a store of other mice is refused."""
+    store = Path(store)
+    attributes = {"sensorium": {"version": form.VERSION, "sessions": list(names)}}
+    content, path = form.zarr_group(attributes), store / "zarr.json"
+    if path.exists() and path.read_bytes() != content:
+        raise UserError(
+            f"{store} holds another store. Expected none, or one of exactly "
+            f"{', '.join(names)}. Choose another folder, or remove this one."
+        )
+    form.save(store / "LICENSE.txt", form.LICENSE.encode(), store / form.PARTIAL)
+    form.save(path, content, store / form.PARTIAL)
+
+
+class Group(NamedTuple):
+    """Trials that are written together; arrays are zero beyond a trial's length."""
+
+    arrays: dict[str, np.ndarray]  # [trial, t, ...] of every modality there is
+    lengths: np.ndarray
+
+
+class StoreWriter:
+    """Writes one mouse of a store, trial after trial.
+
+    After a kill, open it again with the same arguments and go on with trial `next`: the
+    finished store has the same bytes. Begin the store with begin_store.
+    """
+
+    def __init__(
+        self,
+        store: str | Path,
+        session: Session,
+        *,
+        frames: int,
+        video_dtype: Any = np.uint8,
+        response_dtype: Any = np.float32,
+        durable: bool = True,
+    ):
+        """session says what is known before the first trial; its reader is not used.
+
+        frames: of the longest trial. Statistics may come at the end (see finish).
+        durable: wait for the disk, so that a power cut costs no more than a kill.
+        """
+        self.durable = durable
+        self.store, self.session, self.frames = Path(store), session, frames
+        self.folder = self.store / session.name
+        self.partial = self.store / form.PARTIAL
+        self.size = form.group_size(frames)
+        self.groups = -(-session.trials // self.size)
+        whats = [what for what in MODALITIES if session.has(what)]
+        self.dtypes = {what: np.dtype(np.float32) for what in whats}
+        self.dtypes |= {
+            VIDEO: np.dtype(video_dtype),
+            RESPONSES: np.dtype(response_dtype),
+        }
+        self._write_header()
+        self._arrays = {what: self._open(what) for what in whats}
+        self.done = 0
+        self._skip_done()
+        self._waiting, self._count = self.empty(self.done), 0
+
+    @property
+    def next(self) -> int:
+        """Row of the trial to be added next."""
+        return min(self.done * self.size + self._count, self.session.trials)
+
+    def _write_header(self) -> None:
+        s = self.session
+        header = form.zarr_group(
+            {
+                "name": s.name,
+                "year": s.year,
+                "frames": self.frames,
+                "frame_shape": list(s.frame_shape),
+                "behaviors": s.behaviors,
+                "has_pupil": s.has_pupil,
+                "dtypes": {what: dtype.name for what, dtype in self.dtypes.items()},
+                "identity": blake2b(form.pack(s), digest_size=16).hexdigest(),
+            }
+        )
+        path = self.folder / "zarr.json"
+        if path.exists() and path.read_bytes() != header:
+            raise UserError(
+                f"{self.folder} was begun from other recordings or with other options. "
+                "Finish it as it was begun, choose another folder, or remove it."
+            )
+        self._save(path, header)
+
+    def _open(self, what: str) -> ts.TensorStore:
+        metadata = form.array_metadata(
+            self.session, what, self.frames, self.dtypes[what]
+        )
+        spec = {
+            "driver": "zarr3",
+            "kvstore": {"driver": "file", "path": f"{self.folder.absolute()}/{what}/"},
+            "metadata": metadata,
+            # Zeros are stored too, so that a shard that is gone is an error.
+            "store_data_equal_to_fill_value": True,
+            "fill_missing_data_reads": False,
+        }
+        context = ts.Context({"file_io_sync": self.durable})
+        return ts.open(spec, open=True, create=True, context=context).result()
+
+    def _save(self, path: Path, content: bytes) -> None:
+        form.save(path, content, self.partial, durable=self.durable)
+
+    def _skip_done(self) -> None:
+        while self.done < self.groups and self._mark(self.done).exists():
+            self.done += 1
+
+    def _mark(self, group: int) -> Path:
+        return self.folder / "groups" / f"{group:05d}.json"
+
+    def rows(self, group: int) -> range:
+        """Rows of the trials of a group."""
+        return range(self.session.trials)[group * self.size : (group + 1) * self.size]
+
+    def empty(self, group: int) -> Group:
+        """Zeros to be filled with the trials of a group."""
+        rows = len(self.rows(group))
+        arrays = {
+            what: np.zeros(
+                (rows, *self.session.shape(what, self.frames)),
+                np.float32 if what == RESPONSES else dtype,
+            )
+            for what, dtype in self.dtypes.items()
+        }
+        return Group(arrays, np.zeros(rows, np.int64))
+
+    def add(self, trial: Trial) -> None:
+        """Take the next trial, raw and time first; every full group goes to disk."""
+        fields: dict[str, Any] = {
+            VIDEO: trial.video_thwc,
+            BEHAVIOR: trial.behavior_tk,
+            PUPIL: trial.pupil_t2,
+            RESPONSES: trial.responses_tn,
+        }
+        length = len(trial.video_thwc)
+        for what, place in self._waiting.arrays.items():
+            x = np.asarray(fields[what])
+            if x.shape != self.session.shape(what, length) or length > self.frames:
+                raise UserError(
+                    f"Trial {self.next}: {what} has shape {x.shape}, expected "
+                    f"{self.session.shape(what, length)} and at most {self.frames} "
+                    "frames, time first."
+                )
+            place[self._count, :length] = x
+        self._waiting.lengths[self._count] = length
+        self._count += 1
+        if self._count == len(self._waiting.lengths):
+            self.write(self._waiting)
+            self._waiting, self._count = self.empty(self.done), 0
+
+    def write(self, group: Group) -> None:
+        """Write the next whole group: shards first, then the mark that they are good.
+
+        Every modality is one shard and one write.
+        """
+        rows = self.rows(self.done)
+        mark: dict[str, Any] = {"files": {}, "lengths": group.lengths.tolist()}
+        responses = group.arrays[RESPONSES]
+        mark["labelled"] = [bool(x.any()) for x in responses]
+        stored = dict(group.arrays)
+        if self.dtypes[RESPONSES] != responses.dtype:
+            with np.errstate(over="ignore"):  # refused below, in words
+                stored[RESPONSES] = responses.astype(self.dtypes[RESPONSES])
+            mark["rounding"] = _rounding(responses, stored[RESPONSES], self.folder)
+        for what, x in stored.items():
+            shard = "/".join(["c", str(self.done), *["0"] * (x.ndim - 1)])
+            # What a kill left there is not to be merged with.
+            (self.folder / what / shard).unlink(missing_ok=True)
+            part = self._arrays[what][rows.start : rows.stop]
+            part.write(x, can_reference_source_data_indefinitely=True).result()
+            content = (self.folder / what / shard).read_bytes()
+            digest = blake2b(content, digest_size=16).hexdigest()
+            mark["files"][f"{what}/{shard}"] = [len(content), digest]
+        self._save(self._mark(self.done), form.as_json(mark))
+        self._skip_done()
+
+    def finish(self, session: Session | None = None) -> dict[str, Any]:
+        """Write the small arrays and declare the mouse whole; returns what was said.
+
+        session: the same one with the statistics that were not known at the start.
+        """
+        if self.next < self.session.trials:
+            raise UserError(
+                f"{self.folder} has {self.next} trials, expected {self.session.trials}."
+            )
+        marks = [json.loads(self._mark(g).read_text()) for g in range(self.groups)]
+        lengths = np.concatenate([np.array(m["lengths"], np.int64) for m in marks])
+        meta = form.pack(session or self.session, lengths=lengths)
+        self._save(self.folder / "meta.npz", meta)
+        for stale in self.folder.rglob("*.__lock"):
+            stale.unlink()
+        said: dict[str, Any] = {
+            "labelled": [bool(x) for m in marks for x in m["labelled"]],
+            "meta": [len(meta), blake2b(meta, digest_size=16).hexdigest()],
+            "bytes": sum(size for m in marks for size, _ in m["files"].values()),
+        }
+        if "rounding" in marks[0]:
+            worst, error, power = zip(*(m["rounding"] for m in marks), strict=True)
+            said["response_rounding"] = {
+                "largest_error": max(worst),
+                "relative_rms": float(np.sqrt(sum(error) / max(sum(power), 1e-300))),
+            }
+        self._save(self.folder / "complete.json", form.as_json(said))
+        return said
+
+
+def _rounding(exact: np.ndarray, stored: np.ndarray, where: Path) -> list[float]:
+    """Largest error, sum of squared errors and of squares of a group."""
+    if not np.isfinite(stored).all():
+        raise UserError(
+            f"{where}: responses reach {np.abs(exact).max():.3g}, more than "
+            f"{stored.dtype} holds. Convert with responses as float32."
+        )
+    error = (exact - stored.astype(np.float32)).astype(np.float64)
+    power = float(np.sum(np.square(exact, dtype=np.float64)))
+    return [float(np.abs(error).max()), float(np.sum(error * error)), power]

@@ -1,0 +1,1 @@
+"""Batches of windows, each a pure function of (seed, i)."""

@@ -1,0 +1,190 @@
+"""Reads many windows at once, straight into the padded arrays of a batch."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import NamedTuple
+
+import numpy as np
+
+from sensorium_jax import normalize as transforms
+from sensorium_jax.axes import Window
+from sensorium_jax.data import statistics as stats
+from sensorium_jax.data.session import BEHAVIOR, PUPIL, RESPONSES, VIDEO, Session
+from sensorium_jax.data.stream.windows import frames_of
+from sensorium_jax.errors import UserError
+
+
+class Scale(NamedTuple):
+    """What turns one mouse's raw signals into the official normalized units.
+
+    The first axis of every array is frames: one for all, or each frame its own.
+    """
+
+    precision_tn: np.ndarray
+    behavior: stats.RowStats
+    pupil: stats.RowStats
+
+
+class Source(NamedTuple):
+    """One mouse as a stream sees it."""
+
+    session: Session
+    neurons: np.ndarray | None  # rows of its chosen neurons; None for all
+    scale: Scale | None  # None leaves behavior, pupil and responses raw
+
+    @property
+    def width(self) -> int:
+        """How many neurons are used."""
+        return self.session.neurons if self.neurons is None else len(self.neurons)
+
+
+class Layout(NamedTuple):
+    """Sizes that all mice of a batch share after padding."""
+
+    frames: int
+    frame_shape: tuple[int, int, int]
+    dtype: np.dtype
+    behaviors: int
+    neurons: int
+
+
+class Frames(NamedTuple):
+    """Windows read and padded; every array starts with the same leading axes."""
+
+    video: np.ndarray
+    behavior: np.ndarray
+    pupil: np.ndarray
+    responses: np.ndarray
+    valid: np.ndarray
+    frame: np.ndarray
+
+
+def scale_of(
+    session: Session, mode: str, neurons: np.ndarray | None = None
+) -> Scale | None:
+    """The scaling of one session: per_frame (official), per_neuron, or none."""
+    if mode == "none":
+        return None
+    precision_tn = stats.precision(session, mode)
+    if neurons is not None:
+        precision_tn = precision_tn[:, neurons]
+    rows = stats.row_stats
+    return Scale(precision_tn, rows(session, BEHAVIOR), rows(session, PUPIL))
+
+
+def common_layout(sources: Sequence[Source], frames: int) -> Layout:
+    """The padded sizes; the frames of all mice must have one size."""
+    shapes = {s.session.frame_shape: s.session.where for s in sources}
+    if len(shapes) > 1:
+        found = "; ".join(f"{shape} in {where}" for shape, where in shapes.items())
+        raise UserError(
+            "The mice have frames of different sizes (height, width, channels): "
+            f"{found}. One batch holds one size: select mice that agree "
+            "(config.data.mice) or rescale the videos."
+        )
+    dtypes = {np.dtype(s.session.video_dtype) for s in sources}
+    return Layout(
+        frames,
+        next(iter(shapes)),
+        dtypes.pop() if len(dtypes) == 1 else np.dtype(np.float32),
+        max(s.session.behaviors for s in sources),
+        max(s.width for s in sources),
+    )
+
+
+def allocate(layout: Layout, lead: tuple[int, ...]) -> Frames:
+    """Zeros for windows with these leading axes."""
+    lead = (*lead, layout.frames)
+    return Frames(
+        np.zeros((*lead, *layout.frame_shape), layout.dtype),
+        np.zeros((*lead, layout.behaviors), np.float32),
+        np.zeros((*lead, 2), np.float32),
+        np.zeros((*lead, layout.neurons), np.float32),
+        np.zeros(lead, bool),
+        np.zeros(lead, np.int32),
+    )
+
+
+class Read(NamedTuple):
+    """One modality of one window on its way."""
+
+    what: str
+    view: np.ndarray  # its place in the batch
+    target: np.ndarray  # where it is read to: the view, or all neurons of a subset
+    source: Source
+    frames: slice
+    wait: Future[None] | None
+
+
+def gather(
+    sources: Sequence[Source],
+    layout: Layout,
+    lead: tuple[int, ...],
+    wanted: Sequence[tuple[tuple[int, ...], Window]],
+    labelled: Callable[[tuple[int, int]], bool],
+) -> Frames:
+    """Read windows to their places: all reads are begun before the first is awaited.
+
+    labelled is asked per (mouse, trial); where it says no, responses stay zero and no
+    frame is valid.
+    """
+    out = allocate(layout, lead)
+    reads: list[Read] = []
+    for at, window in wanted:
+        if window.frames:
+            real = labelled((window.mouse, window.trial))
+            out.valid[at][: window.frames] = real
+            reads += _begin(sources[window.mouse], window, out, at, real=real)
+    for read in reads:
+        if read.wait is not None:
+            read.wait.result()
+        if read.target is not read.view:
+            read.view[...] = read.target[:, read.source.neurons]
+        if read.source.scale is not None:
+            normalize(read.what, read.view, read.source.scale, read.frames)
+    return out
+
+
+def _begin(
+    source: Source, window: Window, out: Frames, at: tuple[int, ...], *, real: bool
+) -> list[Read]:
+    session, n, frames = source.session, window.frames, frames_of(window)
+    out.frame[at][:n] = np.arange(frames.start, frames.stop, frames.step)
+    views = {
+        VIDEO: out.video[at][:n],
+        BEHAVIOR: out.behavior[at][:n, : session.behaviors],
+        PUPIL: out.pupil[at][:n],
+    }
+    if real:
+        views[RESPONSES] = out.responses[at][:n, : source.width]
+    reads = []
+    for what, view in views.items():
+        if session.has(what):
+            target = view
+            if what == RESPONSES and source.neurons is not None:
+                target = np.empty((n, session.neurons), np.float32)
+            wait = session.reader.read(what, window.trial, frames, target)
+            reads.append(Read(what, view, target, source, frames, wait))
+    return reads
+
+
+def normalize(what: str, x: np.ndarray, scale: Scale, frames: slice) -> None:
+    """Bring raw frames of one modality to normalized units, in place."""
+
+    def cut(statistic_t: np.ndarray) -> np.ndarray:
+        part = stats.frames_of(statistic_t, frames)
+        if len(part) not in (1, len(x)):
+            raise UserError(
+                f"The statistics of {what} hold {len(statistic_t)} frames, but frames "
+                f"up to {frames.stop} of a trial are wanted. Recompute the statistics, "
+                "or cut the trials to their length."
+            )
+        return part
+
+    if what == RESPONSES:
+        x *= cut(scale.precision_tn)  # normalize_responses without a copy
+    elif what == BEHAVIOR:
+        x[...] = transforms.normalize_behavior(x, cut(scale.behavior.std_tk))
+    elif what == PUPIL:
+        mean, std = cut(scale.pupil.mean_tk), cut(scale.pupil.std_tk)
+        x[...] = transforms.normalize_pupil(x, mean, std)

@@ -1,0 +1,1 @@
+"""Files and bytes: written whole or not at all, fetched, unpacked, never trusted."""

@@ -1,0 +1,1 @@
+"""Cores: from video to feature maps, shared by all mice."""

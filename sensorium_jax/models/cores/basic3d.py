@@ -1,0 +1,117 @@
+"""Core of full three-dimensional convolutions."""
+
+from functools import partial
+from typing import Any
+
+import flax.linen as nn
+
+from sensorium_jax.models.parts.block import (
+    Block,
+    check_channels,
+    per_layer,
+    through,
+    through_layer,
+)
+from sensorium_jax.models.parts.conv import Conv, Geometry
+from sensorium_jax.models.parts.norm import BatchNorm
+
+Array = Any
+Kernel = int | tuple[int, int, int]
+
+
+class Basic3dCore(nn.Module):
+    """Video [M, B, T, H, W, C] to features [M, B, T', H', W', F].
+
+    Kernels are (frames, rows, columns) or one number; padding is of space only. As in
+    the original, layers after the first carry convolution biases even without bias,
+    their dilation is hidden_*_dilation[l - 1], and final_nonlinearity matters only to
+    a one-layer core.
+    """
+
+    input_channels: int
+    hidden_channels: int | tuple[int, ...]
+    input_kernel: Kernel
+    hidden_kernel: Kernel
+    layers: int = 3
+    stride: int | tuple[int, ...] = 1
+    padding: bool = False
+    input_spatial_dilation: int = 1
+    input_temporal_dilation: int = 1
+    hidden_spatial_dilation: int | tuple[int, ...] = 1
+    hidden_temporal_dilation: int | tuple[int, ...] = 1
+    nonlinearity: str = "elu"
+    elu_shift: tuple[float, float] = (0.0, 0.0)
+    final_nonlinearity: bool = True
+    bias: bool | tuple[bool, ...] = True
+    batch_norm: bool | tuple[bool, ...] = True
+    batch_norm_scale: bool | tuple[bool, ...] = True
+    momentum: float = 0.01
+    norm_groups: str = "mouse"
+    remat: bool = False  # recompute layers in the backward pass to save memory
+
+    @property
+    def lost_frames(self) -> int:
+        """Frames by which the output is shorter than the input."""
+        return sum(g.dilation[0] * (g.size[0] - 1) for g in self._plan())
+
+    def out_shape(self, frames: int, height: int, width: int) -> tuple[int, ...]:
+        """Frames, rows, columns and features of the output; no parameters needed."""
+        features = per_layer(self.hidden_channels, self.layers, "hidden_channels")
+        return (*through(self._plan(), (frames, height, width)), features[-1])
+
+    @nn.compact
+    def __call__(
+        self, x_mbthwc: Array, *, train: bool, mice_m: Array | None = None
+    ) -> Array:
+        """Features of all mice at once; mice False in mice_m are padding."""
+        check_channels(x_mbthwc, self.input_channels, "Basic3dCore")
+        self.out_shape(*x_mbthwc.shape[2:5])
+        count = self.layers
+        features = per_layer(self.hidden_channels, count, "hidden_channels")
+        bias = per_layer(self.bias, count, "bias")
+        scale = per_layer(self.batch_norm_scale, count, "batch_norm_scale")
+        norm = per_layer(self.batch_norm, count, "batch_norm")
+        nonlinear = count > 1 or self.final_nonlinearity
+        x = x_mbthwc
+        for index, geometry in enumerate(self._plan()):
+            biased = bias[0] or index > 0
+            layer = Block(
+                (("conv", partial(Conv, features[index], geometry, biased)),),
+                partial(
+                    BatchNorm,
+                    self.momentum,
+                    scale[index],
+                    bias[index],
+                    groups=self.norm_groups,
+                )
+                if norm[index]
+                else None,
+                self.nonlinearity if nonlinear else None,
+                self.elu_shift,
+                name=f"layer{index}",
+            )
+            x = through_layer(layer, x, train=train, mice_m=mice_m, remat=self.remat)
+        return x
+
+    def _plan(self) -> list[Geometry]:
+        """Geometry of each layer."""
+        stride = per_layer(self.stride, self.layers, "stride")
+        # The original indexes these from the second layer on, yet wants one per layer.
+        space = per_layer(
+            self.hidden_spatial_dilation, self.layers, "hidden_spatial_dilation"
+        )
+        time = per_layer(
+            self.hidden_temporal_dilation, self.layers, "hidden_temporal_dilation"
+        )
+        space = (self.input_spatial_dilation, *space)
+        time = (self.input_temporal_dilation, *time)
+        plan = []
+        for index in range(self.layers):
+            kernel = self.input_kernel if index == 0 else self.hidden_kernel
+            size = (kernel,) * 3 if isinstance(kernel, int) else tuple(kernel)
+            rows, columns = (size[1] // 2, size[2] // 2) if self.padding else (0, 0)
+            s, d = stride[index], space[index]
+            plan.append(
+                Geometry(size, (1, s, s), (0, rows, columns), (time[index], d, d))
+            )
+        return plan

@@ -1,0 +1,1 @@
+"""Operations without parameters: convolutions, filters, sampling."""

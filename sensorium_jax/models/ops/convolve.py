@@ -1,0 +1,175 @@
+"""Dense convolution by matrix multiplication, a few frames at a time.
+
+On CPUs XLA multiplies matrices four times faster than it convolves. Blocks of frames
+are unrolled into columns that stay in the cache, multiplied and forgotten; the backward
+pass does the same, so neither ever holds the columns of a whole tensor. Where those of
+one frame are too many already, convolve_rows takes the kernel row by row. Space is
+unrolled from the input; for the backward pass time is unrolled from the gradient, which
+makes the blocks of the input gradient disjoint.
+"""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from sensorium_jax.models.ops import convolve_rows, formulation
+from sensorium_jax.models.ops.unroll import Geometry, dot, roll_space, unroll_space
+
+Array = Any
+BLOCK_BYTES = 8 * 2**20  # unrolled columns of one block; larger ones leave the cache
+
+
+def _convolve(geometry: Geometry, name: str, x: Array, kernel: Array) -> Array:
+    """Convolve [shards, windows, T, H, W, C] with [kt, kh, kw, C, F].
+
+    The name is that of the formulation; time is never dilated.
+    """
+    return formulation.choose(
+        name,
+        functools.partial(_forward, geometry),
+        functools.partial(_library, geometry),
+        x,
+        kernel,
+    )
+
+
+convolve = jax.custom_vjp(_convolve, nondiff_argnums=(0, 1))
+
+
+def _save(geometry: Geometry, name: str, x: Array, kernel: Array):
+    return convolve(geometry, name, x, kernel), (x, kernel)
+
+
+def _pull(geometry: Geometry, name: str, saved, g: Array):
+    def library(x, kernel, g):
+        return jax.vjp(functools.partial(_library, geometry), x, kernel)[1](g)
+
+    direct = functools.partial(_backward, geometry)
+    return formulation.choose(name, direct, library, *saved, g)
+
+
+convolve.defvjp(_save, _pull)
+
+
+def _library(geometry: Geometry, x: Array, kernel: Array) -> Array:
+    s, n, t, h, w, c = x.shape
+    if kernel.shape[0] == 1 and geometry.stride[0] == 1 and geometry.padding[0] == 0:
+        x, kernel, first = x.reshape(s * n * t, h, w, c), kernel[0], 1
+        numbers = ("NHWC", "HWIO", "NHWC")
+    else:
+        x, first = x.reshape(s * n, t, h, w, c), 0
+        numbers = ("NDHWC", "DHWIO", "NDHWC")
+    y = lax.conv_general_dilated(
+        x,
+        kernel.astype(x.dtype),
+        geometry.stride[first:],
+        [(p, p) for p in geometry.padding[first:]],
+        rhs_dilation=geometry.dilation[first:],
+        dimension_numbers=numbers,
+    )
+    return y.reshape(s, n, -1, *y.shape[-3:])
+
+
+def _forward(geometry: Geometry, x: Array, kernel: Array) -> Array:
+    kt, kh, kw, c, f = kernel.shape
+    if _wide(geometry, x, kernel):
+        return convolve_rows.forward(geometry, x, kernel)
+    t, h, w = x.shape[2:5]
+    to, ho, wo = (
+        geometry.out(i, n, k)
+        for i, (n, k) in enumerate(zip((t, h, w), (kt, kh, kw), strict=True))
+    )
+    stride, pad = geometry.stride[0], geometry.padding[0]
+    matrix = kernel.reshape(-1, f).astype(x.dtype)
+    block, count = _blocks(to, ho * wo * matrix.shape[0] * x.dtype.itemsize)
+    span = (block - 1) * stride + kt
+
+    def window(x_thwc):
+        x_thwc = jnp.pad(x_thwc, ((pad, pad), (0, 0), (0, 0), (0, 0)))
+
+        def body(y, i):
+            # The last block is moved back to end at the end: some frames come twice.
+            start = jnp.minimum(i * block, to - block)
+            a = lax.dynamic_slice_in_dim(x_thwc, start * stride, span, 0)
+            a = unroll_space(geometry, a, kh, kw, ho, wo)
+            a = _unroll_time(a, kt, block, stride).reshape(-1, matrix.shape[0])
+            z = dot(a, matrix).astype(x.dtype).reshape(block, ho, wo, f)
+            return lax.dynamic_update_slice_in_dim(y, z, start, 0), None
+
+        y = jnp.zeros((to, ho, wo, f), x.dtype)
+        return lax.scan(body, y, jnp.arange(count))[0]
+
+    return jax.vmap(lambda x_nthwc: lax.map(window, x_nthwc))(x)
+
+
+def _backward(geometry: Geometry, x: Array, kernel: Array, g: Array):
+    kt, kh, kw, c, f = kernel.shape
+    if _wide(geometry, x, kernel):
+        return convolve_rows.backward(geometry, x, kernel, g)
+    t, h, w = x.shape[2:5]
+    to, ho, wo = g.shape[2:5]
+    stride, pad = geometry.stride[0], geometry.padding[0]
+    matrix = jnp.flip(kernel, 0).transpose(0, 4, 1, 2, 3).reshape(kt * f, -1)
+    matrix = matrix.astype(g.dtype)
+    block, count = _blocks(t, ho * wo * max(matrix.shape) * x.dtype.itemsize)
+    before = kt - 1 - pad
+    after = t - 1 + pad - (to - 1) * stride
+
+    def window(total, pair):
+        x_thwc, g_thwf = pair
+        g_thwf = _pad_time(g_thwf, before, after, stride)
+
+        def body(carry, i):
+            total, dx = carry
+            start = jnp.minimum(i * block, t - block)
+            a = lax.dynamic_slice_in_dim(x_thwc, start, block, 0)
+            b = lax.dynamic_slice_in_dim(g_thwf, start, block + kt - 1, 0)
+            a = unroll_space(geometry, a, kh, kw, ho, wo)
+            b = _unroll_time(b, kt, block, 1)
+            new = roll_space(
+                geometry, dot(b.reshape(-1, kt * f), matrix), (block, h, w, c), kh, kw
+            ).astype(x.dtype)
+            if t % block:  # frames that came before must count once
+                fresh = (jnp.arange(block) + start >= i * block)[:, None, None, None]
+                a = jnp.where(fresh, a, 0)
+            total += dot(a.reshape(-1, kh * kw * c).T, b.reshape(-1, kt * f))
+            return (total, lax.dynamic_update_slice_in_dim(dx, new, start, 0)), None
+
+        carry = total, jnp.zeros(x_thwc.shape, x.dtype)
+        return lax.scan(body, carry, jnp.arange(count))[0]
+
+    zero = jnp.zeros((kh * kw * c, kt * f), jnp.float32)
+    total, dx = jax.vmap(lambda *pair: lax.scan(window, zero, pair))(x, g)
+    total = total.sum(0).reshape(kh, kw, c, kt, f).transpose(3, 0, 1, 2, 4)
+    return dx, jnp.flip(total, 0).astype(kernel.dtype)
+
+
+def _wide(geometry: Geometry, x: Array, kernel: Array) -> bool:
+    """Whether the columns of one frame alone leave the cache."""
+    kt, kh, kw, c, _ = kernel.shape
+    ho, wo = (geometry.out(i, x.shape[i + 2], kernel.shape[i]) for i in (1, 2))
+    large = ho * wo * kh * kw * c * x.dtype.itemsize > BLOCK_BYTES
+    return large and kt == 1 and geometry.stride[0] == 1 and geometry.padding[0] == 0
+
+
+def _blocks(frames: int, bytes_each: int) -> tuple[int, int]:
+    """Frames per block and number of blocks; an even division where one is near."""
+    most = max(1, min(frames, BLOCK_BYTES // max(bytes_each, 1)))
+    even = max(d for d in range(1, most + 1) if frames % d == 0)
+    block = even if 2 * even > most else -(-frames // -(-frames // most))
+    return block, -(-frames // block)
+
+
+def _pad_time(g: Array, before: int, after: int, stride: int) -> Array:
+    none = (0, 0, 0)
+    zero = jnp.zeros((), g.dtype)
+    return lax.pad(g, zero, ((before, after, stride - 1), none, none, none))
+
+
+def _unroll_time(x: Array, taps: int, frames: int, stride: int) -> Array:
+    last = (frames - 1) * stride + 1
+    parts = [x[i : i + last : stride] for i in range(taps)]
+    return parts[0] if taps == 1 else jnp.concatenate(parts, -1)

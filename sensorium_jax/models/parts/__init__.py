@@ -1,0 +1,1 @@
+"""What cores and readouts are put together from."""

@@ -1,0 +1,164 @@
+"""Convolutions with parameters: Xavier kernels and zero biases, as in the originals."""
+
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from sensorium_jax.errors import UserError
+from sensorium_jax.models.ops import convolutions as layers
+
+Array = Any
+Shape = tuple[int, int, int]
+xavier_normal = nn.initializers.variance_scaling(1.0, "fan_avg", "normal")
+
+
+class Geometry(NamedTuple):
+    """Where a kernel goes: one entry is time, two are rows and columns, three all."""
+
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+
+    @classmethod
+    def of(
+        cls,
+        size: tuple[int, ...],
+        *,
+        stride: int = 1,
+        padding: tuple[int, ...] | int = 0,
+        dilation: int = 1,
+    ) -> "Geometry":
+        """Geometry with one stride and one dilation for all axes."""
+        axes = len(size)
+        padding = (padding,) * axes if isinstance(padding, int) else tuple(padding)
+        return cls(tuple(size), (stride,) * axes, padding, (dilation,) * axes)
+
+    def out(self, frames: int, height: int, width: int) -> Shape:
+        """Frames, rows and columns that remain; too few is an error."""
+        shape = [frames, height, width]
+        names = ("frames", "pixel rows", "pixel columns")
+        first = 1 if len(self.size) == 2 else 0
+        for axis, (k, s, p, d) in enumerate(zip(*self, strict=True), first):
+            found, reach = shape[axis] + 2 * p, d * (k - 1) + 1
+            if found < reach:
+                raise UserError(
+                    f"Too few {names[axis]}: a kernel that spans {reach} meets "
+                    f"{shape[axis]} (padded to {found}) in an input to its layer of "
+                    f"{frames} frames, {height} rows and {width} columns. Give the "
+                    f"model at least {reach - found} more, or choose smaller kernels."
+                )
+            shape[axis] = (found - reach) // s + 1
+        return (shape[0], shape[1], shape[2])
+
+
+class Conv(nn.Module):
+    """Dense convolution [M, B, T, H, W, C] to [M, B, T', H', W', F].
+
+    The kernel is [*geometry.size, C, F].
+    """
+
+    features: int
+    geometry: Geometry
+    use_bias: bool = True
+
+    @nn.compact
+    def __call__(self, x_mbthwc: Array) -> Array:
+        """Convolved features."""
+        size, stride, padding, dilation = self.geometry
+        shape = (*size, x_mbthwc.shape[-1], self.features)
+        kernel = self.param("kernel", xavier_normal, shape).astype(x_mbthwc.dtype)
+        bias = None
+        if self.use_bias:
+            bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        if len(size) == 2:
+            return layers.spatial_conv(
+                x_mbthwc,
+                kernel,
+                bias,
+                stride=(stride[0], stride[1]),
+                padding=(padding[0], padding[1]),
+                dilation=(dilation[0], dilation[1]),
+            )
+        kernel = dilate(kernel, dilation)
+        if len(size) == 1:
+            return layers.temporal_conv(
+                x_mbthwc, kernel, bias, stride=stride[0], padding=padding[0]
+            )
+        return layers.conv3d(
+            x_mbthwc,
+            kernel,
+            bias,
+            stride=(stride[0], stride[1], stride[2]),
+            padding=(padding[0], padding[1], padding[2]),
+        )
+
+
+class Pointwise(nn.Module):
+    """Multiply the channels by a matrix; [..., C] to [..., F]."""
+
+    features: int
+    use_bias: bool = True
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """Mixed channels."""
+        shape = (x.shape[-1], self.features)
+        kernel = self.param("kernel", xavier_normal, shape).astype(x.dtype)
+        bias = None
+        if self.use_bias:
+            bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        return layers.pointwise(x, kernel, bias)
+
+
+class Depthwise(nn.Module):
+    """Filter each channel of each frame by itself; kernel [h, w, C]."""
+
+    geometry: Geometry
+    use_bias: bool = True
+
+    @nn.compact
+    def __call__(self, x_mbthwc: Array) -> Array:
+        """Filtered channels [M, B, T, H', W', C]."""
+        size, stride, padding, dilation = self.geometry
+        channels = x_mbthwc.shape[-1]
+        # A filter has one input channel, yet all filters count as fan-out (torch).
+        deviation = (2.0 / (size[0] * size[1] * (1 + channels))) ** 0.5
+        init = nn.initializers.normal(deviation)
+        kernel = self.param("kernel", init, (*size, channels)).astype(x_mbthwc.dtype)
+        y = layers.depthwise_spatial(
+            x_mbthwc,
+            dilate(kernel, dilation),
+            stride=(stride[0], stride[1]),
+            padding=(padding[0], padding[1]),
+        )
+        if not self.use_bias:
+            return y
+        bias = self.param("bias", nn.initializers.zeros, (channels,)).astype(y.dtype)
+        return y + bias[None, None, None, None, None, :]
+
+
+class DepthSeparable(nn.Module):
+    """Mix channels, filter each by itself, mix again; [M, B, T, H', W', F]."""
+
+    features: int
+    geometry: Geometry
+    use_bias: bool = True
+
+    @nn.compact
+    def __call__(self, x_mbthwc: Array) -> Array:
+        """Filtered features."""
+        x = Pointwise(self.features, self.use_bias, name="pointwise_in")(x_mbthwc)
+        x = Depthwise(self.geometry, self.use_bias, name="depthwise")(x)
+        return Pointwise(self.features, self.use_bias, name="pointwise_out")(x)
+
+
+def dilate(kernel: Array, dilation: tuple[int, ...]) -> Array:
+    """The kernel with zeros between the taps of its first axes."""
+    if all(d == 1 for d in dilation):
+        return kernel
+    spread = [(0, 0, d - 1) for d in dilation]
+    spread += [(0, 0, 0)] * (kernel.ndim - len(spread))
+    return jax.lax.pad(kernel, jnp.zeros((), kernel.dtype), spread)

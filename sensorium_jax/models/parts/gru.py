@@ -1,0 +1,122 @@
+"""Convolutional gated recurrent unit over the frames of a core's features."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from sensorium_jax.errors import UserError
+from sensorium_jax.models.ops import convolutions as layers
+from sensorium_jax.models.parts.block import check_channels
+from sensorium_jax.models.parts.conv import Geometry, xavier_normal
+
+Array = Any
+GATES = ("reset", "update", "out")
+
+
+class ConvGRU(nn.Module):
+    """Features [M, B, T, H, W, C] to the state after every frame [M, B, T, H', W', F].
+
+    The state starts at zero in every call: r = s(Wr x + Ur h), u = s(Wu x + Uu h),
+    n = tanh(Wo x + Uo (h r)), h <- h (1 - u) + n u. Input and hidden convolutions both
+    have biases; hidden ones keep the size, input ones do if pad_input.
+    Sinz et al. 2018, https://doi.org/10.1101/452672.
+    """
+
+    input_channels: int
+    features: int
+    input_kernel: int
+    hidden_kernel: int
+    channel_groups: int = 1
+    pad_input: bool = True
+
+    @property
+    def lost_frames(self) -> int:
+        """Frames by which the output is shorter than the input: none."""
+        return 0
+
+    def out_shape(self, frames: int, height: int, width: int) -> tuple[int, ...]:
+        """Frames, rows, columns and features of the output; no parameters needed."""
+        padding = self.input_kernel // 2 if self.pad_input else 0
+        geometry = Geometry.of((self.input_kernel,) * 2, padding=padding)
+        return (*geometry.out(frames, height, width), self.features)
+
+    @nn.compact
+    def __call__(self, x_mbthwc: Array) -> Array:
+        """States of all mice at once."""
+        check_channels(x_mbthwc, self.input_channels, "ConvGRU")
+        if self.hidden_kernel % 2 == 0:
+            raise UserError(
+                f"hidden_kernel of ConvGRU is {self.hidden_kernel}; an even kernel "
+                "changes the size of the state. Choose an odd one."
+            )
+        frames, height, width, f = self.out_shape(*x_mbthwc.shape[2:5])
+        dtype = x_mbthwc.dtype
+        # The input's convolutions do not wait for the state: all frames, all gates.
+        drive_mbthwf = layers.spatial_conv(
+            x_mbthwc,
+            *self._weights("input", self.input_kernel, self.input_channels, GATES),
+            padding=self.input_kernel // 2 if self.pad_input else 0,
+        )
+        gates = self._weights("hidden", self.hidden_kernel, f, GATES[:2])
+        out = self._weights("hidden", self.hidden_kernel, f, GATES[2:])
+
+        def convolve(h_mbhwf: Array, weights: tuple[Array, Array]) -> Array:
+            h = h_mbhwf[:, :, None].astype(dtype)
+            kernel, bias = weights
+            padding = self.hidden_kernel // 2
+            y = layers.spatial_conv(h, kernel, bias, padding=padding)
+            return y[:, :, 0].astype(jnp.float32)
+
+        def step(h: Array, drive: Array) -> tuple[Array, Array]:
+            drive = drive.astype(jnp.float32)
+            both = jax.nn.sigmoid(drive[..., : 2 * f] + convolve(h, gates))
+            reset, update = both[..., :f], both[..., f:]
+            new = jnp.tanh(drive[..., 2 * f :] + convolve(h * reset, out))
+            h = h * (1 - update) + new * update
+            return h, h.astype(dtype)
+
+        # A bfloat16 state would stop moving under small updates.
+        zero = jnp.zeros((*x_mbthwc.shape[:2], height, width, f), jnp.float32)
+        _, states = jax.lax.scan(step, zero, jnp.moveaxis(drive_mbthwf, 2, 0))
+        return jnp.moveaxis(states, 0, 2)
+
+    def _weights(
+        self, part: str, size: int, channels: int, gates: tuple[str, ...]
+    ) -> tuple[Array, Array]:
+        """Kernels [h, w, C, gates * F] and biases of several gates side by side."""
+        pairs = [
+            _Gate(
+                self.features, size, channels, self.channel_groups, name=f"{g}_{part}"
+            )()
+            for g in gates
+        ]
+        kernels, biases = zip(*pairs, strict=True)
+        return jnp.concatenate(kernels, -1), jnp.concatenate(biases)
+
+
+class _Gate(nn.Module):
+    """Parameters of one convolution; grouped kernels come back with their zeros."""
+
+    features: int
+    size: int
+    channels: int
+    groups: int
+
+    @nn.compact
+    def __call__(self) -> tuple[Array, Array]:
+        """Kernel [h, w, C, F] and bias [F]."""
+        shape = (self.size, self.size, self.channels // self.groups, self.features)
+        kernel = self.param("kernel", xavier_normal, shape)
+        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        if self.groups == 1:
+            return kernel, bias
+        blocks = jnp.split(kernel, self.groups, axis=-1)
+        rows = [
+            jnp.concatenate(
+                [b if i == j else jnp.zeros_like(b) for j in range(len(blocks))], 2
+            )
+            for i, b in enumerate(blocks)
+        ]
+        return jnp.concatenate(rows, -1), bias

@@ -1,0 +1,1 @@
+"""Readouts: from feature maps to each neuron's drive."""

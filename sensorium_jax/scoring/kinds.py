@@ -1,0 +1,82 @@
+"""What type of stimulus every distinct stimulus is: by its pixels, a file, or truth."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from sensorium_jax.data.session import VIDEO, Session
+from sensorium_jax.data.stimuli.classify import classify
+from sensorium_jax.data.stimuli.folds import stimuli
+from sensorium_jax.errors import UserError
+from sensorium_jax.simulation.cortex import truth
+
+UNKNOWN, PICTURES = "unknown", "images"
+COLUMNS = ("mouse", "trial", "stimulus")
+
+
+def shown(session: Session, rows: np.ndarray) -> np.ndarray:
+    """Which stimulus each row shows, 0, 1, ...; equal numbers are equal films."""
+    if session.year == 2022 and "frame_image_id" in session.columns:
+        ids = np.asarray(session.columns["frame_image_id"])[rows]
+        return np.unique(ids, return_inverse=True)[1]
+    return stimuli(session, rows)
+
+
+def kinds(
+    session: Session, rows: np.ndarray, stimulus_b: np.ndarray, source: str
+) -> list[str]:
+    """The type of every distinct stimulus.
+
+    source: "classifier" looks at the pixels; "truth" reads what a simulation noted;
+    else the path of a csv with columns mouse, trial (the <i> of <i>.npy), stimulus.
+    """
+    firsts = [rows[np.argmax(stimulus_b == s)] for s in range(stimulus_b.max() + 1)]
+    if source == "classifier":
+        return [_look(session, int(row)) for row in firsts]
+    known = _noted(session) if source == "truth" else _listed(session, source)
+    found = [known.get(int(session.files[row])) for row in firsts]
+    for row, kind in zip(firsts, found, strict=True):
+        if kind is None:
+            raise UserError(
+                f"{source} says nothing of trial {session.files[row]} of "
+                f"{session.name}. Add a line for it."
+            )
+    return [str(kind) for kind in found]
+
+
+def _look(session: Session, row: int) -> str:
+    if session.reader.length(row) == 1:
+        return PICTURES
+    return classify(session.read(VIDEO, row)).label or UNKNOWN
+
+
+def _noted(session: Session) -> dict[int, str]:
+    path = Path(session.where) / truth.FOLDER / "trials.npz"
+    if not path.exists():
+        raise UserError(
+            f"{session.where} has no {truth.FOLDER}/trials.npz: it was recorded, or "
+            "copied without its truth. Let the classifier look (--stimuli classifier)."
+        )
+    with np.load(path) as file:
+        return dict(enumerate(file["stimulus"].tolist()))
+
+
+def _listed(session: Session, path: str) -> dict[int, str]:
+    try:
+        with open(path, newline="") as file:
+            lines = list(csv.DictReader(file))
+    except OSError as error:
+        raise UserError(
+            f"The types of stimuli cannot be read from {path} ({error}). Give "
+            "'classifier', 'truth', or the path of a csv file."
+        ) from None
+    given: Sequence[str] = list(lines[0]) if lines else []
+    if not set(COLUMNS[1:]) <= set(given):
+        raise UserError(
+            f"{path} has the columns {', '.join(given) or 'none'}; expected "
+            f"{', '.join(COLUMNS)}. Leave mouse empty where all mice share the trial."
+        )
+    mine = [x for x in lines if (x.get("mouse") or "") in session.name]
+    return {int(x["trial"]): x["stimulus"] for x in mine}

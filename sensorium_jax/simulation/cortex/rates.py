@@ -1,0 +1,230 @@
+"""The true rate of every neuron as one JAX function of video, behavior and gaze.
+
+The same function makes the recordings and answers afterwards, so the truth on disk and
+the truth as a callable cannot differ.
+"""
+
+from functools import partial, reduce
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sensorium_jax.axes import check
+from sensorium_jax.errors import UserError
+from sensorium_jax.simulation.cortex import behavior, filters, truth
+from sensorium_jax.simulation.cortex.neurons import Neurons
+
+LIGHT, CONTRAST = (
+    85.0,
+    50.0,
+)  # grey level of the adapted screen, and one unit of contrast
+ON_FRAMES, OFF_FRAMES, FIRST = 15, 3, 2  # a flashed picture; the window starts at FIRST
+ZOOM = 4
+EPSILON = 1e-6
+
+
+class Weights(NamedTuple):
+    """What the rates of one mouse are computed from (arrays of N neurons)."""
+
+    filters: filters.Filters
+    numbers: dict[str, np.ndarray]  # per-neuron constants by name, [N]
+    eye_22: np.ndarray
+
+
+NUMBERS = (
+    *("complexity", "direction", "pool_weight", "power", "threshold", "base"),
+    *("gain_run", "gain_dilation", "scale"),
+    *("mean_energy", "drive_rms", "mean_rate", "events"),
+)
+
+
+def weights(neurons: Neurons, height: int = 36, width: int = 64) -> Weights:
+    """Build filters and constants of one mouse."""
+    numbers = {k: np.asarray(getattr(neurons, k), np.float32) for k in NUMBERS}
+    made = filters.build(neurons, height, width)
+    return Weights(made, numbers, np.asarray(neurons.eye_22, np.float32))
+
+
+def renumber(old: Weights, neurons: Neurons) -> Weights:
+    """The same filters with other constants."""
+    numbers = {k: np.asarray(getattr(neurons, k), np.float32) for k in NUMBERS}
+    return old._replace(numbers=numbers)
+
+
+def take(w: Weights, rows) -> Weights:
+    """The weights of some neurons."""
+    made = filters.Filters(*(f[rows] for f in w.filters))
+    return Weights(made, {k: v[rows] for k, v in w.numbers.items()}, w.eye_22)
+
+
+def _blur_matrix(size: int, sigma: float) -> np.ndarray:
+    at = np.arange(size)
+    matrix = np.exp(-((at[:, None] - at) ** 2) / (2 * sigma**2))
+    return (matrix / matrix.sum(1, keepdims=True)).astype(np.float32)
+
+
+def _shifted(contrast_thw, shift_t2):
+    """Contrast as the fields see it: fields move by shift (x, y); grey off screen."""
+
+    def hats(size, shift_t):
+        at = jnp.arange(size, dtype=jnp.float32)
+        apart = at[None, :, None] + shift_t[:, None, None] - at[None, None, :]
+        return jnp.maximum(0.0, 1.0 - jnp.abs(apart))
+
+    _, h, w = contrast_thw.shape
+    rows_thi, columns_twj = hats(h, shift_t2[:, 1]), hats(w, shift_t2[:, 0])
+    moved_thw = jnp.einsum("thi,tiw->thw", rows_thi, contrast_thw)
+    return jnp.einsum("twj,thj->thw", columns_twj, moved_thw)
+
+
+def _filtered(x_tn, kernel_nl):
+    """Causal filter in time; the screen was grey before the first frame."""
+    frames, taps = len(x_tn), kernel_nl.shape[1]
+    padded = jnp.pad(x_tn, ((taps - 1, 0), (0, 0)))
+    terms = [
+        padded[taps - 1 - lag : taps - 1 - lag + frames] * kernel_nl[None, :, lag]
+        for lag in range(taps)
+    ]
+    return reduce(jnp.add, terms)
+
+
+def drive(w: Weights, video_thw, pupil_t2) -> tuple:
+    """Unnormalized drive and local contrast energy of each neuron, both [T, N]."""
+    z_t2 = (pupil_t2 - behavior.PUPIL_MEAN.astype(np.float32)[None]) / (
+        behavior.PUPIL_SD.astype(np.float32)[None]
+    )
+    seen_thw = _shifted((video_thw - LIGHT) / CONTRAST, z_t2 @ w.eye_22.T)
+    frames, h, width = seen_thw.shape
+    seen_tp = seen_thw.reshape(frames, -1)
+    even_tn, odd_tn = seen_tp @ w.filters.even_np.T, seen_tp @ w.filters.odd_np.T
+    early, late, n = w.filters.early_nl, w.filters.late_nl, w.numbers
+    turn = n["direction"][None]
+    first = _filtered(even_tn, early) + turn * _filtered(odd_tn, late)
+    second = _filtered(odd_tn, early) - turn * _filtered(even_tn, late)
+    share = n["complexity"][None]
+    energy = jnp.sqrt(first**2 + second**2 + EPSILON)
+    drive_tn = (1 - share) * first + share * energy
+
+    def blurred(sigma):
+        rows_hi, columns_wj = _blur_matrix(h, sigma), _blur_matrix(width, sigma)
+        return jnp.einsum("hi,tij,wj->thw", rows_hi, seen_thw, columns_wj)
+
+    local_thw = (blurred(1.2) - blurred(4.0)) ** 2
+    pooled_tn = local_thw.reshape(frames, -1) @ w.filters.pool_np.T
+    fade_l = np.exp(-np.arange(filters.TAPS) / 4.0).astype(np.float32)
+    fade_nl = np.broadcast_to(fade_l / fade_l.sum(), (pooled_tn.shape[1], len(fade_l)))
+    return drive_tn, jnp.sqrt(_filtered(pooled_tn, fade_nl) + EPSILON)
+
+
+def normalized(numbers, drive_tn, energy_tn):
+    """Drive after divisive normalization by local contrast."""
+    pool = 0.5 * numbers["mean_energy"] + numbers["pool_weight"] * energy_tn
+    return drive_tn / pool
+
+
+def rectified(numbers, u_tn):
+    """Drive in units of its RMS, above threshold, to a power."""
+    over = u_tn / numbers["drive_rms"] - numbers["threshold"]
+    safe = jnp.where(over > 0, over, 1.0)
+    return jnp.where(over > 0, safe ** numbers["power"], 0.0)
+
+
+def modulated(numbers, raised_tn, behavior_tk):
+    """Rate relative to the mean, with baseline and the gain of the animal's state."""
+    rate = numbers["base"] + raised_tn / numbers["mean_rate"]
+    run_t1 = jnp.tanh(behavior_tk[:, -1:] / 2)
+    wide_t1 = (behavior_tk[:, :1] - behavior.DILATION_MEAN) / behavior.DILATION_SD
+    gain = numbers["gain_run"] * run_t1
+    gain = gain + numbers["gain_dilation"] * jnp.clip(wide_t1, -2.5, 2.5)
+    return rate * jnp.exp(gain)
+
+
+def smeared(x_tn):
+    """Events seen through calcium."""
+    kernel = np.broadcast_to(filters.KAPPA, (x_tn.shape[1], len(filters.KAPPA)))
+    return _filtered(x_tn, kernel)
+
+
+def _lift(w: Weights):
+    """Constants with a leading axis of frames."""
+    return {k: v[None] for k, v in w.numbers.items()}
+
+
+def relative_rate(w: Weights, video_thw, behavior_tk, pupil_t2):
+    """Rate of events relative to the mean, [T, N], before calcium."""
+    numbers = _lift(w)
+    u_tn = normalized(numbers, *drive(w, video_thw, pupil_t2))
+    return modulated(numbers, rectified(numbers, u_tn), behavior_tk)
+
+
+def flash(picture_hw, behavior_k, pupil_2):
+    """A picture as the cortex sees it: 36 x 64 video on, then grey, with its traces."""
+    height, width = picture_hw.shape[0] // ZOOM, picture_hw.shape[1] // ZOOM
+    small_hw = picture_hw.reshape(height, ZOOM, width, ZOOM).mean((1, 3))
+    frames = ON_FRAMES + OFF_FRAMES
+    on = (jnp.arange(frames) < ON_FRAMES)[:, None, None]
+    video_thw = jnp.where(on, small_hw[None], LIGHT)
+    behavior_tk = jnp.broadcast_to(behavior_k[None], (frames, len(behavior_k)))
+    return video_thw, behavior_tk, jnp.broadcast_to(pupil_2[None], (frames, 2))
+
+
+@partial(jax.jit, static_argnames="pictures")
+def rates(w: Weights, video_thw, behavior_tk, pupil_t2, *, pictures: bool):
+    """True rates [T, N] of one trial and the relative rates of events behind them.
+
+    The first is E[response | video, behavior, gaze] in response units. With pictures
+    the trial is one frame of 144 x 256 and its rate the sum over the window in which
+    responses are counted; the second then has all frames that a picture lasts.
+    """
+    video_thw = video_thw.astype(jnp.float32)
+    trial = (video_thw, behavior_tk, pupil_t2)
+    if pictures:
+        trial = flash(video_thw[0], behavior_tk[0], pupil_t2[0])
+    relative_tn = relative_rate(w, *trial)
+    mean_tn = smeared(relative_tn)
+    if pictures:
+        mean_tn = mean_tn[FIRST : FIRST + ON_FRAMES].sum(0, keepdims=True)
+    unit_n = w.numbers["scale"] * w.numbers["events"]
+    return mean_tn * unit_n[None], relative_tn
+
+
+class Truth(NamedTuple):
+    """The simulated mice of one tree, answering any video."""
+
+    mice: tuple[str, ...]  # folder names
+    neurons: tuple[Neurons, ...]
+    year: int
+    weights: tuple[Weights, ...]
+
+    def respond(self, video_bthwc, behavior_btk, pupil_bt2, mouse: int | str):
+        """True rates [B, T, N] in raw response units from raw inputs.
+
+        Video is 0..255 in one channel, 36 x 64 for videos or 144 x 256 with T = 1 for
+        pictures; differentiable in the video. The mouse is a row or a name.
+        """
+        check(video_bthwc=video_bthwc, behavior_btk=behavior_btk, pupil_bt2=pupil_bt2)
+        row = self.mice.index(mouse) if isinstance(mouse, str) else int(mouse)
+        trials = (video_bthwc[..., 0], behavior_btk, pupil_bt2)
+        return _respond(self.weights[row], trials, pictures=self.year == 2022)
+
+
+@partial(jax.jit, static_argnames="pictures")
+def _respond(w: Weights, trials, *, pictures):
+    return jax.lax.map(lambda trial: rates(w, *trial, pictures=pictures)[0], trials)
+
+
+def load(path: str | Path) -> Truth:
+    """The truth of a simulated tree (or of one of its mice) as a callable."""
+    folders = truth.mice(Path(path)) if Path(path).is_dir() else []
+    if not folders:
+        raise UserError(
+            f"No simulated mouse in {path}: expected folders with {truth.FOLDER}/. "
+            "Make one with: sensorium simulate OUT --preset tiny"
+        )
+    found = [truth.read_neurons(f) for f in folders]
+    neurons = tuple(n for n, _ in found)
+    names = tuple(f.resolve().name for f in folders)
+    return Truth(names, neurons, found[0][1], tuple(weights(n) for n in neurons))

@@ -1,0 +1,58 @@
+"""The truth on disk: <mouse>/meta/ground_truth/, which official readers ignore."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from sensorium_jax.data.release.write import save_npy
+from sensorium_jax.simulation.cortex.neurons import Neurons
+from sensorium_jax.simulation.design import Shown
+
+FOLDER = "meta/ground_truth"
+
+
+def rates_file(mouse: Path, index: int) -> Path:
+    """True rates [N, T] of file i, in response units."""
+    return mouse / FOLDER / "rates" / f"{index}.npy"
+
+
+def write_rates(mouse: Path, index: int, rates_tn: np.ndarray) -> None:
+    """Keep the true rates of one trial."""
+    array = np.ascontiguousarray(rates_tn.T, np.float32)
+    save_npy(rates_file(mouse, index), array, mouse / ".partial")
+
+
+def write_facts(
+    mouse: Path,
+    neurons: Neurons,
+    shown: Sequence[Shown],
+    facts: Sequence[dict],
+    year: int,
+) -> None:
+    """Write neurons.npz and trials.npz; facts are the parameters of the clips."""
+    folder = mouse / FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    np.savez(folder / "neurons.npz", year=year, **neurons._asdict())
+    np.savez(
+        folder / "trials.npz",
+        stimulus=[s.kind for s in shown],
+        clip=[f"{s.kind}-{s.clip}" for s in shown],
+        repeat=[s.repeat for s in shown],
+        tier=[s.tier for s in shown],
+        parameters=[json.dumps(f, default=float) for f in facts],
+    )
+
+
+def read_neurons(mouse: Path) -> tuple[Neurons, int]:
+    """The neurons of one mouse and the year of its tree."""
+    with np.load(mouse / FOLDER / "neurons.npz") as file:
+        fields = {k: file[k] for k in Neurons._fields}
+        return Neurons(**fields), int(file["year"])
+
+
+def mice(tree: Path) -> list[Path]:
+    """Folders of the simulated mice of a tree; the tree may be one mouse itself."""
+    places = [tree, *sorted(p for p in tree.iterdir() if p.is_dir())]
+    return [p for p in places if (p / FOLDER / "neurons.npz").exists()]

@@ -1,0 +1,1 @@
+"""Files for the judges, written and read."""

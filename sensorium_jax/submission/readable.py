@@ -1,0 +1,138 @@
+"""Whether a submitted file can be read at all: its bytes, its columns, their types."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from sensorium_jax.data.check.npy import Fault, error, warning
+from sensorium_jax.submission import csv2022 as submit2022, parquet2023 as submit2023
+from sensorium_jax.submission.parquet2023 import Row
+
+MAGIC = b"PAR1"
+
+
+def unreadable(name: str, path: Path, year: int) -> Fault | None:
+    """The fault of a file whose bytes are not of the format of its year."""
+    size = path.stat().st_size
+    if not size:
+        return error(name, "empty file", "write the submission again")
+    with open(path, "rb") as file:
+        head = file.read(512)
+        file.seek(-min(4, size), 2)
+        tail = file.read()
+    parquet = head.startswith(MAGIC)
+    if year == 2022:
+        if parquet or b"\0" in head:
+            finding = f"not a csv: it begins with the bytes {head[:4]!r}"
+            return error(name, finding, "submit text; parquet is of 2023")
+        text = head.decode(errors="replace")[:400]
+        if "\ufffd" in text:
+            return error(name, "not a csv: it is no text", "write it again")
+        return None
+    if parquet and tail != MAGIC:
+        finding = f"truncated parquet: its end is missing after {size} bytes"
+        return error(name, finding, "copy or write the file again, to its end")
+    if not parquet:
+        text = b"\0" not in head and b"," in head
+        kind = "a csv" if text else f"no parquet, it begins with {head[:4]!r}"
+        remedy = "write it with to_parquet(engine='pyarrow', compression='brotli')"
+        return error(name, f"the file is {kind}", remedy)
+    try:
+        submit2023.table(path)
+    except (pa.ArrowException, OSError) as problem:
+        words = str(problem).splitlines()[0]
+        return error(name, f"damaged parquet ({words})", "write the file again")
+    return None
+
+
+def columns(name: str, path: Path, year: int) -> Iterator[Fault]:
+    """Missing, unknown and ill-typed columns."""
+    needed = submit2023.COLUMNS if year == 2023 else submit2022.COLUMNS
+    schema = submit2023.table(path).schema_arrow if year == 2023 else None
+    have = schema.names if schema is not None else submit2022.header(path)
+    for column in needed:
+        if column not in have:
+            finding = f"missing column '{column}'; it has {', '.join(have) or 'none'}"
+            yield error(name, finding, f"write the columns {', '.join(needed)}")
+        elif schema is not None:
+            yield from _type(name, column, schema.field(column).type)
+    for column in have:
+        if column not in needed:
+            finding = f"unknown column '{column}'"
+            yield warning(name, finding, "leave it out (index=False in pandas)")
+
+
+def _type(name: str, column: str, kind: pa.DataType) -> Iterator[Fault]:
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    if column == "mouse":
+        if not text:
+            finding = f"mouse is of type {kind}, expected strings"
+            yield error(name, finding, "write the name of the session's folder")
+    elif column == "trial_indices":
+        if pa.types.is_floating(kind):
+            finding = f"float trial_indices ({kind})"
+            yield error(name, finding, "write whole numbers, or names such as '7.npy'")
+        elif not (text or pa.types.is_integer(kind)):
+            finding = f"trial_indices are of type {kind}"
+            yield error(name, finding, "write whole numbers, or names such as '7.npy'")
+    elif column == "prediction":
+        yield from _prediction(name, kind)
+    else:
+        inner = kind.value_type if _is_list(kind) else None
+        if inner is not None and pa.types.is_floating(inner):
+            finding = f"float neuron_ids ({kind})"
+            yield error(name, finding, "write unit_ids as whole numbers")
+        elif inner is None or not pa.types.is_integer(inner):
+            finding = f"neuron_ids are of type {kind}, expected lists of whole numbers"
+            yield error(name, finding, "write unit_ids as a list in every row")
+
+
+def _prediction(name: str, kind: pa.DataType) -> Iterator[Fault]:
+    inner = kind.value_type if _is_list(kind) else None
+    leaf = inner.value_type if inner is not None and _is_list(inner) else None
+    remedy = "write prediction as lists of lists of float, neurons by frames"
+    words = [k for k in (leaf, inner, kind) if k is not None]
+    if any(pa.types.is_string(k) or pa.types.is_large_string(k) for k in words):
+        yield error(name, f"prediction holds strings for numbers ({kind})", remedy)
+    elif leaf is None or not (pa.types.is_floating(leaf) or pa.types.is_integer(leaf)):
+        finding = f"prediction is of type {kind}, expected lists of lists of float"
+        yield error(name, finding, remedy)
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return pa.types.is_list(kind) or pa.types.is_large_list(kind)
+
+
+def rows(path: Path, year: int, mouse: str) -> Iterator[Row | str]:
+    """Every row of either year in one shape, or the words for a row without numbers.
+
+    mouse is who a file of 2022 is about.
+    """
+    if year == 2023:
+        try:
+            yield from submit2023.rows(submit2023.table(path))
+        except (pa.ArrowException, OSError) as problem:
+            yield f"trial ?: damaged data ({str(problem).splitlines()[0]})"
+        return
+    for line in submit2022.rows(path):
+        if line.values_n is None:
+            yield f"trial {line.trial}: strings for numbers, or lists in lists"
+            continue
+        ids = line.ids_n if line.ids_n is not None and line.ids_n.size else None
+        if ids is not None and ids.dtype.kind == "f":
+            yield f"trial {line.trial}: float neuron_ids"
+        else:
+            ones = np.ones(len(line.values_n), int)
+            yield Row(mouse, line.trial, ones, line.values_n, ids)
+
+
+def keys(path: Path, year: int, mouse: Any) -> list[tuple[Any, Any]]:
+    """Mouse and trial of every row; for 2023 no prediction is read."""
+    if year == 2023:
+        return submit2023.index(submit2023.table(path))
+    return [(mouse, trial) for trial, _ in submit2022.index(path)]

@@ -1,0 +1,78 @@
+"""Zip files as the judges want them: submissions at the top level, nothing else."""
+
+import os
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from sensorium_jax.data.check.npy import Fault, error, warning
+from sensorium_jax.errors import UserError
+
+
+def pack(path: str | Path, files: Sequence[Path]) -> Path:
+    """Zip files without folders; they are compressed already, so they are stored."""
+    path = Path(path)
+    part = path.with_name(path.name + ".part")
+    try:
+        with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
+            for file in files:
+                archive.write(file, file.name)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+    return path
+
+
+def faults(path: Path) -> list[Fault]:
+    """What is wrong with an archive, whatever its files hold."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [i.filename for i in archive.infolist()]
+            broken = archive.testzip()
+    except (zipfile.BadZipFile, OSError) as problem:
+        return [error(path, f"no readable zip ({problem})", "zip the files again")]
+    found = []
+    if broken:
+        found.append(error(path, f"{broken} is damaged", "zip the files again"))
+    inside = [name for name in names if "/" in name]
+    if inside:
+        finding = f"a folder inside the zip: {inside[0]}"
+        found.append(error(path, finding, "zip the files themselves, not their folder"))
+    others = [n for n in names if not n.endswith("/") and not _table(n)]
+    if others:
+        finding = f"{others[0]} is neither a parquet nor a csv file"
+        found.append(warning(path, finding, "leave it out of the zip"))
+    if not any(map(_table, names)):
+        found.append(error(path, "no submission inside", "zip the submitted files"))
+    return found
+
+
+def _table(name: str) -> bool:
+    base = name.rsplit("/", 1)[-1]
+    return ".parquet" in base or base.endswith(".csv")
+
+
+@contextmanager
+def unpacked(path: str | Path) -> Iterator[list[tuple[str, Path]]]:
+    """The tables in a file: itself, or those of a zip on disk for as long as it lasts.
+
+    Each comes with what to call it in a message.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path} is no file. Expected a parquet, a csv or a zip.")
+    if not zipfile.is_zipfile(path):
+        yield [(str(path), path)]
+        return
+    with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(path) as archive:
+        found = []
+        for i, name in enumerate(filter(_table, archive.namelist())):
+            target = Path(folder) / str(i) / Path(name).name
+            target.parent.mkdir()
+            with archive.open(name) as source, open(target, "wb") as out:
+                shutil.copyfileobj(source, out, 1 << 20)
+            found.append((f"{path}:{name}", target))
+        yield found

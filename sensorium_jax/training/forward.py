@@ -1,0 +1,124 @@
+"""From a Batch as it travels to rates: normalize, shrink, run the encoder."""
+
+import re
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from sensorium_jax.axes import Batch
+from sensorium_jax.data import statistics as stats
+from sensorium_jax.data.session import BEHAVIOR, PUPIL, Session
+from sensorium_jax.data.stream import pools
+from sensorium_jax.errors import unknown
+from sensorium_jax.models.parts.norm import BatchNorm
+from sensorium_jax.normalize import normalize_video, rescale
+from sensorium_jax.training.step import Forward
+from sensorium_jax.trees import map_named
+
+Tree = Any
+
+# What runs in the compute dtype. Readout positions, statistics and rates never do.
+HEAVY = ("core/", "gru/")
+DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+
+
+def with_statistics(variables: Tree, sessions: Sequence[Session], mice: int) -> Tree:
+    """Variables whose rows also know what a mouse's recording is normalized by.
+
+    Training uses those of the video; a twin made of the weights uses them all.
+    """
+    video = pools.pad_video_stats(stats.video_stats(sessions), mice)
+    pairs = {
+        "video": (video.mean_mthwc, video.std_mthwc),
+        "behavior": stats.stacked_rows(sessions, BEHAVIOR, mice),
+        "pupil": stats.stacked_rows(sessions, PUPIL, mice),
+    }
+    rows = {
+        what: {"mean": jnp.asarray(mean), "std": jnp.asarray(std)}
+        for what, (mean, std) in pairs.items()
+    }
+    return {**variables, "info": {**variables["info"], **rows}}
+
+
+def make_forward(
+    encoder: Any, *, scale: float = 1.0, compute: str = "float32", frozen: str = ""
+) -> Forward:
+    """forward(variables, batch, keys, train) -> (rates_mbtn float32, batch_stats).
+
+    compute is the dtype of core and GRU; parameters stay float32. What is frozen (a
+    regex of leaves) has no gradient, and its batch norms run as in evaluation: the
+    statistics they were trained with stay, and normalize.
+    """
+    if compute not in DTYPES:
+        raise unknown("compute dtype", compute, DTYPES, "Set config.train.compute.")
+    dtype = DTYPES[compute]
+
+    def forward(
+        variables: Tree, batch: Batch, keys: Tree, *, train: bool
+    ) -> tuple[jax.Array, Tree]:
+        video = prepare(batch, variables["info"]["video"], scale).astype(dtype)
+        params = lower(hold(variables["params"], frozen), dtype)
+        with nn.intercept_methods(partial(settle_norms, frozen)):
+            out = encoder.apply(
+                {**variables, "params": params},
+                video,
+                batch.behavior_mbtk,
+                batch.pupil_mbt2,
+                train=train,
+                mice_m=batch.neurons_mn.any(1),
+                mutable=["batch_stats"] if train else False,
+                rngs=keys,
+            )
+        rates, updated = out if train else (out, {})
+        running = {**variables["batch_stats"], **updated.get("batch_stats", {})}
+        return rates.astype(jnp.float32), running
+
+    return forward
+
+
+def hold(params: Tree, frozen: str) -> Tree:
+    """Params whose frozen leaves pass no gradient, so none is computed for them."""
+
+    def stop(name: str, x: jax.Array) -> jax.Array:
+        held = frozen and re.fullmatch(frozen, name)
+        return jax.lax.stop_gradient(x) if held else x
+
+    return map_named(stop, params)
+
+
+def settle_norms(frozen: str, call: Any, args: Any, kwargs: Any, context: Any) -> Any:
+    """Run batch norms whose parameters are frozen as in evaluation (an interceptor)."""
+    if frozen and isinstance(context.module, BatchNorm):
+        path = "/".join(context.module.path)
+        if context.method_name == "__call__" and re.fullmatch(frozen, f"{path}/scale"):
+            kwargs = {**kwargs, "train": False}
+    return call(*args, **kwargs)
+
+
+def prepare(batch: Batch, video_stats: Tree, scale: float) -> jax.Array:
+    """Video normalized by the statistics of its own frames, then shrunk."""
+    mean = at_frames(video_stats["mean"], batch.frame_mbt)
+    std = at_frames(video_stats["std"], batch.frame_mbt)
+    video = normalize_video(batch.video_mbthwc.astype(jnp.float32), mean, std)
+    return rescale(video, scale)
+
+
+def at_frames(stats_mthwc: jax.Array, frame_mbt: jax.Array) -> jax.Array:
+    """Statistics of the frames of a batch; mapped over mice, so a mesh keeps them."""
+    last = stats_mthwc.shape[1] - 1
+    if last == 0:
+        return stats_mthwc[:, None]
+    return jax.vmap(lambda stats, frames: stats[frames.clip(0, last)])(
+        stats_mthwc, frame_mbt
+    )
+
+
+def lower(params: Tree, dtype: Any) -> Tree:
+    """Weights of the heavy parts in the compute dtype."""
+    return map_named(
+        lambda name, x: x.astype(dtype) if name.startswith(HEAVY) else x, params
+    )

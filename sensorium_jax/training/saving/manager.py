@@ -1,0 +1,185 @@
+"""Checkpoints: orbax, asynchronous and atomic, each with a card that explains it."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers as policies
+
+from sensorium_jax.errors import UserError
+from sensorium_jax.training.mesh import shard
+from sensorium_jax.training.saving.disk import FULL, check_space, disk_error, one_voice
+from sensorium_jax.trees import named_leaves, unflatten
+
+FOLDER = "checkpoints"
+STATE, CARD = "state", "card"
+
+
+@contextmanager
+def open_manager(workdir: str | Path, *, keep: int = 2) -> Iterator[Any]:
+    """The checkpoints of a run: the last `keep` and the best by score.
+
+    Saving runs behind training; leaving the context waits for it to be complete.
+    """
+    folder = Path(workdir).absolute() / FOLDER
+    preserve = policies.AnyPreservationPolicy(
+        [
+            policies.LatestN(keep),
+            policies.BestN(
+                get_metric_fn=lambda metrics: metrics["rank"],
+                n=1,
+                keep_checkpoints_without_metrics=False,
+            ),
+        ]
+    )
+    manager = ocp.CheckpointManager(
+        folder,
+        item_handlers={
+            STATE: ocp.StandardCheckpointHandler(),
+            CARD: ocp.JsonCheckpointHandler(filename="card.json"),
+        },
+        options=ocp.CheckpointManagerOptions(
+            cleanup_tmp_directories=True,
+            best_fn=lambda metrics: metrics["rank"],
+            preservation_policy=preserve,
+        ),
+    )
+    with one_voice():
+        try:
+            yield manager
+            wait(manager)
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            raise disk_error(folder, error) from error
+        finally:
+            # A save that failed has been raised; closing would raise it again.
+            with suppress(OSError, ValueError):
+                manager.close()
+
+
+def save(
+    manager: Any,
+    step: int,
+    state: Any,
+    card: dict,
+    score: float | None,
+    *,
+    improved: bool = False,
+) -> None:
+    """Start saving; the state may be donated to the next step at once.
+
+    The best checkpoint is the last that improved, by the run's own rule: a score
+    within its tolerance must not displace it.
+    """
+    metrics: dict[str, float] = {"rank": step if improved else -1}
+    if score is not None:
+        metrics["score"] = float(score)
+    check_space(manager.directory, state)
+    try:
+        manager.save(
+            step,
+            args=ocp.args.Composite(
+                state=ocp.args.StandardSave(as_tree(state)),
+                card=ocp.args.JsonSave(card),
+            ),
+            metrics=metrics,
+        )
+    except (OSError, ValueError) as error:  # of the save before, or of this one
+        raise disk_error(manager.directory, error) from error
+
+
+def wait(manager: Any) -> None:
+    """Until the save on its way is complete; a full disk is said in words."""
+    try:
+        manager.wait_until_finished()
+    except (OSError, ValueError) as error:
+        raise disk_error(manager.directory, error) from error
+
+
+def as_tree(state: Any) -> dict[str, Any]:
+    """Nested dicts of a state, so that a checkpoint needs no class of ours to be read.
+
+    Empty containers, such as the state of a stateless transformation, are left out.
+    """
+    return unflatten(named_leaves(state))
+
+
+def restore(
+    manager: Any,
+    like: Any,
+    step: int | None = None,
+    *,
+    rows: Sequence[int | None] | None = None,
+) -> tuple[Any, dict]:
+    """The state of a step (the last by default) as `like`, and its card.
+
+    `like` is a state of arrays on their shardings; the mesh may differ from the one
+    that saved it, and with it how many empty mice fill up M. `rows` says which saved
+    row each row of `like` takes (rows_of finds them by name), None for its own; by
+    default rows stay in place.
+    """
+    step = manager.latest_step() if step is None else step
+    if step is None:
+        raise UserError(f"No checkpoint in {manager.directory}.")
+    names, saved = named_leaves(like), saved_shapes(manager, step)
+    check_leaves(manager, names, saved)
+    moved = {
+        name
+        for name, x in names.items()
+        if shard.is_row(name) and (rows is not None or saved[name] != x.shape)
+    }
+    target = {
+        name: jax.ShapeDtypeStruct(
+            saved[name] if name in moved else x.shape,
+            x.dtype,
+            sharding=shard.everywhere(x.sharding) if name in moved else x.sharding,
+        )
+        for name, x in names.items()
+    }
+    found = manager.restore(
+        step,
+        args=ocp.args.Composite(
+            state=ocp.args.StandardRestore(unflatten(target)),
+            card=ocp.args.JsonRestore(),
+        ),
+    )
+    leaves = named_leaves(found[STATE])
+    for name in moved:
+        x = names[name]
+        place = jax.jit(shard.take_rows, static_argnums=2, out_shardings=x.sharding)
+        leaves[name] = place(leaves[name], x, None if rows is None else tuple(rows))
+    state = jax.tree.unflatten(jax.tree.structure(like), [leaves[n] for n in names])
+    return state, found[CARD]
+
+
+def rows_of(card: dict, names: Sequence[str], mice: int) -> list[int | None]:
+    """For each of `mice` rows, the card's row of the mouse of that name, or None."""
+    known = [mouse["name"] for mouse in card["mice"]]
+    found = [known.index(name) if name in known else None for name in names]
+    return found + [None] * (mice - len(names))
+
+
+def saved_shapes(manager: Any, step: int) -> dict[str, tuple[int, ...]]:
+    """Shape of every saved leaf by name; reads no array."""
+    found = manager.item_metadata(step)[STATE]
+    return {name: tuple(x.shape) for name, x in named_leaves(found.tree).items()}
+
+
+def check_leaves(manager: Any, names: dict, saved: dict) -> None:
+    """Refuse a checkpoint whose leaves are others, or of other shapes but for rows."""
+    wrong = [
+        f"{n} is {saved.get(n, 'missing')}, expected {x.shape}"
+        for n, x in names.items()
+        if saved.get(n) != x.shape and not (n in saved and shard.is_row(n))
+    ]
+    wrong += [f"{n} is not expected" for n in saved if n not in names]
+    if wrong:
+        raise UserError(
+            f"The checkpoint in {manager.directory} is of another model or optimizer: "
+            f"{'; '.join(wrong[:3])}{' ...' if len(wrong) > 3 else ''}. Use the config "
+            "it was made with, or start over with --fresh."
+        )

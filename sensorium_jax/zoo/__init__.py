@@ -1,0 +1,1 @@
+"""Models by name: built, described, loaded, fetched."""

@@ -1,0 +1,217 @@
+"""From a preset and what the recordings offer to an encoder; classes by name."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import numpy as np
+
+from sensorium_jax.axes import MouseInfo
+from sensorium_jax.errors import UserError, unknown
+from sensorium_jax.models.cores.basic3d import Basic3dCore
+from sensorium_jax.models.cores.factorized3d import Factorized3dCore
+from sensorium_jax.models.cores.rotation2d import RotationEquivariant2dCore
+from sensorium_jax.models.cores.stacked2d import Stacked2dCore
+from sensorium_jax.models.cores.temporal_bases import TemporalBasesCore
+from sensorium_jax.models.encoder import Encoder
+from sensorium_jax.models.parts.gru import ConvGRU
+from sensorium_jax.models.parts.modulator import LogGain, MLPModulator
+from sensorium_jax.models.parts.output import Output
+from sensorium_jax.models.parts.shifter import MLPShifter, StaticAffineShifter
+from sensorium_jax.models.readouts.attention import AttentionReadout
+from sensorium_jax.models.readouts.factorized import FactorizedReadout
+from sensorium_jax.models.readouts.gaussian import CortexPredictor, GaussianReadout
+from sensorium_jax.zoo.presets.baselines import PRESETS
+
+CORES = {
+    "stacked2d": Stacked2dCore,
+    "rotation2d": RotationEquivariant2dCore,
+    "factorized3d": Factorized3dCore,
+    "basic3d": Basic3dCore,
+    "temporal_bases": TemporalBasesCore,
+}
+READOUTS = {
+    "gaussian": GaussianReadout,
+    "factorized": FactorizedReadout,
+    "attention": AttentionReadout,
+}
+SHIFTERS = {"mlp": MLPShifter, "static_affine": StaticAffineShifter}
+MODULATORS = {"mlp": MLPModulator, "log_gain": LogGain}
+
+EMPTY: dict[str, Any] = {
+    "core": None,
+    "gru": None,
+    "readout": None,
+    "shifter": None,
+    "modulator": None,
+    "output": None,
+    "behavior_as_channels": False,
+    "pupil_as_channels": False,
+}
+LABELS = ("equals", "inputs")  # what a preset says beside its parts
+
+
+class Inputs(NamedTuple):
+    """What a model is given: frames as they reach the core, and signals beside them."""
+
+    frame_shape: tuple[int, int, int]  # H, W, C of the video alone
+    behaviors: int
+    has_pupil: bool = True
+    has_coordinates: bool = True
+
+    @classmethod
+    def of(cls, source: Any) -> "Inputs":
+        """From Inputs, a MouseInfo, recordings that give one, or their sessions."""
+        if isinstance(source, Inputs):
+            return source
+        if hasattr(source, "mouse_info"):
+            source = source.mouse_info()
+        if isinstance(source, MouseInfo):
+            return cls(
+                source.frame_shape,
+                source.behaviors,
+                source.has_pupil,
+                source.has_coordinates,
+            )
+        sessions = list(source)
+        shapes = sorted({tuple(s.frame_shape) for s in sessions})
+        if len(shapes) != 1:
+            raise UserError(
+                f"The sessions have frames of the shapes (H, W, C) {shapes}; one model "
+                "needs one shape. Select sessions that share it."
+            )
+        return cls(
+            shapes[0],
+            max(s.behaviors for s in sessions),
+            any(s.has_pupil for s in sessions),
+            all(s.coordinates_n3 is not None for s in sessions),
+        )
+
+
+def on_paper(names: Sequence[str], neurons: Sequence[int], inputs: Inputs) -> MouseInfo:
+    """Mice without recordings, to learn the shapes of a model's weights by."""
+    real_mn = np.arange(max(neurons)) < np.array(neurons)[:, None]
+    cortex = np.linspace(-1, 1, real_mn.size * 3, dtype=np.float32)
+    return MouseInfo(
+        names=tuple(names),
+        neurons_mn=real_mn,
+        coordinates_mn3=cortex.reshape(*real_mn.shape, 3),
+        mean_rates_mn=np.zeros(real_mn.shape, np.float32),
+        trials_m=np.ones(len(names), int),
+        train_trials_m=np.ones(len(names), int),
+        has_coordinates=True,
+        has_pupil=True,
+        behaviors=inputs.behaviors,
+        frame_shape=inputs.frame_shape,
+    )
+
+
+def spec(name: str, changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The preset of that name with changes merged in; presets stay as they are.
+
+    A change of a part is a dictionary of its options, or None to leave the part out;
+    'core.layers' is short for one option.
+    """
+    if name not in PRESETS:
+        raise unknown("model", name, PRESETS, "See: sensorium zoo list.")
+    found = EMPTY | {k: v for k, v in PRESETS[name].items() if k not in LABELS}
+    for key, value in (changes or {}).items():
+        part, _, option = key.partition(".")
+        if part not in EMPTY:
+            raise unknown(f"part of model '{name}'", part, EMPTY)
+        found[part] = _merge(found[part], {option: value} if option else value)
+    return found
+
+
+def _merge(old: Any, new: Any) -> Any:
+    if not isinstance(new, Mapping):
+        return new
+    merged = dict(old) if isinstance(old, Mapping) else {}
+    if "kind" in new and new["kind"] != merged.get("kind"):
+        merged = {}  # options of one kind mean nothing to another
+    for key, value in new.items():
+        part, _, option = key.partition(".")
+        merged[part] = _merge(merged.get(part), {option: value} if option else value)
+    return merged
+
+
+def build(name: str, source: Any = None, **changes: Any) -> Encoder:
+    """The encoder of a preset for these recordings, with changes to its parts.
+
+    `source` is a MouseInfo, recordings or sessions; without one the model takes the
+    inputs of its original. ``build("cnn2022", info, core={"layers": 3})``.
+    """
+    parts = spec(name, changes)
+    inputs = Inputs.of(source) if source is not None else original_inputs(name)
+    if parts["shifter"] is not None and not inputs.has_pupil:
+        raise UserError(
+            f"Model '{name}' follows the eye, and no mouse has a pupil position. Build "
+            "it with shifter=None."
+        )
+    channels = inputs.frame_shape[2]
+    channels += inputs.behaviors * bool(parts["behavior_as_channels"])
+    channels += 2 * bool(parts["pupil_as_channels"])
+    core = make(CORES, "core", parts["core"], input_channels=channels)
+    output = parts["output"] or {}
+    return Encoder(
+        core=core,
+        gru=gru(parts["gru"], core),
+        readout=readout(parts["readout"]),
+        shifter=make(SHIFTERS, "shifter", parts["shifter"]),
+        modulator=make(MODULATORS, "modulator", parts["modulator"]),
+        output=construct(Output, "output", output),
+        behavior_as_channels=bool(parts["behavior_as_channels"]),
+        pupil_as_channels=bool(parts["pupil_as_channels"]),
+    )
+
+
+def original_inputs(name: str) -> Inputs:
+    """What the original of a preset was given."""
+    given = PRESETS[name]["inputs"]
+    return Inputs(tuple(given["frame_shape"]), given["behaviors"])
+
+
+def make(kinds: Mapping[str, Any], what: str, options: Any, **more: Any) -> Any:
+    """One part from its options; None stays None."""
+    if options is None:
+        return None
+    options = dict(options)
+    kind = options.pop("kind", None)
+    if kind not in kinds:
+        raise unknown(what, str(kind), kinds)
+    return construct(kinds[kind], f"{what} '{kind}'", options, **more)
+
+
+def construct(cls: Any, what: str, options: Mapping[str, Any], **more: Any) -> Any:
+    """An object of that class; a mistyped option is named."""
+    known = [f for f in cls.__annotations__ if f not in ("parent", "name", *more)]
+    for key in options:
+        if key not in known:
+            raise unknown(f"option of {what}", key, known)
+    return cls(**{k: _fixed(v) for k, v in options.items()}, **more)
+
+
+def _fixed(value: Any) -> Any:
+    """Lists as tuples: modules are compared and hashed by their fields."""
+    return tuple(map(_fixed, value)) if isinstance(value, list | tuple) else value
+
+
+def gru(options: Any, core: Any) -> ConvGRU | None:
+    """The recurrent part, as wide at its input as the core's output."""
+    if options is None:
+        return None
+    large = 1024  # any frame that no kernel is too wide for
+    features = core.out_shape(core.lost_frames + 1, large, large)[-1]
+    return construct(ConvGRU, "gru", options, input_channels=features)
+
+
+def readout(options: Any) -> nn.Module:
+    """The readout; positions are predicted from cortex unless predictor is None."""
+    if options is None:
+        raise UserError(f"A model needs a readout. Known kinds: {', '.join(READOUTS)}.")
+    options = dict(options)
+    if isinstance(options.get("predictor"), Mapping):
+        options["predictor"] = construct(
+            CortexPredictor, "predictor", options["predictor"]
+        )
+    return make(READOUTS, "readout", options)

@@ -1,0 +1,1 @@
+"""Named models as plain data."""

@@ -1,0 +1,49 @@
+import numpy as np
+import pytest
+
+from sensorium_jax.data.recordings import Recordings
+from sensorium_jax.data.release.write import write_session
+from sensorium_jax.data.stream.stream import Stream
+from sensorium_jax.errors import UserError
+from sensorium_jax.run import length_checks as fits
+from support import tiny
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory):
+    return Recordings.open(tiny.films(tmp_path_factory.mktemp("films"), 2))
+
+
+def stream(recordings, **changes):
+    return Stream(recordings, **({"batch": 2, "frames": 24} | changes))
+
+
+def test_trials_of_24_frames_leave_23_out_and_no_more(films):
+    fits.check(stream(films), 23, "because")
+    fits.check(stream(films, stride=2, frames=12), 11, "because")
+    with pytest.raises(UserError, match="because, so frame 25 .* at most 24 frames"):
+        fits.check(stream(films), 24, "because")
+    with pytest.raises(UserError, match="frame 25"):
+        fits.check(stream(films, stride=2, frames=40), 12, "because")
+
+
+def test_windows_must_reach_as_far(films):
+    with pytest.raises(UserError, match="the windows 12"):
+        fits.check(stream(films, frames=12), 12, "because")
+
+
+def test_one_trial_that_is_long_enough_will_do(tmp_path):
+    lengths = [5, 5, 9, 5]
+    write_session(
+        tmp_path / "mouse",
+        videos=[np.zeros((t, 4, 4)) for t in lengths],
+        responses=[
+            np.full((t, 2), hidden)
+            for t, hidden in zip(lengths, (1, 1, 0, 1), strict=True)
+        ],
+        tiers=["live_test_main"] * 3 + ["train"],
+    )
+    tests = stream(Recordings.open(tmp_path), tier="live_test_main", frames=9)
+    fits.check(tests, 4, "because")
+    with pytest.raises(UserError, match="hidden .* config.data.tier"):
+        fits.check(tests, 8, "because")

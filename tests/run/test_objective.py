@@ -1,0 +1,88 @@
+"""What the fields of a recipe make of loss and penalties."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from test_loss import random_batch
+
+from sensorium_jax.errors import UserError
+from sensorium_jax.run import config as configs
+from sensorium_jax.run.objective import make_objective, make_penalty
+from sensorium_jax.training.losses import loss
+
+INFO = SimpleNamespace(
+    mice=3, trials_m=np.array([100, 50, 9]), train_trials_m=np.array([64, 36, 4])
+)
+RATES, BATCH = random_batch()
+DATA = BATCH.responses_mbtn, BATCH.valid_mbt, BATCH.neurons_mn
+
+
+def found(**options):
+    config = configs.load("factorized2023")
+    config.train.update(**options)
+    # The step hands over only the frames that the model answers.
+    late = {n: getattr(BATCH, n)[:, :, 2:] for n in ("responses_mbtn", "valid_mbt")}
+    return make_objective(config, INFO, 3)(RATES, BATCH._replace(**late), 4)
+
+
+def test_the_official_scale_counts_every_tier_or_training_only():
+    plain = loss.summed(loss.poisson_terms, RATES, *DATA)
+    np.testing.assert_allclose(found(), np.sqrt(INFO.trials_m / 4) * plain, rtol=1e-5)
+    train = np.sqrt(INFO.train_trials_m / 4) * plain
+    np.testing.assert_allclose(found(scale_trials="train"), train, rtol=1e-5)
+    np.testing.assert_allclose(found(scale_loss=False), plain, rtol=1e-5)
+    with pytest.raises(UserError, match="Unknown trials 'val'.*scale_trials"):
+        found(scale_trials="val")
+
+
+def test_other_losses_by_name():
+    plain = loss.summed(loss.mse_terms, RATES, *DATA, mean=True)
+    got = found(loss="mse", mean_loss=True, scale_loss=False)
+    np.testing.assert_allclose(got, plain, rtol=1e-5)
+    with pytest.raises(UserError, match="Unknown loss 'mae'"):
+        found(loss="mae")
+
+
+def test_correlation_is_added_with_its_weight():
+    plain = loss.summed(loss.poisson_terms, RATES, *DATA)
+    lack = np.sum(1 - loss.correlation(RATES, *DATA), 1, where=BATCH.neurons_mn)
+    got = found(correlation_weight=10.0, scale_loss=False)
+    np.testing.assert_allclose(got, plain + 10 * lack, rtol=1e-5)
+
+
+def test_burn_in_leaves_out_the_first_answers_of_a_window():
+    late = BATCH.valid_mbt.copy()
+    late[:, :, :5] = False  # two frames have no answer, three are left out
+    plain = loss.summed(loss.poisson_terms, RATES, DATA[0], late, DATA[2])
+    got = found(burn_in=3, scale_loss=False)
+    np.testing.assert_allclose(got, plain, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("per_mouse", "times"), [(True, 2), (False, 1)])
+def test_the_core_is_penalized_for_every_mouse_or_once(per_mouse, times):
+    config = configs.load("ln2023")
+    config.train.core_per_mouse = per_mouse
+    config.train.penalties = (("core/kernel", "l1", 0.5),)
+    penalty = make_penalty(config, core=None)
+    params = {"core": {"kernel": np.full((2, 3), -2.0, np.float32)}}
+    cost = penalty(params, BATCH.neurons_mn, BATCH.neurons_mn.any(1))
+    np.testing.assert_allclose(cost, times * 0.5 * 12)
+
+
+def test_penalties_of_rotated_kernels_know_the_core():
+    config = configs.load("gru2023")
+    rng = np.random.default_rng(0)
+    layers = {
+        f"layer{i}": {"conv": {"coefficients": rng.normal(size=(6, 1, 2))}}
+        for i in (0, 1)
+    }
+    costs = [
+        make_penalty(config, SimpleNamespace(rotations=n, upsampling=2))(
+            {"core": layers}, BATCH.neurons_mn, BATCH.neurons_mn.any(1)
+        )
+        for n in (4, 8)
+    ]
+    assert costs[0] != costs[1]
+    with pytest.raises(UserError, match="Unknown penalty 'rotated.*core: NoneType"):
+        make_penalty(config, None)

@@ -1,0 +1,219 @@
+import jax
+import numpy as np
+import pytest
+
+from sensorium_jax import trees
+from sensorium_jax.errors import UserError
+from sensorium_jax.run import build, config as configs
+from sensorium_jax.run.train import train
+from sensorium_jax.training.step import Tally
+from sensorium_jax.zoo import describe as zoo
+from support import tiny
+from support.tiny import quickly
+
+RECIPES = [name for name in tiny.NARROW if name != "finetune_new_mouse"]
+
+
+@pytest.fixture(scope="module")
+def roots(tmp_path_factory):
+    """Folders of pictures and of films."""
+    folder = tmp_path_factory.mktemp("recordings")
+    return {
+        "pictures": tiny.pictures(folder / "pictures"),
+        "films": tiny.films(folder / "films", 2),
+        "new": tiny.films(folder / "new", 1, seed=1),
+        "wide pictures": tiny.pictures(folder / "wide", size=(144, 256)),
+        "wide films": tiny.films(folder / "wide films", 2, size=(36, 64), frames=40),
+    }
+
+
+def data(roots, name, wide=""):
+    return roots[wide + ("pictures" if name in tiny.PICTURES else "films")]
+
+
+def take_steps(config):
+    """The losses of all steps, the first and the last state, and a score."""
+    made, losses = build.parts(config), []
+    with quickly(), jax.set_mesh(made.mesh):
+        state = made.start()
+        first = jax.tree.map(np.asarray, state)
+        none = jax.device_put(Tally.zero(), state.step.sharding)
+        for batch in made.batches(0):
+            state, tally = made.step(state, batch, none)
+            losses.append(float(tally.loss))
+        score = made.validate(state)
+    assert made.step._cache_size() == 1
+    return losses, first, state, score
+
+
+def moved(first, state):
+    """Names of the parameters and statistics that changed."""
+    old, new = (
+        trees.named_leaves({"params": s.params, "stats": s.batch_stats})
+        for s in (first, state)
+    )
+    return {n for n in old if not np.array_equal(old[n], new[n])}
+
+
+def test_every_recipe_is_tested():
+    assert set(configs.recipes()) == set(tiny.NARROW)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_trains(roots, name):
+    config = tiny.recipe(name, data(roots, name))
+    losses, first, state, score = take_steps(config)
+    assert len(losses) == 3 and np.isfinite(losses).all()
+    assert -1 <= score.score <= 1
+    changed = moved(first, state)
+    still = {
+        n for n in trees.named_leaves(first.params) if f"params/{n}" not in changed
+    }
+    # A bias before a norm does nothing; an eye shift of zero begins at zero.
+    assert not [n for n in still if "bias" not in n and "shifter" not in n], still
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_trains_at_full_width(roots, name):
+    config = tiny.recipe(name, data(roots, name, "wide "), narrow=False)
+    config.train.update(batch=2, frames=1 if name in tiny.PICTURES else 39)
+    losses, _, _, score = take_steps(config)
+    assert len(losses) == 3 and np.isfinite(losses).all()
+    assert np.isfinite(score.score)
+
+
+def test_new_mice_learn_on_a_core_that_stays(roots, tmp_path):
+    path = tmp_path / "recipe.py"
+    path.write_text(
+        "import os, tiny\n"
+        "def get_config():\n"
+        "    return tiny.recipe(os.environ['NAME'], os.environ['ROOT'], steps=2)\n"
+    )
+    with pytest.MonkeyPatch.context() as patch, quickly():
+        patch.setenv("NAME", "factorized2023")
+        patch.setenv("ROOT", str(roots["films"]))
+        train(str(path), str(tmp_path / "run"))
+    twin = zoo.load(tmp_path / "run")
+    config = tiny.recipe("finetune_new_mouse", roots["new"])
+    with pytest.raises(UserError, match="random values"):
+        take_steps(config)
+    config.model.start = str(tmp_path / "run")
+    losses, first, state, _ = take_steps(config)
+    assert np.isfinite(losses).all()
+    for name, value in trees.named_leaves(twin.variables["batch_stats"]).items():
+        got = trees.named_leaves(state.batch_stats)[name]
+        np.testing.assert_array_equal(got, value, err_msg=name)
+    for name, value in trees.named_leaves(twin.variables["params"]["core"]).items():
+        got = trees.named_leaves(state.params["core"])[name]
+        np.testing.assert_array_equal(got, value, err_msg=name)
+    changed = moved(first, state)
+    assert changed and all("readout" in n or "shifter" in n for n in changed)
+    both = tiny.recipe("finetune_new_mouse", roots["films"])
+    both.model.start = str(tmp_path / "run")
+    with quickly():
+        begun = build.parts(both).start()
+    known = twin.variables["params"]["readout"]["features"]
+    np.testing.assert_array_equal(begun.params["readout"]["features"], known)
+    wider = tiny.recipe("finetune_new_mouse", roots["new"])
+    wider.model.start = str(tmp_path / "run")
+    wider.model.changes.core.hidden_channels = (3, 5)
+    with quickly(), pytest.raises(UserError, match="factorized2023.*hidden_channels"):
+        build.parts(wider).start()
+
+
+def test_weights_of_other_units_are_refused(roots, tmp_path):
+    path = tmp_path / "recipe.py"
+    path.write_text(
+        "import tiny\n"
+        "def get_config():\n"
+        f"    return tiny.recipe('demo', {str(roots['films'])!r}, steps=1)\n"
+    )
+    with quickly():
+        train(str(path), str(tmp_path / "run"))
+    config = tiny.recipe("finetune_new_mouse", roots["new"])
+    config.model.update(name="demo", start=str(tmp_path / "run"))
+    config.model.changes = tiny.NARROW["demo"]
+    with quickly(), pytest.raises(UserError, match="was per_neuron there"):
+        build.parts(config).start()
+    config.data.response_scaling = "per_neuron"
+    config.train.update(steps=1, frames=8)
+    losses, _, state, _ = take_steps(config)  # of a model with another core's names
+    assert np.isfinite(losses).all()
+    core = zoo.load(tmp_path / "run").variables["params"]["core"]
+    for name, value in trees.named_leaves(core).items():
+        got = trees.named_leaves(state.params["core"])[name]
+        np.testing.assert_array_equal(got, value, err_msg=name)
+
+
+@pytest.mark.soak
+def test_new_mice_learn_at_full_width(roots, tmp_path):
+    path = tmp_path / "recipe.py"
+    path.write_text(
+        "import tiny\n"
+        "def get_config():\n"
+        f"    root = {str(roots['wide films'])!r}\n"
+        "    config = tiny.recipe('factorized2023', root, steps=1, narrow=False)\n"
+        "    config.train.update(batch=2, frames=39)\n"
+        "    return config\n"
+    )
+    train(str(path), str(tmp_path / "run"))
+    root = tiny.films(tmp_path / "new", 1, seed=1, size=(36, 64), frames=40)
+    config = tiny.recipe("finetune_new_mouse", root, narrow=False)
+    config.train.update(batch=2, frames=39)
+    config.model.start = str(tmp_path / "run")
+    losses, first, state, _ = take_steps(config)
+    assert len(losses) == 3 and np.isfinite(losses).all()
+    assert not [name for name in moved(first, state) if "core" in name]
+
+
+def test_recomputed_layers_bfloat16_and_parts_change_little(roots):
+    def of(**options):
+        config = tiny.recipe("factorized2023", roots["films"], steps=2)
+        config.train.update(scale_loss=False, mean_loss=True, **options)
+        return take_steps(config)
+
+    plain, _, state, _ = of()
+    again, _, same, _ = of(remat=True)  # statistics move once, as without
+    np.testing.assert_allclose(again, plain, rtol=1e-5)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=0.05, atol=1e-3),
+        state.batch_stats,
+        same.batch_stats,
+    )
+    low, _, state, _ = of(compute="bfloat16")
+    np.testing.assert_allclose(low, plain, rtol=0.02)
+    assert low != plain
+    leaves = jax.tree.leaves((state.params, state.batch_stats))
+    assert {leaf.dtype for leaf in leaves} == {np.dtype("float32")}
+    parts, _, _, _ = of(accumulate=2)  # batch norm sees the parts one by one
+    np.testing.assert_allclose(parts, plain, rtol=0.1)
+    assert parts != plain
+    clipped, _, _, _ = of(adaptive_clip=0.01)
+    assert clipped[0] == plain[0] and clipped[1] != plain[1]
+
+
+def test_the_official_crop_is_drawn_anew_each_time(tmp_path):
+    config = tiny.recipe("ln2023", tiny.films(tmp_path, 1, frames=100), steps=1)
+    config.validate.window = "random80"
+    config.validate.skip = 50
+    made = build.parts(config)
+    with quickly(), jax.set_mesh(made.mesh):
+        state = made.start()
+        one, again = made.validate(state), made.validate(state)
+        later = made.validate(state._replace(step=state.step + 1))
+    assert one == again and np.isfinite(one.score)
+    assert later.score != one.score
+
+
+def test_the_real_step_needs_no_implicit_transfer(roots):
+    config = tiny.recipe("ln2023", roots["films"], steps=4)
+    made = build.parts(config)
+    with quickly(), jax.set_mesh(made.mesh):
+        state, batches = made.start(), made.batches(0)
+        tally = jax.device_put(Tally.zero(), state.step.sharding)
+        state, tally = made.step(state, next(batches), tally)
+        with jax.transfer_guard("disallow"):
+            for batch in batches:
+                state, tally = made.step(state, batch, tally)
+    assert made.step._cache_size() == 1 and int(tally.steps) == 4

@@ -1,0 +1,105 @@
+"""Tiny recordings and narrow recipes, to train whole runs in seconds."""
+
+from contextlib import contextmanager
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from sensorium_jax.data.release.write import write_session
+from sensorium_jax.run import config as configs
+
+NEURONS = (5, 3, 6, 4, 7, 2, 5)
+PICTURES = ("ln2022", "cnn2022", "cnn2022_plus", "generalization2022")
+
+NARROW_2D = {
+    "hidden_channels": 4,
+    "input_kernel": 3,
+    "hidden_kernel": 3,
+    "layers": 2,
+}
+NARROW_FACTORIZED = {
+    "layers": 2,
+    "hidden_channels": (3, 4),
+    "input_spatial_kernel": 3,
+    "input_temporal_kernel": 3,
+    "hidden_spatial_kernel": 3,
+    "hidden_temporal_kernel": 2,
+}
+NARROW = {
+    "ln2022": {"core": NARROW_2D},
+    "cnn2022": {"core": NARROW_2D},
+    "cnn2022_plus": {"core": NARROW_2D},
+    "generalization2022": {"core": NARROW_2D},
+    "gru2023": {
+        "core": {**NARROW_2D, "hidden_channels": 2, "rotations": 4},
+        "gru": {"features": 4, "input_kernel": 3, "hidden_kernel": 3},
+    },
+    "factorized2023": {"core": NARROW_FACTORIZED},
+    "finetune_new_mouse": {"core": NARROW_FACTORIZED},
+    "ln2023": {"core": NARROW_2D},
+    "demo": {"core": {"channels": (4, 4), "lags": 5, "bases": 2}},
+}
+
+
+@contextmanager
+def quickly():
+    """Nearly all the time here is compiling."""
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", True)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_disable_most_optimizations", before)
+
+
+def films(
+    folder: Path, mice: int = 3, *, seed: int = 0, frames: int = 24, size=(12, 16)
+) -> Path:
+    """Trees of films: 12 training and 4 oracle trials each."""
+    for m in range(mice):
+        rng = np.random.default_rng([seed, m])
+        n, trials = NEURONS[m], 16
+        write_session(
+            folder / f"dynamic{m + 10 * seed}",
+            videos=rng.integers(0, 256, (trials, frames, *size)),
+            responses=rng.gamma(1, 2, (trials, frames, n)),
+            behavior=rng.normal(size=(trials, frames, 2)),
+            pupil=rng.normal(size=(trials, frames, 2)),
+            coordinates=rng.normal(size=(n, 3)),
+            tiers=["train"] * 12 + ["oracle"] * 4,
+            video_dtype=np.uint8,
+        )
+    return folder
+
+
+def pictures(folder: Path, mice: int = 2, *, size=(40, 48)) -> Path:
+    """Trees of pictures, which the recipes shrink to a quarter."""
+    for m in range(mice):
+        rng = np.random.default_rng([7, m])
+        n, trials = NEURONS[m], 20
+        write_session(
+            folder / f"static{m}-GrayImageNet",
+            videos=rng.integers(0, 256, (trials, 1, *size)),
+            responses=rng.gamma(1, 2, (trials, 1, n)),
+            behavior=rng.normal(size=(trials, 1, 3)),
+            pupil=rng.normal(size=(trials, 1, 2)),
+            coordinates=rng.normal(size=(n, 3)),
+            tiers=["train"] * 16 + ["validation"] * 4,
+            year=2022,
+        )
+    return folder
+
+
+def recipe(name: str, root: Path | str, *, steps: int = 3, narrow: bool = True):
+    """A recipe that takes a few steps on tiny recordings; narrow unless told."""
+    config = configs.load(name)
+    config.data.root = str(root)
+    if narrow:
+        config.model.changes = NARROW[name]
+    config.train.update(steps=steps, batch=4, report_every=1, sinks=("jsonl",))
+    if name not in PICTURES:
+        config.train.frames = 12 if name != "demo" else 8
+        config.validate.skip = 10
+    config.validate.update(every=10_000, batch=2, trials=0)
+    return config
