@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sensorium_jax import normalize as T
+from sensorium_jax import normalize
 from sensorium_jax.errors import UserError
 
 R = np.random.default_rng(0)
@@ -23,7 +23,10 @@ def both(function, *arrays, **options):
 def test_zscores_and_inverses(name):
     x = R.random((4, 6, 2), np.float32) * 200
     mean, std = np.float32(79), np.full((1, 1, 2), 57, np.float32)
-    forward, back = getattr(T, f"normalize_{name}"), getattr(T, f"restore_{name}")
+    forward, back = (
+        getattr(normalize, f"normalize_{name}"),
+        getattr(normalize, f"restore_{name}"),
+    )
     normal = both(forward, x, mean, std)
     np.testing.assert_allclose(normal, (x - 79) / 57, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(both(back, normal, mean, std), x, rtol=1e-5, atol=1e-4)
@@ -31,16 +34,18 @@ def test_zscores_and_inverses(name):
 
 def test_video_may_be_bytes():
     x = R.integers(0, 256, (3, 4, 4, 1)).astype(np.uint8)
-    normal = both(T.normalize_video, x, np.float32(100), np.float32(50))
+    normal = both(normalize.normalize_video, x, np.float32(100), np.float32(50))
     np.testing.assert_allclose(normal, (x.astype(float) - 100) / 50, atol=1e-6)
     assert normal.dtype == np.float32
 
 
 def test_behavior_keeps_its_mean():
     x, std = R.random((6, 2), np.float32), np.array([[2.0, 4.0]], np.float32)
-    normal = both(T.normalize_behavior, x, std)
+    normal = both(normalize.normalize_behavior, x, std)
     np.testing.assert_allclose(normal, x / [2, 4], rtol=1e-6)
-    np.testing.assert_allclose(both(T.restore_behavior, normal, std), x, rtol=1e-6)
+    np.testing.assert_allclose(
+        both(normalize.restore_behavior, normal, std), x, rtol=1e-6
+    )
 
 
 def test_precision_per_frame_has_the_floor():
@@ -48,29 +53,31 @@ def test_precision_per_frame_has_the_floor():
     std[2, 3], std[6] = 1e-6, np.nan
     floor = 0.01 * np.nanmean(std)
     expected = np.where(std > floor, 1 / std, 1 / floor)
-    got = both(T.response_precision, std)
+    got = both(normalize.response_precision, std)
     np.testing.assert_allclose(got, expected, rtol=1e-5)
     assert got[2, 3] == got[6, 0]
     rates = R.random((7, 5)).astype(np.float32)
-    normal = both(T.normalize_responses, rates, got)
-    np.testing.assert_allclose(T.restore_responses(normal, got), rates, rtol=1e-5)
+    normal = both(normalize.normalize_responses, rates, got)
+    np.testing.assert_allclose(
+        normalize.restore_responses(normal, got), rates, rtol=1e-5
+    )
 
 
 def test_precision_per_neuron_pools_frames():
     std = np.stack([np.full(4, 3.0), np.full(4, 4.0), np.full(4, np.nan)])
     std[:, 3] = [0, 0, np.nan]
-    got = both(T.response_precision, std, mode="per_neuron")
+    got = both(normalize.response_precision, std, mode="per_neuron")
     pooled = np.sqrt(12.5)
     np.testing.assert_allclose(got[:3], 1 / pooled, rtol=1e-6)
     np.testing.assert_allclose(got[3], 1 / (0.01 * pooled * 3 / 4), rtol=1e-6)
     with pytest.raises(UserError, match="Known: per_frame, per_neuron"):
-        T.response_precision(std, "per_mouse")
+        normalize.response_precision(std, "per_mouse")
 
 
 def test_trial_index_is_a_zscore():
     index = np.arange(17)
     expected = (index - index.mean()) / index.std()
-    np.testing.assert_allclose(T.normalize_trial_index(index, 17), expected)
+    np.testing.assert_allclose(normalize.normalize_trial_index(index, 17), expected)
 
 
 @pytest.mark.parametrize("k", [1, 2, 3, 4])
@@ -79,23 +86,25 @@ def test_rescale_takes_the_middle(k):
     blocks = x.reshape(2, 12 // k, k, 24 // k, k, 3)
     a, b = (k - 1) // 2, k // 2 + 1
     expected = blocks[:, :, a:b, :, a:b].mean((2, 4))
-    np.testing.assert_allclose(both(T.rescale, x, scale=1 / k), expected, rtol=1e-5)
+    np.testing.assert_allclose(
+        both(normalize.rescale, x, scale=1 / k), expected, rtol=1e-5
+    )
 
 
 def test_rescale_of_bytes_does_not_overflow():
     x = np.full((1, 4, 4, 1), 255, np.uint8)
-    assert both(T.rescale, x, scale=0.25) == 255
+    assert both(normalize.rescale, x, scale=0.25) == 255
 
 
 @pytest.mark.parametrize("scale", [0.3, 0.2, 0, 2, -0.25])
 def test_rescale_refuses_other_scales(scale):
     with pytest.raises(UserError, match="expected 1, 1/2, 1/3"):
-        T.rescale(np.zeros((1, 12, 24, 1)), scale)
+        normalize.rescale(np.zeros((1, 12, 24, 1)), scale)
 
 
 def test_statistics_follow_their_frames():
     stats = np.arange(10.0).reshape(2, 5)[..., None, None, None]
     frame = np.array([[[3, 4, 9]], [[0, 1, 2]]])
-    got = both(T.at_frames, stats, frame)
+    got = both(normalize.at_frames, stats, frame)
     assert got[..., 0, 0, 0].tolist() == [[[3, 4, 4]], [[5, 6, 7]]]
-    assert T.at_frames(stats[:, :1], frame).shape == (2, 1, 1, 1, 1, 1)
+    assert normalize.at_frames(stats[:, :1], frame).shape == (2, 1, 1, 1, 1, 1)

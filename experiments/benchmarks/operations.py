@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sensorium_jax.models.ops import convolutions as layers, formulation, sample
+from sensorium_jax.models.ops import convolutions, formulation, sample
 
 HEAP = {
     "MALLOC_MMAP_MAX_": "0",
@@ -46,7 +46,11 @@ class Case(NamedTuple):
 def cases(*, quick: bool) -> list[Case]:
     """The layers whose times add up to a training step; fewer frames if quick."""
     t, d, images = (10, 2, 4) if quick else (80, 16, 64)
-    space, time_, point = layers.spatial_conv, layers.temporal_conv, layers.pointwise
+    space, time_, point = (
+        convolutions.spatial_conv,
+        convolutions.temporal_conv,
+        convolutions.pointwise,
+    )
     return [
         Case("11x11 3->32", space, ((1, 2, t, 36, 64, 3), (11, 11, 3, 32)), "conv"),
         Case("5x5 32->64", space, ((1, 2, t, 26, 54, 32), (5, 5, 32, 64)), "conv"),
@@ -65,7 +69,7 @@ def cases(*, quick: bool) -> list[Case]:
         *(
             Case(
                 f"depthwise 3x3 stride {s}, {c}",
-                layers.depthwise_spatial,
+                convolutions.depthwise_spatial,
                 ((1, 2, d, h, h, c), (3, 3, c)),
                 "depthwise",
                 {"stride": s, "padding": 1},
@@ -74,7 +78,7 @@ def cases(*, quick: bool) -> list[Case]:
         ),
         Case(
             "depthwise time 5, 384",
-            layers.depthwise_temporal,
+            convolutions.depthwise_temporal,
             ((1, 2, d, 32, 32, 384), (5, 384)),
             "depthwise",
             {"padding": 2},
@@ -107,7 +111,7 @@ def jax_ways(case: Case) -> dict[str, Callable]:
     def library(*arrays):
         if case.torch == "readout":
             return plain_readout(*arrays)
-        if case.ours is layers.pointwise:
+        if case.ours is convolutions.pointwise:
             return jnp.einsum("mbthwc,cf->mbthwf", *arrays)
         with formulation.use("library"):
             return direct(*arrays)
@@ -158,7 +162,7 @@ def torch_calls(case: Case, arrays: list[np.ndarray], *, channels_last: bool) ->
         if case.torch == "depthwise":
             options["groups"] = kernel.shape[-1]
             kernel = kernel[..., None, :]
-        if case.ours in (layers.temporal_conv, layers.depthwise_temporal):
+        if case.ours in (convolutions.temporal_conv, convolutions.depthwise_temporal):
             kernel = kernel[:, None, None]
             options["padding"] = (case.options.get("padding", 0), 0, 0)
         else:

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sensorium_jax.data import statistics as stats
+from sensorium_jax.data import statistics
 from sensorium_jax.data.recordings import Recordings
 from sensorium_jax.data.release.write import SessionWriter
 
@@ -109,10 +109,10 @@ class Kept:
 
 def score(recordings: Recordings, twin: Any, *, warm: bool = False) -> dict[str, Any]:
     """All numbers of the tier; warm takes two trials, to have everything compiled."""
-    from sensorium_jax.scoring import suites, trials as plan
+    from sensorium_jax.scoring import suites, trials
 
-    planned = plan.plan(recordings.sessions, [TIER])
-    fit, mice = plan.sizes(planned), planned[TIER]
+    planned = trials.plan(recordings.sessions, [TIER])
+    fit, mice = trials.sizes(planned), planned[TIER]
     if warm:
         two = [np.flatnonzero(m.stimulus_b == 0)[:2] for m in mice]  # repeats
         mice = [
@@ -124,13 +124,13 @@ def score(recordings: Recordings, twin: Any, *, warm: bool = False) -> dict[str,
 
 def predict(folder: Path, size: Size) -> dict[str, Any]:
     """Predict and score with a model of random weights; keep what it predicted."""
-    from sensorium_jax.zoo import describe as zoo
+    from sensorium_jax.zoo import describe
     from sensorium_jax.zoo.twins import twin
 
     recordings = Recordings.open(folder / "tree")
     info = recordings.mouse_info()
-    encoder = zoo.build(size.model, info)
-    variables = zoo.init(encoder, info, 0)
+    encoder = describe.build(size.model, info)
+    variables = describe.init(encoder, info, 0)
     made = twin.Twin(encoder, variables, recordings.names, 1, info.behaviors)
     clocked = Clocked(made)
     score(recordings, clocked, warm=True)
@@ -169,7 +169,7 @@ def originals(folder: Path, size: Size) -> dict[str, Any] | None:
     x = [np.load(f) for f in files]
     late = SKIP - (size.frames - len(x[0]))
     x = [a[late:] for a in x]
-    scale = stats.precision(session)[-len(x[0]) :]
+    scale = statistics.precision(session)[-len(x[0]) :]
     y = [
         session.read("responses", int(row))[SKIP:] * scale
         for row in session.trials_of(TIER)

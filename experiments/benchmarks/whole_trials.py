@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sensorium_jax import normalize as transforms
+from sensorium_jax import normalize
 from sensorium_jax.data.session import BEHAVIOR, MODALITIES, PUPIL, RESPONSES, VIDEO
 from sensorium_jax.data.stream import windows
 from sensorium_jax.data.stream.stream import Stream
@@ -25,7 +25,7 @@ class Naive:
                 for kind in ("mean", "std")
             )
             factor = {w: 1 / std[w] for w in (VIDEO, BEHAVIOR, PUPIL)}
-            factor[RESPONSES] = transforms.response_precision(std[RESPONSES])
+            factor[RESPONSES] = normalize.response_precision(std[RESPONSES])
             shift = {w: mean[w] for w in (VIDEO, PUPIL)}
             self.scales.append((shift, factor))
 

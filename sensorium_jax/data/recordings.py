@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from sensorium_jax.axes import MouseInfo
-from sensorium_jax.data import statistics as stats
+from sensorium_jax.data import statistics
 from sensorium_jax.data.release import dynamic2023, static2022
 from sensorium_jax.data.session import Session
 from sensorium_jax.errors import UserError, unknown
@@ -95,7 +95,7 @@ class Recordings:
             neurons_mn[m, :n] = True
             if session.coordinates_n3 is not None:
                 coordinates_mn3[m, :n] = session.coordinates_n3
-            mean_rates_mn[m, :n] = stats.mean_rates(session, response_scaling)
+            mean_rates_mn[m, :n] = statistics.mean_rates(session, response_scaling)
         return MouseInfo(
             names=self.names,
             neurons_mn=neurons_mn,

@@ -15,7 +15,7 @@ from sensorium_jax.errors import UserError, unknown
 from sensorium_jax.models.encoder import create as create_variables
 from sensorium_jax.models.rows import mouse_rows
 from sensorium_jax.normalize import SCALINGS
-from sensorium_jax.run import Config, length_checks as fits
+from sensorium_jax.run import Config, length_checks
 from sensorium_jax.run.objective import make_objective, make_optimizer, make_penalty
 from sensorium_jax.run.warm_start import begin
 from sensorium_jax.training import forward
@@ -24,7 +24,7 @@ from sensorium_jax.training.losses import regularizer
 from sensorium_jax.training.mesh import shard
 from sensorium_jax.training.state import TrainState, create
 from sensorium_jax.training.step import jit_step, make_step
-from sensorium_jax.zoo import describe as zoo
+from sensorium_jax.zoo import describe
 
 
 class Parts(NamedTuple):
@@ -72,10 +72,10 @@ def parts(config: Config) -> Parts:
     )
     changes = model_changes(config)
     changes |= lacking(config.model.name, stream.info, changes)
-    encoder = zoo.build(config.model.name, stream.info, **changes)
+    encoder = describe.build(config.model.name, stream.info, **changes)
     lost = getattr(encoder.core, "lost_frames", 0)
     words = f"the model loses {lost} frames and config.train.burn_in is {t.burn_in}"
-    fits.check(stream, lost + t.burn_in, words)
+    length_checks.check(stream, lost + t.burn_in, words)
     steps = t.steps or t.epochs * stream.steps_per_epoch
     update = make_optimizer(config, steps)
     ahead = forward.make_forward(
@@ -131,7 +131,7 @@ def model_changes(config: Config) -> dict[str, Any]:
 
 def lacking(name: str, info: MouseInfo, changes: dict) -> dict[str, Any]:
     """Changes that leave out what the recordings cannot feed; says so."""
-    model = zoo.spec(name, changes)
+    model = describe.spec(name, changes)
     found: dict[str, Any] = {}
     if model["shifter"] and not info.has_pupil:
         found["shifter"] = None
@@ -199,7 +199,7 @@ def make_validation(
         padded_mice=mesh.shape["mouse"],
     )
 
-    fits.check(judged, v.skip, f"config.validate.skip is {v.skip}")
+    length_checks.check(judged, v.skip, f"config.validate.skip is {v.skip}")
 
     def batches(step: int) -> Iterator[Batch]:
         stop = judged.steps_per_epoch

@@ -16,9 +16,10 @@ SHIPPED = Path(configs.__file__).parent
 NOT_RECIPES = {"__init__", "base"}
 
 
-def recipes() -> list[str]:
-    """Names that --config finds."""
-    return sorted({p.stem for p in SHIPPED.glob("*.py")} - NOT_RECIPES)
+def recipes() -> dict[str, Path]:
+    """The file of every name that --config finds."""
+    found = {p.stem: p for p in sorted(SHIPPED.rglob("*.py"))}
+    return {name: p for name, p in found.items() if name not in NOT_RECIPES}
 
 
 def find(name: str) -> Path:
@@ -33,7 +34,7 @@ def find(name: str) -> Path:
         return path
     if name not in recipes():
         raise unknown("recipe", name, recipes(), "Or give the path of a config file.")
-    return SHIPPED / f"{name}.py"
+    return recipes()[name]
 
 
 def load(name: str, overrides: Sequence[str] = ()) -> Config:

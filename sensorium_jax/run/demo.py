@@ -9,7 +9,7 @@ from sensorium_jax.run.score import known_sessions, predict_tiers, true_rates
 from sensorium_jax.run.simulate import simulate
 from sensorium_jax.run.submit import submit
 from sensorium_jax.run.train import train
-from sensorium_jax.scoring import suites, tables as table, trials as plan
+from sensorium_jax.scoring import suites, tables, trials
 
 COLUMNS = ("single_trial", "ceiling", "fraction_of_ceiling")
 STEPS = 20  # of the quick one
@@ -29,10 +29,10 @@ def demo(*, data: str, workdir: str, quick: bool = False) -> Outcome:
     out = str(Path(workdir) / "submission")
     sent = submit(data, track="main", workdir=workdir, out=out)
     rows = [["", "single trial", "ceiling", "fraction"]]
-    rows += [[n, *(table.cell(s[k]) for k in COLUMNS)] for n, s in scores.items()]
+    rows += [[n, *(tables.cell(s[k]) for k in COLUMNS)] for n, s in scores.items()]
     uploads = [path for path in sent.data["uploads"]]
     lines = [
-        *table.align(rows),
+        *tables.align(rows),
         "ceiling: correlation of the true rates with the responses",
         f"submission: {', '.join(uploads)} ({'valid' if not sent.code else 'refused'})",
     ]
@@ -49,12 +49,12 @@ def demo(*, data: str, workdir: str, quick: bool = False) -> Outcome:
 
 def oracle_and_kinds(data: str, source: str) -> dict[str, dict[str, Any]]:
     """Scores on the oracle tier and on every out-of-domain type of the tests."""
-    from sensorium_jax.zoo import describe as zoo
+    from sensorium_jax.zoo import describe
 
-    twin = zoo.load(source)
+    twin = describe.load(source)
     sessions = known_sessions(twin, Recordings.open(data))
-    tiers = plan.tiers_of(sessions, "all")
-    planned = plan.plan(sessions, tiers, stimuli="truth")
+    tiers = trials.tiers_of(sessions, "all")
+    planned = trials.plan(sessions, tiers, stimuli="truth")
     options = {"truth": true_rates(sessions, "truth"), "draws": suites.DRAWS}
     measured = predict_tiers([twin], planned, options)
     tests = [m for t, (mice,) in measured.items() if t != "oracle" for m in mice]

@@ -12,7 +12,7 @@ from sensorium_jax.errors import unknown
 from sensorium_jax.models.parts import smoothness
 from sensorium_jax.run import Config
 from sensorium_jax.training.losses import loss, regularizer
-from sensorium_jax.training.optimizer import chain as optimizer
+from sensorium_jax.training.optimizer import chain
 
 TERMS = {
     "poisson": loss.poisson_terms,
@@ -44,8 +44,8 @@ PENALTIES = {
 def make_optimizer(config: Config, steps: int) -> Any:
     """The optimizer of a recipe."""
     t = config.train
-    rate = optimizer.schedule(t.schedule, t.rate, steps, warmup=t.warmup, floor=t.floor)
-    return optimizer.make_optimizer(
+    rate = chain.schedule(t.schedule, t.rate, steps, warmup=t.warmup, floor=t.floor)
+    return chain.make_optimizer(
         rate,
         kind=t.optimizer,
         decay=t.decay,

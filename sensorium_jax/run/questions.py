@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sensorium_jax.scoring import limits, paired, suites, tables as table
+from sensorium_jax.scoring import limits, paired, suites, tables
 
 Tiers = dict[str, list[suites.Mouse]]
 PAIRS = {
@@ -76,6 +76,6 @@ def lines(found: dict[str, Any]) -> list[str]:
         numbers = [whole["single_trial"], whole["fraction_of_ceiling"], *each]
         spent = "-" if model["seconds"] is None else f"{model['seconds']:.0f}"
         cells.append(
-            [name, f"{model['parameters']:,}", spent, *map(table.cell, numbers)]
+            [name, f"{model['parameters']:,}", spent, *map(tables.cell, numbers)]
         )
-    return [*made, f"after {found['steps']} steps each:", *table.align(cells)]
+    return [*made, f"after {found['steps']} steps each:", *tables.align(cells)]

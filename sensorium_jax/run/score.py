@@ -13,7 +13,7 @@ from sensorium_jax.data.recordings import Recordings
 from sensorium_jax.data.session import Session
 from sensorium_jax.errors import UserError, unknown
 from sensorium_jax.run import Outcome
-from sensorium_jax.scoring import paired, suites, tables as table, trials as plan
+from sensorium_jax.scoring import paired, suites, tables, trials as plan
 from sensorium_jax.scoring.accumulate import Rates
 from sensorium_jax.simulation.cortex import truth
 
@@ -38,7 +38,7 @@ def score(
     The ceiling is the correlation of true rates with the responses where the recordings
     are simulated, else it is estimated from repeats; `ceiling` asks for one of them.
     """
-    from sensorium_jax.zoo import describe as zoo
+    from sensorium_jax.zoo import describe
 
     source = model or workdir
     if not source:
@@ -49,9 +49,9 @@ def score(
     if draws < 1:
         raise UserError(f"{draws} resamples were asked for; expected at least 1.")
     recordings = Recordings.open(data)
-    twins = [zoo.load(source, step=step)]
+    twins = [describe.load(source, step=step)]
     if against:
-        twins.append(zoo.load(against))
+        twins.append(describe.load(against))
     sessions = known_sessions(twins[0], recordings)
     planned = plan.plan(sessions, plan.tiers_of(sessions, tier), stimuli=stimuli)
     options = {"truth": true_rates(sessions, ceiling), "draws": draws}
@@ -62,8 +62,8 @@ def score(
             comparison = paired.compare(first, other)
             found[name]["against"] = {"model": str(against), **comparison}
     if csv:
-        table.write_csv(csv, table.flat(found))
-    return Outcome(found, table.tables(found))
+        tables.write_csv(csv, tables.flat(found))
+    return Outcome(found, tables.tables(found))
 
 
 def predict_tiers(

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from sensorium_jax.run import Outcome
-from sensorium_jax.simulation import write as benchmark
+from sensorium_jax.simulation import write
 from sensorium_jax.simulation.cortex import truth
 
 
@@ -21,7 +21,7 @@ def simulate(
 ) -> Outcome:
     """Write a simulated benchmark and say what it holds."""
     options = {"trials": trials, "hide_tests": hide_tests, "centered": centered}
-    folders = benchmark.simulate(out, preset=preset, year=year, seed=seed, **options)
+    folders = write.simulate(out, preset=preset, year=year, seed=seed, **options)
     mice, lines = [], []
     for folder in folders:
         neurons, _ = truth.read_neurons(folder)

@@ -19,7 +19,7 @@ from sensorium_jax.errors import UserError, unknown
 from sensorium_jax.run import Outcome, questions
 from sensorium_jax.run.score import known_sessions, predict_tiers, true_rates
 from sensorium_jax.run.train import train
-from sensorium_jax.scoring import suites, tables as table, trials as plan
+from sensorium_jax.scoring import suites, tables, trials
 
 BASE = "demo"
 QUICK = ("demo", "no_behavior", "static")
@@ -84,7 +84,7 @@ def study(
         name: {**facts(root / name), **found["models"][name]} for name in names
     }
     (root / "study.json").write_text(json.dumps(found, indent=1, default=float))
-    table.write_csv(root / "study.csv", questions.rows(found))
+    tables.write_csv(root / "study.csv", questions.rows(found))
     figures = draw(found, root)
     text = "\n".join([*questions.lines(found), f"table and figures: {root}"])
     return Outcome({**found, "figures": figures}, text)
@@ -109,11 +109,11 @@ def overrides(data: str, name: str, steps: int) -> list[str]:
 
 def measure(folder: Path, recordings: Recordings) -> questions.Tiers:
     """Every labelled tier but the training's, predicted by one model."""
-    from sensorium_jax.zoo import describe as zoo
+    from sensorium_jax.zoo import describe
 
-    twin = zoo.load(folder)
+    twin = describe.load(folder)
     sessions: Sequence[Session] = known_sessions(twin, recordings)
-    planned = plan.plan(sessions, plan.tiers_of(sessions, "all"))
+    planned = trials.plan(sessions, trials.tiers_of(sessions, "all"))
     options = {"truth": true_rates(sessions, "auto"), "draws": suites.DRAWS}
     found = predict_tiers([twin], planned, options)
     return {tier: mice for tier, (mice,) in found.items()}
@@ -121,9 +121,9 @@ def measure(folder: Path, recordings: Recordings) -> questions.Tiers:
 
 def facts(folder: Path) -> dict[str, Any]:
     """What a model cost: weights, and seconds of its steps without compilation."""
-    from sensorium_jax.zoo import describe as zoo
+    from sensorium_jax.zoo import describe
 
-    twin = zoo.load(folder)
+    twin = describe.load(folder)
     card = twin.card
     windows = card["config"]["train"]["batch"] * len(card["mice"])
     lines = map(json.loads, (folder / "log.jsonl").read_text().splitlines())

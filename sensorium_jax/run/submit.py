@@ -38,10 +38,10 @@ def submit(
             "--model, and a folder to write with --out; or a file with --validate."
         )
     from sensorium_jax.submission.write import submit as write
-    from sensorium_jax.zoo import describe as zoo
+    from sensorium_jax.zoo import describe
 
     done = write(
-        zoo.load(source),
+        describe.load(source),
         recordings.sessions,
         out,
         track=track,

@@ -16,7 +16,7 @@ from sensorium_jax.errors import UserError
 from sensorium_jax.models.rows import is_row
 from sensorium_jax.run import Config
 from sensorium_jax.training.mesh import shard
-from sensorium_jax.zoo import load as cards
+from sensorium_jax.zoo import load
 
 Tree = Any
 
@@ -30,8 +30,8 @@ def begin(config: Config, variables: Tree, sessions: Sequence[Session]) -> Tree:
     if not config.model.start:
         check_frozen(config, variables)
         return variables
-    folder = cards.find_step(Path(config.model.start).expanduser().absolute())
-    card, leaves = cards.read_card(folder), cards.read_state(folder)
+    folder = load.find_step(Path(config.model.start).expanduser().absolute())
+    card, leaves = load.read_card(folder), load.read_state(folder)
     rows = known_rows(card, sessions)
     check_inputs(folder, card, config)
     trained = {n: v for n, v in variables.items() if n != "info"}

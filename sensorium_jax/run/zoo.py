@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from sensorium_jax.run import Outcome
-from sensorium_jax.zoo import describe as models
+from sensorium_jax.zoo import describe
 from sensorium_jax.zoo.published import fetch as published
 from sensorium_jax.zoo.published.sources import FILES, LICENSE, PAGE
 from sensorium_jax.zoo.published.translate import FAMILIES
@@ -20,7 +20,7 @@ def listing() -> Outcome:
             "published": FILES[name].name if name in FILES else None,
             "license": LICENSE if name in FILES else None,
         }
-        for name, preset in models.PRESETS.items()
+        for name, preset in describe.PRESETS.items()
     ]
     lines = [
         f"{r['name']:16}{r['equals']}"
@@ -32,7 +32,7 @@ def listing() -> Outcome:
 
 def show(name: str, *, mice: int, neurons: int) -> Outcome:
     """Parts and sizes of a preset."""
-    found = models.describe(name, mice=mice, neurons=neurons)
+    found = describe.describe(name, mice=mice, neurons=neurons)
     counts = [f"  {k:10}{v:>14,}" for k, v in found["parameters"].items() if v]
     frames, height, width, features = found["maps"]
     kinds = [
@@ -65,7 +65,7 @@ def fetch(name: str, *, source: str | None = None) -> Outcome:
 
 
 def _said(folder: Path, *, asked: str) -> Outcome:
-    twin = models.load(folder)
+    twin = describe.load(folder)
     mice = dict(zip(twin.mice, twin.neurons, strict=True))
     model = twin.card["model"]
     found = {"folder": str(folder), "model": model, "mice": mice}

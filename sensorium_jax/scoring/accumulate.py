@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sensorium_jax.data import statistics as stats
+from sensorium_jax.data import statistics
 from sensorium_jax.data.session import RESPONSES, Session
 from sensorium_jax.errors import UserError
 from sensorium_jax.metrics import bits, correlation, explained, likelihood, repeats
@@ -71,7 +71,7 @@ def measure(
     """
     batch = batch or sizes.batch
     made = answers(twin, session, rows, batch=batch)
-    reads = _Reads(session, sizes, batch, stats.precision(session))
+    reads = _Reads(session, sizes, batch, statistics.precision(session))
     zero = _Sums(explained.zero(1, *sizes), bits.zero(1, sizes.neurons))
     sums = jax.tree.map(jnp.copy, zero)  # no two leaves may share what is given away
     model, true = [], []
@@ -126,7 +126,7 @@ class _Reads(NamedTuple):
 
     def scored(self, x_tn: np.ndarray) -> np.ndarray:
         """From the first scored frame on, normalized per frame as the judges do."""
-        scale_tn = stats.frames_of(self.precision_tn, slice(len(x_tn)))
+        scale_tn = statistics.frames_of(self.precision_tn, slice(len(x_tn)))
         return (x_tn * scale_tn)[skip(self.session) :]
 
 

@@ -6,9 +6,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from sensorium_jax import normalize as transforms
+from sensorium_jax import normalize
 from sensorium_jax.axes import Trial
-from sensorium_jax.data import statistics as stats
+from sensorium_jax.data import statistics
 from sensorium_jax.data.session import BEHAVIOR, PUPIL, VIDEO, Session
 from sensorium_jax.data.stream import gather
 from sensorium_jax.errors import UserError, unknown
@@ -17,7 +17,7 @@ from sensorium_jax.submission.expected import SKIP
 
 RAW = ("video", "behavior", "pupil")
 JUDGED = "per_frame"
-UNITS = ("auto", *transforms.SCALINGS, "raw")  # of rates; auto asks the twin
+UNITS = ("auto", *normalize.SCALINGS, "raw")  # of rates; auto asks the twin
 Array = Any
 
 
@@ -40,13 +40,13 @@ def trials(
 ) -> Iterator[Trial]:
     """Trials without their responses, one in memory at a time."""
     scale = gather.scale_of(session, "per_frame")
-    video = stats.video_stats([session])
+    video = statistics.video_stats([session])
     for row in map(int, rows):
         frames = slice(0, session.reader.length(row), 1)
         seen = {what: session.read(what, row) for what in (VIDEO, BEHAVIOR, PUPIL)}
         if "video" not in raw:
-            mean, std = (stats.frames_of(x[0], frames) for x in video)
-            seen[VIDEO] = transforms.normalize_video(seen[VIDEO], mean, std)
+            mean, std = (statistics.frames_of(x[0], frames) for x in video)
+            seen[VIDEO] = normalize.normalize_video(seen[VIDEO], mean, std)
         for what, word in ((BEHAVIOR, "behavior"), (PUPIL, "pupil")):
             if word not in raw and session.has(what) and scale is not None:
                 gather.normalize(what, seen[what], scale, frames)
@@ -90,7 +90,7 @@ def answers(
             )
         if factor_tn is not None:
             seen = slice(start, start + len(rates_tn))
-            rates_tn = rates_tn * stats.frames_of(factor_tn, seen)
+            rates_tn = rates_tn * statistics.frames_of(factor_tn, seen)
         yield np.ascontiguousarray(rates_tn[skip - start :].T)
 
 
@@ -104,10 +104,10 @@ def to_judged(session: Session, own: str, units: str = "auto") -> np.ndarray | N
     units = own if units == "auto" else units
     if units == JUDGED:
         return None
-    precision_tn = stats.precision(session, JUDGED)
+    precision_tn = statistics.precision(session, JUDGED)
     if units == "raw":
         return precision_tn
-    return precision_tn / stats.precision(session, units)
+    return precision_tn / statistics.precision(session, units)
 
 
 def _respond(twin, mouse, video_bthwc, behavior_btk, pupil_bt2):

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from sensorium_jax.errors import UserError
-from sensorium_jax.scoring import resample as moments
+from sensorium_jax.scoring import resample
 from sensorium_jax.scoring.suites import Mouse, part
 
 
@@ -33,14 +33,14 @@ def compare(first: Sequence[Mouse], second: Sequence[Mouse]) -> dict[str, Any]:
     return {
         "single_trial": float(np.concatenate([b.single_n for _, b in found]).mean()),
         "difference": float(every.mean()),
-        "difference_interval": list(moments.interval(draws_w)),
-        "p": moments.two_sided(draws_w),
+        "difference_interval": list(resample.interval(draws_w)),
+        "p": resample.two_sided(draws_w),
         "neurons_better": float((every > 0).mean()),
         "mice": {
             name: {
                 "difference": float(d.mean()),
-                "difference_interval": list(moments.interval(w)),
-                "p": moments.two_sided(w),
+                "difference_interval": list(resample.interval(w)),
+                "p": resample.two_sided(w),
             }
             for name, d, w in zip(names[0], apart, draws_mw, strict=True)
         },

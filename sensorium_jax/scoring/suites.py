@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sensorium_jax.scoring import accumulate as measure, depths, resample as moments
+from sensorium_jax.scoring import accumulate, depths, resample
 from sensorium_jax.scoring.accumulate import Measured, Rates, Sizes
 from sensorium_jax.scoring.answers import Twin
 from sensorium_jax.scoring.trials import Planned
@@ -57,7 +57,7 @@ def measured(
     return [
         Mouse(
             p,
-            measure.measure(twin, p.session, p.rows, p.stimulus_b, fit, **options),
+            accumulate.measure(twin, p.session, p.rows, p.stimulus_b, fit, **options),
             draws,
         )
         for p in mice
@@ -73,17 +73,19 @@ def part(mouse: Mouse, kind: str | None = None) -> Part | None:
         return None
     trials = int(in_b.sum())
     seed = (trials, *mouse.plan.session.name.encode())  # the same for every model
-    drawn_wb = moments.resamples(trials, mouse.draws, seed)
+    drawn_wb = resample.resamples(trials, mouse.draws, seed)
     weights_wb = np.concatenate([np.ones((1, trials)), drawn_wb])
-    single_wn = moments.correlations(m.model.take(in_b), weights_wb)
+    single_wn = resample.correlations(m.model.take(in_b), weights_wb)
     undefined = int(np.isnan(single_wn[0]).sum())
     single_wn = np.nan_to_num(single_wn)
     counts = np.bincount(m.stimulus_b[in_b])
-    again = measure.repeated(m, np.array(chosen)) if counts.max() > 1 else None
+    again = accumulate.repeated(m, np.array(chosen)) if counts.max() > 1 else None
     ceiling_n = estimated = None if again is None else again.ceiling_n
     ceiling_w = None
     if m.truth is not None:
-        ceiling_wn = np.nan_to_num(moments.correlations(m.truth.take(in_b), weights_wb))
+        ceiling_wn = np.nan_to_num(
+            resample.correlations(m.truth.take(in_b), weights_wb)
+        )
         ceiling_n, ceiling_w = ceiling_wn[0], ceiling_wn[1:].mean(1)
     return Part(
         single_wn[0],
@@ -113,13 +115,13 @@ def summary(parts: Sequence[Part]) -> dict[str, Any]:
     if ceiling and ceiling > 0:
         fraction = single / ceiling
         below = neurons @ np.stack(ceilings_w) / neurons.sum() if known else ceiling
-        between = list(moments.interval(over_neurons_w / np.maximum(below, 1e-9)))
+        between = list(resample.interval(over_neurons_w / np.maximum(below, 1e-9)))
     feves = [p.feve_n for p in parts]
     return {
         "single_trial": single,
-        "single_trial_interval": list(moments.interval(over_neurons_w)),
+        "single_trial_interval": list(resample.interval(over_neurons_w)),
         "single_trial_over_mice": single_m,
-        "single_trial_over_mice_interval": list(moments.interval(draws_mw.mean(0))),
+        "single_trial_over_mice_interval": list(resample.interval(draws_mw.mean(0))),
         "to_average": average,
         "to_average_over_mice": average_m,
         "ceiling": ceiling,
@@ -159,7 +161,7 @@ def report(mice: Sequence[Mouse]) -> dict[str, Any]:
     """All numbers of one tier."""
     whole = [(m, p) for m in mice if (p := part(m)) is not None]
     found = summary([p for _, p in whole])
-    losses = [measure.likelihoods(m.measured) for m in mice]
+    losses = [accumulate.likelihoods(m.measured) for m in mice]
     found["poisson"], _ = _both([loss for loss, _ in losses])
     gains = [gain for _, gain in losses]
     found["bits_per_spike"] = _both(gains)[0]

@@ -8,7 +8,7 @@ import numpy as np
 from sensorium_jax.data.session import Session
 from sensorium_jax.data.stream.pools import labelled
 from sensorium_jax.errors import UserError
-from sensorium_jax.scoring import accumulate as measure, kinds
+from sensorium_jax.scoring import accumulate, kinds
 from sensorium_jax.scoring.accumulate import Sizes
 
 
@@ -41,7 +41,7 @@ def tiers_of(sessions: Sequence[Session], tier: str) -> list[str]:
 def _rows(session: Session, tier: str) -> np.ndarray:
     """Labelled trials of a tier with frames to score."""
     rows = np.flatnonzero(session.tiers == tier)
-    enough = measure.skip(session)
+    enough = accumulate.skip(session)
     keep = [
         labelled(session, row) and session.reader.length(row) > enough
         for row in rows.tolist()
@@ -80,7 +80,7 @@ def sizes(planned: Mapping[str, Sequence[Planned]]) -> Sizes:
     return Sizes(
         max(len(p.kinds) for p in every),
         max(
-            p.session.reader.length(int(row)) - measure.skip(p.session)
+            p.session.reader.length(int(row)) - accumulate.skip(p.session)
             for p in every
             for row in p.rows
         ),

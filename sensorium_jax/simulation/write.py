@@ -18,7 +18,7 @@ from sensorium_jax import progress
 from sensorium_jax.data.release.write import SessionWriter, save_npy
 from sensorium_jax.data.store.write import begin_store
 from sensorium_jax.errors import UserError, unknown
-from sensorium_jax.simulation import design, store as bench
+from sensorium_jax.simulation import design, store
 from sensorium_jax.simulation.cortex import truth
 from sensorium_jax.simulation.cortex.calibrate import SETTLED
 from sensorium_jax.simulation.design import Preset, Shown
@@ -66,7 +66,7 @@ def simulate(
     write = _mouse
     if chosen.store:
         begin_store(out, names)
-        write = bench.record
+        write = store.record
     with progress.bar("Simulating", sum(map(len, plans))) as bar:
         return tuple(
             write(out, name, chosen, year, seed, m, plan, bar.add, hide=hide_tests)

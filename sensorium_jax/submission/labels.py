@@ -13,11 +13,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from sensorium_jax.data import statistics as stats
+from sensorium_jax.data import statistics
 from sensorium_jax.data.session import RESPONSES
 from sensorium_jax.data.stream.pools import labelled
 from sensorium_jax.errors import UserError
-from sensorium_jax.submission import csv2022 as submit2022, parquet2023 as submit2023
+from sensorium_jax.submission import csv2022, parquet2023
 from sensorium_jax.submission.expected import SKIP, Mouse
 
 
@@ -56,7 +56,9 @@ class Recorded:
         """What the neurons did, normalized per frame as the judges do."""
         session, row = self.mice[mouse].session, self.mice[mouse].rows[trial]
         raw_tn = session.read(RESPONSES, row)
-        precision_tn = stats.frames_of(stats.precision(session), slice(len(raw_tn)))
+        precision_tn = statistics.frames_of(
+            statistics.precision(session), slice(len(raw_tn))
+        )
         skip = SKIP if session.year == 2023 else 0
         return (raw_tn * precision_tn)[skip:].T
 
@@ -106,13 +108,13 @@ def filed(path: Path, year: int, mouse: str) -> Iterator[Filed]:
 
 
 def _csv(path: Path, mouse: str):
-    head = submit2022.header(path)
+    head = csv2022.header(path)
     if "responses" not in head:
         raise UserError(
             f"{path} has the columns {', '.join(head)}; a ground truth file of 2022 "
-            f"has {', '.join(submit2022.TRUTH_COLUMNS)}."
+            f"has {', '.join(csv2022.TRUTH_COLUMNS)}."
         )
-    for row in submit2022.rows(path, "responses"):
+    for row in csv2022.rows(path, "responses"):
         if row.values_n is None or row.ids_n is None:
             raise UserError(
                 f"{path}: trial {row.trial} holds more than numbers. Write it again."
@@ -121,10 +123,10 @@ def _csv(path: Path, mouse: str):
 
 
 def _table(path: Path):
-    file = submit2023.table(path)
+    file = parquet2023.table(path)
     have = file.schema_arrow.names
     values = "responses" if "responses" in have else "prediction"
-    for row in submit2023.rows(file, values):
+    for row in parquet2023.rows(file, values):
         if row.ids_n is None or row.mouse is None:
             raise UserError(f"{path}: trial {row.trial} lacks its mouse or neuron_ids.")
         yield row.mouse, row.trial, row.prediction_nt, row.ids_n

@@ -11,10 +11,10 @@ from sensorium_jax import progress
 from sensorium_jax.data.check.npy import Fault, error, most_common, warning
 from sensorium_jax.data.session import Session
 from sensorium_jax.submission import (
-    csv2022 as submit2022,
+    csv2022,
     expected,
-    readable as soundness,
-    zips as parcel,
+    readable,
+    zips,
 )
 from sensorium_jax.submission.expected import Mouse
 from sensorium_jax.submission.tally import Tally, trials_words
@@ -50,11 +50,11 @@ def validate(
     faults, rows = [], 0
     archive = path.suffix == ".zip"
     if archive and path.is_file():
-        faults += parcel.faults(path)
+        faults += zips.faults(path)
         if any("readable" in f.finding for f in faults):
             return Report(faults, 0, 0)
         faults += _parts(path)
-    with parcel.unpacked(path) as tables:
+    with zips.unpacked(path) as tables:
         for name, table in tables:
             found, count = _table(name, table, sessions, tier, mouse)
             faults, rows = faults + found, rows + count
@@ -63,7 +63,7 @@ def validate(
 
 def _parts(path: Path) -> Iterator[Fault]:
     """Which of the two files of the main track a zip lacks."""
-    with parcel.unpacked(path) as tables:
+    with zips.unpacked(path) as tables:
         names = {table.name for _, table in tables}
     main = set(expected.TRACKS["main"].files.values())
     for name in sorted(main - names if main & names else ()):
@@ -82,16 +82,16 @@ def _table(name, path, sessions, tier, mouse) -> tuple[list[Fault], int]:
     if not any(s.year == year for s in sessions):
         finding = f"a file of {year}; the recordings are of {sessions[0].year}"
         return [error(name, finding, "give the recordings it is about")], 0
-    fault = soundness.unreadable(name, path, year)
+    fault = readable.unreadable(name, path, year)
     if fault:
         return [fault], 0
-    faults = list(soundness.columns(name, path, year))
+    faults = list(readable.columns(name, path, year))
     if any("missing column" in f.finding for f in faults):
         return faults, 0
     about = None
     if year == 2022:
         about = whose(path, sessions, mouse).name
-    keys = soundness.keys(path, year, about)
+    keys = readable.keys(path, year, about)
     if not keys:
         return [error(name, "empty file: it has no row", "write a row per trial")], 0
     if any(f.level == "error" for f in faults):
@@ -107,9 +107,9 @@ def whose(path: Path, sessions: Sequence[Session], mouse: str | None) -> Session
     fit = [s for s in sessions if s.year == 2022]
     if mouse is not None or len(fit) == 1:
         return expected.picture_mouse(fit, mouse)
-    first = next(submit2022.rows(path), None)
+    first = next(csv2022.rows(path), None)
     ids = [] if first is None or first.ids_n is None else first.ids_n
-    shown = Counter(submit2022.index(path))
+    shown = Counter(csv2022.index(path))
     hits = []
     for session in fit:
         trials = expected.mouse(session).rows
@@ -193,7 +193,7 @@ def _mouse(name: str, mouse: Mouse, keys: list[Any], tier: str) -> Iterator[Faul
 
 def _values(name, path, year, mice, about, count) -> Iterator[Fault]:
     tallies: dict[str, Tally] = {}
-    rows = soundness.rows(path, year, about)
+    rows = readable.rows(path, year, about)
     unread: dict[str, int] = {}
     for row in progress.track(rows, "Validating", count):
         if isinstance(row, str):

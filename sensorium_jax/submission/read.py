@@ -17,8 +17,8 @@ from sensorium_jax.scoring.judge import Scores, judge
 from sensorium_jax.submission import (
     expected,
     labels,
-    readable as soundness,
-    zips as parcel,
+    readable,
+    zips,
 )
 from sensorium_jax.submission.expected import Mouse
 from sensorium_jax.submission.labels import Labels
@@ -61,7 +61,7 @@ def evaluate(
     default. Neurons are aligned by their ids, frames at frame 50 of a trial over what
     both sides have, repeats are found by equal films (2022: by picture numbers).
     """
-    with parcel.unpacked(path) as tables:
+    with zips.unpacked(path) as tables:
         if not tables:
             raise UserError(f"{path} has no parquet and no csv inside. {AGAIN}")
         return [_table(n, p, sessions, truth, tier, mouse) for n, p in tables]
@@ -74,20 +74,20 @@ def _table(name, path, sessions, truth, tier, mouse) -> Verdict:
             f"{name} is a file of {year}, the recordings are of {sessions[0].year}. "
             "Give the recordings that it is about with --data."
         )
-    fault = soundness.unreadable(name, path, year)
-    faults = [fault] if fault else list(soundness.columns(name, path, year))
+    fault = readable.unreadable(name, path, year)
+    faults = [fault] if fault else list(readable.columns(name, path, year))
     for f in faults:
         if f.level == "error":
             raise UserError(f"{name}: {f.finding}; {f.remedy}. {AGAIN}")
     about = whose(path, sessions, mouse).name if year == 2022 else None
-    keys = soundness.keys(path, year, about)
+    keys = readable.keys(path, year, about)
     mice = {s.name: expected.mouse(s) for s in sessions if s.year == year}
     tier = tier or _tier(name, path, keys, mice)
     with _source(truth, mice, year, about) as source:
         known, hidden = _labelled(name, keys, mice, source, tier)
         wanted = {m: source.trials(m, tier) for m in known}
         _complete(name, keys, wanted, tier)
-        every = soundness.rows(path, year, about or "")
+        every = readable.rows(path, year, about or "")
         rows = _aligned_rows(name, every, known, source)
         shown = {m: _stimuli(mice[m], wanted[m]) for m in known}
         order = [m for m, _ in keys if m in known]
@@ -115,7 +115,7 @@ def _source(
     if truth is None:
         return nullcontext(labels.Recorded(mice))
     if isinstance(truth, str | Path):
-        fault = soundness.unreadable(str(truth), Path(truth), year)
+        fault = readable.unreadable(str(truth), Path(truth), year)
         if fault:
             raise UserError(f"{truth}: {fault.finding}; {fault.remedy}.")
         return labels.filed(Path(truth), year, about)

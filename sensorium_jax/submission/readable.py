@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from sensorium_jax.data.check.npy import Fault, error, warning
-from sensorium_jax.submission import csv2022 as submit2022, parquet2023 as submit2023
+from sensorium_jax.submission import csv2022, parquet2023
 from sensorium_jax.submission.parquet2023 import Row
 
 MAGIC = b"PAR1"
@@ -41,7 +41,7 @@ def unreadable(name: str, path: Path, year: int) -> Fault | None:
         remedy = "write it with to_parquet(engine='pyarrow', compression='brotli')"
         return error(name, f"the file is {kind}", remedy)
     try:
-        submit2023.table(path)
+        parquet2023.table(path)
     except (pa.ArrowException, OSError) as problem:
         words = str(problem).splitlines()[0]
         return error(name, f"damaged parquet ({words})", "write the file again")
@@ -50,9 +50,9 @@ def unreadable(name: str, path: Path, year: int) -> Fault | None:
 
 def columns(name: str, path: Path, year: int) -> Iterator[Fault]:
     """Missing, unknown and ill-typed columns."""
-    needed = submit2023.COLUMNS if year == 2023 else submit2022.COLUMNS
-    schema = submit2023.table(path).schema_arrow if year == 2023 else None
-    have = schema.names if schema is not None else submit2022.header(path)
+    needed = parquet2023.COLUMNS if year == 2023 else csv2022.COLUMNS
+    schema = parquet2023.table(path).schema_arrow if year == 2023 else None
+    have = schema.names if schema is not None else csv2022.header(path)
     for column in needed:
         if column not in have:
             finding = f"missing column '{column}'; it has {', '.join(have) or 'none'}"
@@ -115,11 +115,11 @@ def rows(path: Path, year: int, mouse: str) -> Iterator[Row | str]:
     """
     if year == 2023:
         try:
-            yield from submit2023.rows(submit2023.table(path))
+            yield from parquet2023.rows(parquet2023.table(path))
         except (pa.ArrowException, OSError) as problem:
             yield f"trial ?: damaged data ({str(problem).splitlines()[0]})"
         return
-    for line in submit2022.rows(path):
+    for line in csv2022.rows(path):
         if line.values_n is None:
             yield f"trial {line.trial}: strings for numbers, or lists in lists"
             continue
@@ -134,5 +134,5 @@ def rows(path: Path, year: int, mouse: str) -> Iterator[Row | str]:
 def keys(path: Path, year: int, mouse: Any) -> list[tuple[Any, Any]]:
     """Mouse and trial of every row; for 2023 no prediction is read."""
     if year == 2023:
-        return submit2023.index(submit2023.table(path))
-    return [(mouse, trial) for trial, _ in submit2022.index(path)]
+        return parquet2023.index(parquet2023.table(path))
+    return [(mouse, trial) for trial, _ in csv2022.index(path)]

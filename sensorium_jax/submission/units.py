@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from sensorium_jax.data import statistics as stats
+from sensorium_jax.data import statistics
 from sensorium_jax.data.check.npy import Fault, error, warning
 from sensorium_jax.data.session import RESPONSES
 from sensorium_jax.submission.expected import Mouse
@@ -22,13 +22,13 @@ NEARER = 0.5  # untrained models are near neither
 def unit_faults(name: str, mouse: Mouse, mean_n: np.ndarray) -> Iterator[Fault]:
     """Compare the mean prediction of every neuron with its mean response."""
     session = mouse.session
-    normalized_n = stats.mean_rates(session).astype(np.float64)
+    normalized_n = statistics.mean_rates(session).astype(np.float64)
     stored = np.asarray(session.statistics[RESPONSES].mean, np.float64)
     raw_n = np.nanmean(np.atleast_2d(stored), axis=0)
     raw_n = np.broadcast_to(raw_n, normalized_n.shape)
     # Where trials are few the factors of frames are noise, which no model foresees: it
     # then predicts about the mean response times the mean factor.
-    steady_n = raw_n * stats.precision(session).mean(0)
+    steady_n = raw_n * statistics.precision(session).mean(0)
     there = (mean_n > 0) & (normalized_n > 0) & (raw_n > 0)
     if there.sum() < 1:
         return

@@ -8,10 +8,10 @@ from sensorium_jax import progress
 from sensorium_jax.data.session import Session
 from sensorium_jax.scoring.answers import Twin, answers
 from sensorium_jax.submission import (
-    csv2022 as submit2022,
+    csv2022,
     expected,
-    parquet2023 as submit2023,
-    zips as parcel,
+    parquet2023,
+    zips,
 )
 
 
@@ -55,10 +55,10 @@ def submit(
         if chosen.year == 2022:
             about = _about(found, track, mouse)
             made = _pictures(twin, about, tier, how)
-            trials += submit2022.write(path, made)
+            trials += csv2022.write(path, made)
         else:
             made = _films(twin, found, tier, how)
-            trials += submit2023.write(path, made, tier=tier, single=single)
+            trials += parquet2023.write(path, made, tier=tier, single=single)
         tables[tier] = path
     uploads = [p for t, p in tables.items() if t in chosen.files]
     if chosen.year == 2023 and len(uploads) == len(tables):
@@ -68,9 +68,9 @@ def submit(
 
 def _pack(out: Path, track: str, tables: dict[str, Path]) -> list[Path]:
     if track == "main":
-        return [parcel.pack(out / "predictions_main.zip", list(tables.values()))]
+        return [zips.pack(out / "predictions_main.zip", list(tables.values()))]
     stems = {t: p.name.split(".")[0] for t, p in tables.items()}
-    return [parcel.pack(out / f"{stems[t]}.zip", [p]) for t, p in tables.items()]
+    return [zips.pack(out / f"{stems[t]}.zip", [p]) for t, p in tables.items()]
 
 
 def _about(sessions: Sequence[Session], track: str, mouse: str | None) -> Session:
@@ -82,7 +82,7 @@ def _about(sessions: Sequence[Session], track: str, mouse: str | None) -> Sessio
 
 def _films(
     twin: Twin, sessions: Sequence[Session], tier: str, how: dict[str, Any]
-) -> Iterator[submit2023.Answer]:
+) -> Iterator[parquet2023.Answer]:
     rows = [s.trials_of(tier) for s in sessions]
     with progress.bar(f"Predicting {tier}", sum(map(len, rows))) as bar:
         for session, trials in zip(sessions, rows, strict=True):
@@ -90,18 +90,18 @@ def _films(
             for row, prediction_nt in zip(trials, made, strict=True):
                 file = int(session.files[row])
                 ids = session.unit_ids_n
-                yield submit2023.Answer(session.name, file, prediction_nt, ids)
+                yield parquet2023.Answer(session.name, file, prediction_nt, ids)
                 bar.add(1)
 
 
 def _pictures(
     twin: Twin, session: Session, tier: str, how: dict[str, Any]
-) -> Iterator[submit2022.Answer]:
+) -> Iterator[csv2022.Answer]:
     rows = session.trials_of(tier)
     names, images = list(expected.mouse(session).rows), expected.image_ids(session)
     made = answers(twin, session, rows, **{"batch": 128, **how})
     with progress.bar(f"Predicting {tier}", len(rows)) as bar:
         for row, prediction_nt in zip(rows, made, strict=True):
             ids = session.unit_ids_n
-            yield submit2022.Answer(names[row], images[row], prediction_nt[:, 0], ids)
+            yield csv2022.Answer(names[row], images[row], prediction_nt[:, 0], ids)
             bar.add(1)

@@ -13,7 +13,7 @@ import pytest
 
 from sensorium_jax.cli import main
 from sensorium_jax.data.recordings import Recordings
-from sensorium_jax.data.store import build as door
+from sensorium_jax.data.store import build
 from sensorium_jax.data.store.verify import damaged
 from sensorium_jax.errors import UserError
 from support import trees
@@ -21,7 +21,7 @@ from support import trees
 
 def convert(source, target, **options):
     """Without waiting for the disk, which is most of the time of small stores."""
-    return door.convert(source, target, **{"durable": False} | options)
+    return build.convert(source, target, **{"durable": False} | options)
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +89,7 @@ def kill_often(source, whole, target, kills, seed=0):
         landed += not done
         if rng.random() < 0.3:
             run_and_kill(source, target / f"{i}", rng.uniform(0, took / 2))
-        door.convert(source, target / f"{i}")
+        build.convert(source, target / f"{i}")
         assert trees.snapshot(target / f"{i}") == whole
     return landed
 

@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
-from sensorium_jax.data import statistics as stats
+from sensorium_jax.data import statistics
 from sensorium_jax.data.release import dynamic2023
 from sensorium_jax.data.release.write import SessionWriter
 from sensorium_jax.errors import UserError
@@ -157,8 +157,8 @@ def test_every_layout_of_statistics(tmp_path, what, shape, expected):
     found = session.statistics[what].std
     assert found.shape == expected
     np.testing.assert_allclose(np.sort(np.unique(found)), np.sort(values.ravel()))
-    stats.video_stats([session])
-    stats.precision(session)
+    statistics.video_stats([session])
+    statistics.precision(session)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import pytest
 from sensorium_jax.axes import Trial
 from sensorium_jax.data.recordings import Recordings
 from sensorium_jax.data.release.write import write_session
-from sensorium_jax.data.stimuli import folds as splits, hashes as phash
+from sensorium_jax.data.stimuli import folds, hashes
 from sensorium_jax.errors import UserError
 from support import memory, peers
 
@@ -46,7 +46,7 @@ CASES = [
 
 def whole(film_thw):
     """Hash of a film that is in memory."""
-    return phash.film_hash(film_thw[phash.looked_at(len(film_thw))])
+    return hashes.film_hash(film_thw[hashes.looked_at(len(film_thw))])
 
 
 def test_hashes_equal_the_golden_ones():
@@ -74,16 +74,16 @@ def test_repeats_share_a_fold_and_folds_part_the_trials():
     session = film_session(
         [films[i] for i in order], ["train"] * 20 + ["oracle"] * 2 + ["none"]
     )
-    fold_t = splits.folds(session)
+    fold_t = folds.folds(session)
     assert fold_t[20] == fold_t[21] == fold_t[3] and fold_t[22] == -1
     assert set(fold_t[:20]) <= set(range(7)) and len(set(fold_t[:20])) > 3
     for row in range(20):
         expected = whole(films[row]) % 7
         assert fold_t[row] == expected
     fold = int(fold_t[3])
-    train, held = splits.split_fold([session], fold)
+    train, held = folds.split_fold([session], fold)
     assert {3, 20, 21} <= set(held["mouse"]) and not {3, 20} & set(train["mouse"])
-    assert splits.leakage([session], {"train": train, "held": held}) == []
+    assert folds.leakage([session], {"train": train, "held": held}) == []
     both = np.union1d(train["mouse"], held["mouse"])
     np.testing.assert_array_equal(both, np.arange(22))
 
@@ -97,7 +97,7 @@ def test_leakage_counts_films_and_trials_by_mouse():
         "train": {"a": np.array([0, 1]), "b": np.array([1])},
         "held": {"a": np.array([2, 3]), "b": np.array([0])},
     }
-    (leak,) = splits.leakage([a, b], parts)
+    (leak,) = folds.leakage([a, b], parts)
     assert leak == (("train", "held"), 2, 1, 1)
 
 
@@ -105,9 +105,9 @@ def test_tests_join_the_folds_only_where_labelled():
     tiers = ("train",) * 3 + ("live_test_main",) * 2
     shown = memory.session(tiers=tiers, hidden=False)
     hidden = memory.session(tiers=tiers)
-    assert len(splits.fold_rows(shown)) == 3
-    assert len(splits.fold_rows(shown, tests=True)) == 5
-    assert len(splits.fold_rows(hidden, tests=True)) == 3
+    assert len(folds.fold_rows(shown)) == 3
+    assert len(folds.fold_rows(shown, tests=True)) == 5
+    assert len(folds.fold_rows(hidden, tests=True)) == 3
 
 
 def test_repeats_are_recovered_however_stored():
@@ -118,31 +118,31 @@ def test_repeats_are_recovered_however_stored():
     session = film_session(played, ["oracle"] * 6)
     floats = film_session(played, ["oracle"] * 6, dtype=np.float32)
     for row in range(6):
-        keys = [splits.content_hash(s, row) for s in (session, floats)]
+        keys = [folds.content_hash(s, row) for s in (session, floats)]
         assert keys[0] == keys[1]
-    groups = splits.repeats(session, "oracle")
+    groups = folds.repeats(session, "oracle")
     assert [g.tolist() for g in groups] == [[0, 2, 5], [1, 4], [3]]
-    assert [len(g) for g in splits.repeats(session, "oracle", at_least=2)] == [3, 2]
+    assert [len(g) for g in folds.repeats(session, "oracle", at_least=2)] == [3, 2]
     almost = films[0].astype(np.float32)
     almost[5, 1, 2] += 0.5
     session = film_session([films[0], almost], ["oracle"] * 2, dtype=np.float32)
-    assert splits.stimuli(session, [0, 1]).tolist() == [0, 1]
+    assert folds.stimuli(session, [0, 1]).tolist() == [0, 1]
 
 
 def test_impossible_folds_are_named():
     session = film_session([clip("noise", 0, (4, 6))] * 3, ["train"] * 3)
     with pytest.raises(UserError, match="expected 0 to 6"):
-        splits.split_fold([session], 7)
-    fold = int(splits.folds(session)[0])
+        folds.split_fold([session], 7)
+    fold = int(folds.folds(session)[0])
     with pytest.raises(UserError, match="trained on"):
-        splits.split_fold([session], fold)
+        folds.split_fold([session], fold)
 
 
 def test_very_short_films_have_a_hash():
     one = clip("drift", 0, (8, 8), 1)
-    assert whole(one) == phash.frame_hash(one[0])
+    assert whole(one) == hashes.frame_hash(one[0])
     three = clip("drift", 0, (8, 8), 3)
-    a, b, c = map(phash.frame_hash, three)
+    a, b, c = map(hashes.frame_hash, three)
     assert whole(three) == a ^ b ^ c
 
 
@@ -217,6 +217,6 @@ def test_folds_equal_the_winners_on_a_tree(original, tmp_path, monkeypatch, new)
     monkeypatch.setattr(constants, "new_mice", ["mouse"] if new else [])
     # The array of tiers has room for their longest name.
     expected = original[0].get_folds_tiers("mouse", 7)
-    found = splits.folds(Recordings.open(tmp_path)[0], tests=not new)
+    found = folds.folds(Recordings.open(tmp_path)[0], tests=not new)
     theirs = [int(t[5:]) if t.startswith("fold_") else -1 for t in expected]
     assert found.tolist() == theirs

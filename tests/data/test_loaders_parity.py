@@ -10,8 +10,8 @@ from unittest.mock import MagicMock
 import numpy as np
 import pytest
 
-from sensorium_jax import normalize as T
-from sensorium_jax.data import statistics as stats
+from sensorium_jax import normalize
+from sensorium_jax.data import statistics
 from sensorium_jax.data.recordings import Recordings
 from sensorium_jax.data.release.write import SessionWriter
 
@@ -105,20 +105,20 @@ def write(folder, year, tiers, frame_shape, *, layout="per_neuron", behaviors=2,
 
 def ours(session, row, frames=slice(None), scale=1.0):
     """Normalized video, responses, behavior and pupil of some frames, time first."""
-    info = stats.video_stats([session])
+    info = statistics.video_stats([session])
     which = np.arange(session.reader.length(row))[frames]
     raw = [session.read(w, row, frames) for w in ("videos", "responses")]
-    mean, std = (T.at_frames(x, which[None, None])[0, 0] for x in info)
-    video = T.rescale(T.normalize_video(raw[0], mean, std), scale)
-    responses = T.normalize_responses(
-        raw[1], stats.frames_of(stats.precision(session), which)
+    mean, std = (normalize.at_frames(x, which[None, None])[0, 0] for x in info)
+    video = normalize.rescale(normalize.normalize_video(raw[0], mean, std), scale)
+    responses = normalize.normalize_responses(
+        raw[1], statistics.frames_of(statistics.precision(session), which)
     )
-    rows = {w: stats.row_stats(session, w) for w in ("behavior", "pupil_center")}
-    cut = {w: [stats.frames_of(x, which) for x in v] for w, v in rows.items()}
-    behavior = T.normalize_behavior(
+    rows = {w: statistics.row_stats(session, w) for w in ("behavior", "pupil_center")}
+    cut = {w: [statistics.frames_of(x, which) for x in v] for w, v in rows.items()}
+    behavior = normalize.normalize_behavior(
         session.read("behavior", row, frames), cut["behavior"][1]
     )
-    pupil = T.normalize_pupil(
+    pupil = normalize.normalize_pupil(
         session.read("pupil_center", row, frames), *cut["pupil_center"]
     )
     return video, responses, behavior, pupil

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sensorium_jax.data import statistics as stats
+from sensorium_jax.data import statistics
 from sensorium_jax.data.release import static2022
 from sensorium_jax.data.release.write import SessionWriter
 from sensorium_jax.errors import UserError
@@ -71,7 +71,7 @@ def test_layouts_of_image_statistics(tmp_path, shape):
     values = np.random.default_rng(0).random(shape)
     np.save(folder / "meta/statistics/images/all/mean.npy", values)
     session = static2022.open_session(folder)
-    mean = stats.video_stats([session]).mean_mthwc[0, 0]
+    mean = statistics.video_stats([session]).mean_mthwc[0, 0]
     plain = values.reshape(-1, 1, 1) if values.ndim == 1 else values
     expected = np.broadcast_to(plain, (2, H, W))
     got = np.broadcast_to(mean, (H, W, 2))
@@ -83,7 +83,7 @@ def test_zeroed_behavior_divides_by_one(tmp_path):
     for name in ("mean", "std"):
         np.save(folder / f"meta/statistics/behavior/all/{name}.npy", np.zeros(3))
     session = static2022.open_session(folder)
-    np.testing.assert_array_equal(stats.row_stats(session, "behavior").std_tk, 1)
+    np.testing.assert_array_equal(statistics.row_stats(session, "behavior").std_tk, 1)
 
 
 def test_misfitting_statistics(tmp_path):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sensorium_jax.data import statistics as stats
+from sensorium_jax.data import statistics
 from sensorium_jax.data.recordings import Recordings
 from sensorium_jax.data.release.write import SessionWriter
 
@@ -28,19 +28,19 @@ def put(folder, what, name, values):
 
 def test_constant_arrays_collapse():
     x = np.ones((7, 3, 4, 1))
-    assert stats.collapse(x, (0, 1, 2)).shape == (1, 1, 1, 1)
+    assert statistics.collapse(x, (0, 1, 2)).shape == (1, 1, 1, 1)
     x[5:] = np.nan
-    assert stats.collapse(x, (0, 1, 2)).shape == (1, 1, 1, 1)
+    assert statistics.collapse(x, (0, 1, 2)).shape == (1, 1, 1, 1)
     x[2] = 2
-    assert stats.collapse(x, (0, 1, 2)).shape == (7, 1, 1, 1)
+    assert statistics.collapse(x, (0, 1, 2)).shape == (7, 1, 1, 1)
     y = np.arange(3.0)[None, :, None, None] * np.ones((7, 1, 4, 1))
-    got = stats.collapse(y, (0, 1, 2))
+    got = statistics.collapse(y, (0, 1, 2))
     assert got.shape == (1, 3, 1, 1) and got.ravel().tolist() == [0, 1, 2]
 
 
 def test_video_statistics_share_a_shape(sessions):
     recordings = Recordings.open(sessions)
-    plain = stats.video_stats(recordings.sessions)
+    plain = statistics.video_stats(recordings.sessions)
     assert plain.mean_mthwc.shape == (2, 1, 1, 1, 1)
     assert plain.mean_mthwc.dtype == np.float32
     full = np.random.default_rng(1).random((H, W, 9)) + 1
@@ -48,7 +48,7 @@ def test_video_statistics_share_a_shape(sessions):
     full[0, 0, 0] = 0
     for name in ("mean", "std"):
         put(sessions / "b", "videos", name, full)
-    mixed = stats.video_stats(Recordings.open(sessions).sessions)
+    mixed = statistics.video_stats(Recordings.open(sessions).sessions)
     assert mixed.std_mthwc.shape == (2, 9, H, W, 1)
     np.testing.assert_allclose(mixed.std_mthwc[1, 3, ..., 0], full[..., 3], rtol=1e-6)
     np.testing.assert_array_equal(mixed.std_mthwc[0], plain.std_mthwc[0].item())
@@ -61,23 +61,25 @@ def test_precision_floors_before_it_is_cut(sessions):
     std[3, 4], std[:, 8] = 1e-5, np.nan
     put(sessions / "a", "responses", "std", std)
     session = Recordings.open(sessions)["a"]
-    precision = stats.precision(session)
+    precision = statistics.precision(session)
     floor = 0.01 * np.nanmean(std)
     assert precision.shape == (9, N)
     np.testing.assert_allclose(precision[4, 3], 1 / floor, rtol=1e-6)
     np.testing.assert_allclose(precision[8], 1 / floor, rtol=1e-6)
     np.testing.assert_allclose(precision[:8, 0], 1 / std[0, :8], rtol=1e-6)
-    assert stats.frames_of(precision, slice(2, 6, 2)).shape == (2, N)
-    pooled = stats.precision(session, "per_neuron")
-    assert pooled.shape == (1, N) and stats.frames_of(pooled, slice(2, 6)) is pooled
+    assert statistics.frames_of(precision, slice(2, 6, 2)).shape == (2, N)
+    pooled = statistics.precision(session, "per_neuron")
+    assert (
+        pooled.shape == (1, N) and statistics.frames_of(pooled, slice(2, 6)) is pooled
+    )
 
 
 def test_mean_rates_are_in_normalized_units(sessions):
     session = Recordings.open(sessions)[0]
-    precision = stats.precision(session)
+    precision = statistics.precision(session)
     trials = [session.read("responses", i) * precision for i in range(4)]
     np.testing.assert_allclose(
-        stats.mean_rates(session), np.mean(trials, (0, 1)), rtol=1e-5
+        statistics.mean_rates(session), np.mean(trials, (0, 1)), rtol=1e-5
     )
 
 
@@ -85,14 +87,14 @@ def test_silent_mice_stay_finite(sessions):
     for name in ("mean", "std"):
         put(sessions / "a", "responses", name, np.zeros(N))
     session = Recordings.open(sessions)["a"]
-    assert (stats.mean_rates(session) == 0).all()
-    assert np.isfinite(stats.precision(session)).all()
+    assert (statistics.mean_rates(session) == 0).all()
+    assert np.isfinite(statistics.precision(session)).all()
 
 
 def test_behavior_that_varies_per_frame(sessions):
     session = Recordings.open(sessions)[0]
-    mean, std = stats.row_stats(session, "behavior")
+    mean, std = statistics.row_stats(session, "behavior")
     assert mean.shape == std.shape == (9, 2)
     put(sessions / "a", "behavior", "std", np.array([2.0, 3.0]))
-    std = stats.row_stats(Recordings.open(sessions)["a"], "behavior").std_tk
+    std = statistics.row_stats(Recordings.open(sessions)["a"], "behavior").std_tk
     assert std.tolist() == [[2, 3]]

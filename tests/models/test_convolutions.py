@@ -10,7 +10,7 @@ from jax import lax
 
 from sensorium_jax.errors import UserError
 from sensorium_jax.models.ops import (
-    convolutions as layers,
+    convolutions,
     convolve,
     depthwise,
     formulation,
@@ -18,28 +18,36 @@ from sensorium_jax.models.ops import (
 
 SHAPE = (2, 2, 7, 9, 8, 3)  # mice, windows, frames, rows, columns, channels
 CASES = {
-    "spatial": (layers.spatial_conv, (3, 2, 3, 4), {}),
+    "spatial": (convolutions.spatial_conv, (3, 2, 3, 4), {}),
     "spatial_odd": (
-        layers.spatial_conv,
+        convolutions.spatial_conv,
         (3, 2, 3, 4),
         {"stride": (2, 3), "padding": (1, 2), "dilation": (2, 1)},
     ),
-    "spatial_one": (layers.spatial_conv, (1, 1, 3, 4), {"stride": 2, "padding": 1}),
-    "temporal": (layers.temporal_conv, (4, 3, 5), {}),
-    "temporal_odd": (layers.temporal_conv, (3, 3, 5), {"stride": 2, "padding": 3}),
-    "conv3d": (layers.conv3d, (3, 2, 3, 3, 4), {}),
+    "spatial_one": (
+        convolutions.spatial_conv,
+        (1, 1, 3, 4),
+        {"stride": 2, "padding": 1},
+    ),
+    "temporal": (convolutions.temporal_conv, (4, 3, 5), {}),
+    "temporal_odd": (
+        convolutions.temporal_conv,
+        (3, 3, 5),
+        {"stride": 2, "padding": 3},
+    ),
+    "conv3d": (convolutions.conv3d, (3, 2, 3, 3, 4), {}),
     "conv3d_odd": (
-        layers.conv3d,
+        convolutions.conv3d,
         (3, 2, 3, 3, 4),
         {"stride": (2, 1, 2), "padding": (1, 2, 0)},
     ),
-    "depthwise": (layers.depthwise_spatial, (3, 3, 3), {"padding": 1}),
+    "depthwise": (convolutions.depthwise_spatial, (3, 3, 3), {"padding": 1}),
     "depthwise_odd": (
-        layers.depthwise_spatial,
+        convolutions.depthwise_spatial,
         (3, 2, 3),
         {"stride": (2, 3), "padding": (0, 3)},
     ),
-    "depthwise_time": (layers.depthwise_temporal, (5, 3), {"padding": 2}),
+    "depthwise_time": (convolutions.depthwise_temporal, (5, 3), {"padding": 2}),
 }
 
 
@@ -134,7 +142,7 @@ def test_kernel_gradient_of_many_bfloat16_frames_does_not_saturate():
     x = jnp.ones((1, 1, frames, 1, 1, 1), jnp.bfloat16)
     kernel = jnp.ones((1, 1, 1, 1), jnp.bfloat16)
     with formulation.use("direct"):
-        y, pull = jax.vjp(layers.spatial_conv, x, kernel)
+        y, pull = jax.vjp(convolutions.spatial_conv, x, kernel)
     assert float(pull(y)[1].squeeze()) == pytest.approx(frames, rel=0.01)
 
 
@@ -143,7 +151,7 @@ def test_gradients_survive_remat_scan_and_vmap():
 
     def twice(x, kernel):
         layer = jax.checkpoint(
-            lambda y, _: (layers.spatial_conv(y, kernel, padding=1), None)
+            lambda y, _: (convolutions.spatial_conv(y, kernel, padding=1), None)
         )
         return lax.scan(layer, x, None, length=2)[0]
 
@@ -154,8 +162,8 @@ def test_gradients_survive_remat_scan_and_vmap():
     ours = jax.jit(functools.partial(value_and_pull, twice))(x, kernel)
     close(ours, value_and_pull(unrolled, x, kernel), 1e-5)
     kernels = jnp.stack([kernel, 2 * kernel])
-    mapped = jax.vmap(layers.spatial_conv, (None, 0))(x, kernels)
-    close(mapped[1], layers.spatial_conv(x, 2 * kernel), 1e-5)
+    mapped = jax.vmap(convolutions.spatial_conv, (None, 0))(x, kernels)
+    close(mapped[1], convolutions.spatial_conv(x, 2 * kernel), 1e-5)
 
 
 @pytest.mark.parametrize("groups", [1, 2])
@@ -166,20 +174,20 @@ def test_pointwise(groups):
     blocks = jnp.split(x, groups, -1)
     matrices = [kernel] if groups == 1 else list(kernel)
     want = jnp.concatenate([a @ b for a, b in zip(blocks, matrices, strict=True)], -1)
-    got = layers.pointwise(x, kernel, bias, groups=groups)
+    got = convolutions.pointwise(x, kernel, bias, groups=groups)
     close(got, want + bias.reshape(1, 1, 1, 1, 1, -1), 1e-5)
 
 
 def test_bias_is_added_once():
     x, kernel, bias = draw(SHAPE), draw((2, 2, 3, 4), seed=1), draw((4,), seed=3)
-    with_bias = layers.spatial_conv(x, kernel, bias)
-    without = layers.spatial_conv(x, kernel)
+    with_bias = convolutions.spatial_conv(x, kernel, bias)
+    without = convolutions.spatial_conv(x, kernel)
     close(with_bias - without, jnp.broadcast_to(bias, without.shape), 1e-5)
 
 
 def test_the_program_for_a_cpu_has_no_convolution():
     x, kernel = draw(SHAPE), draw((3, 2, 3, 4), seed=1)
-    run = jax.jit(functools.partial(value_and_pull, layers.spatial_conv))
+    run = jax.jit(functools.partial(value_and_pull, convolutions.spatial_conv))
     text = run.lower(x, kernel).compile().as_text()
     assert "convolution(" not in text
     assert "conditional(" not in text
@@ -190,7 +198,7 @@ def test_the_program_for_a_cpu_has_no_convolution():
 def test_no_columns_of_the_whole_tensor():
     """Peak memory stays near the tensors themselves, far below their columns."""
     x, kernel = draw((1, 2, 60, 24, 24, 8)), draw((7, 7, 8, 8), seed=1)
-    run = jax.jit(functools.partial(value_and_pull, layers.spatial_conv))
+    run = jax.jit(functools.partial(value_and_pull, convolutions.spatial_conv))
     used = run.lower(x, kernel).compile().memory_analysis().temp_size_in_bytes
     columns = 2 * 60 * 18 * 18 * 7 * 7 * 8 * 4
     assert used < x.nbytes + 4 * convolve.BLOCK_BYTES < columns

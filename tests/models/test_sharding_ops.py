@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sensorium_jax.models.ops import convolutions as layers, fold
+from sensorium_jax.models.ops import convolutions, fold
 
 
 def test_no_data_moves_between_eight_devices():
@@ -48,4 +48,4 @@ def test_mice_that_cannot_be_cut_say_so():
         (2, 1), ("mouse", "data"), axis_types=(jax.sharding.AxisType.Auto,) * 2
     )
     with jax.set_mesh(mesh), pytest.raises(ValueError, match="pad the mice"):
-        layers.pointwise(jnp.ones((3, 2, 1, 1, 1, 2)), jnp.ones((2, 2)))
+        convolutions.pointwise(jnp.ones((3, 2, 1, 1, 1, 2)), jnp.ones((2, 2)))

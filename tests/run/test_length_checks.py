@@ -5,7 +5,7 @@ from sensorium_jax.data.recordings import Recordings
 from sensorium_jax.data.release.write import write_session
 from sensorium_jax.data.stream.stream import Stream
 from sensorium_jax.errors import UserError
-from sensorium_jax.run import length_checks as fits
+from sensorium_jax.run import length_checks
 from support import tiny
 
 
@@ -19,17 +19,17 @@ def stream(recordings, **changes):
 
 
 def test_trials_of_24_frames_leave_23_out_and_no_more(films):
-    fits.check(stream(films), 23, "because")
-    fits.check(stream(films, stride=2, frames=12), 11, "because")
+    length_checks.check(stream(films), 23, "because")
+    length_checks.check(stream(films, stride=2, frames=12), 11, "because")
     with pytest.raises(UserError, match="because, so frame 25 .* at most 24 frames"):
-        fits.check(stream(films), 24, "because")
+        length_checks.check(stream(films), 24, "because")
     with pytest.raises(UserError, match="frame 25"):
-        fits.check(stream(films, stride=2, frames=40), 12, "because")
+        length_checks.check(stream(films, stride=2, frames=40), 12, "because")
 
 
 def test_windows_must_reach_as_far(films):
     with pytest.raises(UserError, match="the windows 12"):
-        fits.check(stream(films, frames=12), 12, "because")
+        length_checks.check(stream(films, frames=12), 12, "because")
 
 
 def test_one_trial_that_is_long_enough_will_do(tmp_path):
@@ -44,6 +44,6 @@ def test_one_trial_that_is_long_enough_will_do(tmp_path):
         tiers=["live_test_main"] * 3 + ["train"],
     )
     tests = stream(Recordings.open(tmp_path), tier="live_test_main", frames=9)
-    fits.check(tests, 4, "because")
+    length_checks.check(tests, 4, "because")
     with pytest.raises(UserError, match="hidden .* config.data.tier"):
-        fits.check(tests, 8, "because")
+        length_checks.check(tests, 8, "because")

@@ -10,8 +10,8 @@ import sensorium_jax as sj
 from sensorium_jax.cli import main
 from sensorium_jax.errors import UserError
 from sensorium_jax.plots import scores as figures
-from sensorium_jax.run import questions, study as command
-from sensorium_jax.scoring import limits, suites, tables as table, trials as plan
+from sensorium_jax.run import questions, study
+from sensorium_jax.scoring import limits, suites, tables, trials
 from sensorium_jax.simulation.design import TINY
 from support.made import Told, tree, true_rates
 
@@ -30,8 +30,8 @@ def blurred(share):
 def measured(tmp_path_factory):
     recordings = tree(tmp_path_factory.mktemp("study"))
     tiers = ["oracle", "final_test_bonus", "live_test_bonus"]
-    planned = plan.plan(recordings.sessions, tiers, stimuli="truth")
-    fit, found = plan.sizes(planned), {}
+    planned = trials.plan(recordings.sessions, tiers, stimuli="truth")
+    fit, found = trials.sizes(planned), {}
     for name, share in {"demo": 0.1, "no_behavior": 0.3, "static": 0.7}.items():
         twin = Told(recordings, blurred(share))
         found[name] = {
@@ -53,7 +53,7 @@ def test_questions_are_answered_in_the_right_direction(found):
     for question, pair in questions.PAIRS.items():
         assert found[question]["difference"] > 0, pair
         assert found[question]["difference_interval"][0] > 0
-    scores = [found["models"][n]["in_domain"]["single_trial"] for n in command.QUICK]
+    scores = [found["models"][n]["in_domain"]["single_trial"] for n in study.QUICK]
     assert scores == sorted(scores, reverse=True)
     json.dumps(found, allow_nan=False)
 
@@ -82,13 +82,13 @@ def test_limits_from_truth_and_from_repeats(found, measured):
 
 def test_words_rows_and_figures(found, tmp_path):
     text = "\n".join(questions.lines(found))
-    for name in command.QUICK:
+    for name in study.QUICK:
         assert name in text
     assert "true rates" in text and "dynamic against static" in text
     rows = questions.rows(found)
     kinds = len(found["models"]["demo"]["out_of_domain"])
     assert len(rows) == 3 * (1 + kinds)
-    table.write_csv(tmp_path / "study.csv", rows)
+    tables.write_csv(tmp_path / "study.csv", rows)
     head, *body = (tmp_path / "study.csv").read_text().splitlines()
     assert head.startswith("model,stimulus,") and len(body) == len(rows)
     for draw in (figures.models, figures.kinds, figures.compute):
@@ -98,14 +98,14 @@ def test_words_rows_and_figures(found, tmp_path):
 
 
 def test_models_of_the_study_can_be_built():
-    from sensorium_jax.zoo import describe as zoo
+    from sensorium_jax.zoo import describe
 
-    for name, changes in command.MODELS.items():
-        size = zoo.describe("demo", mice=1, neurons=5, **changes)
+    for name, changes in study.MODELS.items():
+        size = describe.describe("demo", mice=1, neurons=5, **changes)
         assert size["lost_frames"] < 37 - 3, name  # windows of the recipe have 37
     with pytest.raises(UserError, match="Did you mean 'static'"):
-        command.chosen("demo,statik", quick=False)
-    assert command.chosen(None, quick=True) == list(command.QUICK)
+        study.chosen("demo,statik", quick=False)
+    assert study.chosen(None, quick=True) == list(study.QUICK)
 
 
 def test_loading_in_one_line(tmp_path):
@@ -126,15 +126,15 @@ def test_loading_in_one_line(tmp_path):
 
 
 def test_the_score_command(tmp_path, capsys):
-    from sensorium_jax.zoo import describe as zoo, load as card
+    from sensorium_jax.zoo import describe, load
 
     recordings = tree(tmp_path / "data")
     info = recordings.mouse_info()
     changes = {"core": {"channels": [2, 2], "kernels": [3, 3], "contrast": 0}}
-    variables = zoo.init(zoo.build("demo", info, **changes), info, 0)
+    variables = describe.init(describe.build("demo", info, **changes), info, 0)
     mice = {s.name: s.neurons for s in recordings.sessions}
-    words = card.model_card("demo", card.Inputs.of(info), mice, changes=changes)
-    model = str(card.save(tmp_path / "model", variables, words))
+    words = load.model_card("demo", load.Inputs.of(info), mice, changes=changes)
+    model = str(load.save(tmp_path / "model", variables, words))
     argv = ["score", "--data", recordings.path, "--model", model, "--against", model]
     argv += ["--stimuli", "truth", "--draws", "20", "--csv", str(tmp_path / "x.csv")]
     assert main([*argv, "--json"]) == 0

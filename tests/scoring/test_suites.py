@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 from sensorium_jax.cli import main
-from sensorium_jax.data import statistics as stats
+from sensorium_jax.data import statistics
 from sensorium_jax.errors import UserError
 from sensorium_jax.scoring import (
-    accumulate as measure,
+    accumulate,
     kinds,
     paired,
-    resample as moments,
+    resample,
     suites,
-    tables as table,
+    tables,
     trials as plan,
 )
 from support.made import Told, tree, true_rates
@@ -53,7 +53,7 @@ def measured(recordings, planned):
 
 def scored(session, rows, rates):
     """Predictions and responses [frames of all trials, n], normalized."""
-    precision_tn, x, y = stats.precision(session), [], []
+    precision_tn, x, y = statistics.precision(session), [], []
     for row in rows:
         x_tn, y_tn = rates(session, row), session.read("responses", row)
         x.append((x_tn * precision_tn[: len(x_tn)])[50:])
@@ -157,7 +157,7 @@ def test_report_holds_mice_stimuli_depths(measured, recordings):
     assert np.isfinite([found["poisson"], found["bits_per_spike"]]).all()
     assert np.isfinite([found["feve_median"], found["bits_per_spike_median"]]).all()
     json.dumps(found, allow_nan=False)
-    text = "\n".join(table.tier_lines("final_test_bonus", found))
+    text = "\n".join(tables.tier_lines("final_test_bonus", found))
     assert all(name in text for name in (*recordings.names, *shown, "ceiling"))
 
 
@@ -183,10 +183,10 @@ def test_resampled_intervals_shrink_with_trials():
             dx, dy = x - x.mean(0), y - y.mean(0)
             sums = ((dx**2).sum(0), (dy**2).sum(0), (dx * dy).sum(0))
             one = (x.mean(0), y.mean(0), *sums)
-            state.append(moments.Moments(np.array([20.0]), *(a[None] for a in one)))
-        joined = moments.Moments.join(state)
-        weights = moments.resamples(trials, 200, (0,))
-        low, high = moments.interval(moments.correlations(joined, weights).mean(1))
+            state.append(resample.Moments(np.array([20.0]), *(a[None] for a in one)))
+        joined = resample.Moments.join(state)
+        weights = resample.resamples(trials, 200, (0,))
+        low, high = resample.interval(resample.correlations(joined, weights).mean(1))
         assert low < 0.45 < high
         return high - low
 
@@ -239,7 +239,7 @@ def test_hidden_and_unknown_tiers_are_named(tmp_path, recordings):
 
 
 def test_one_program_serves_all_mice_and_tiers(measured):
-    assert measure._add._cache_size() <= 3  # batches of 3 with and without, and of 4
+    assert accumulate._add._cache_size() <= 3  # batches of 3 with and without, and of 4
 
 
 def test_bad_requests_of_the_command(tmp_path, capsys, recordings):

@@ -10,7 +10,7 @@ from sensorium_jax.data.check.check import check
 from sensorium_jax.data.recordings import Recordings
 from sensorium_jax.data.stimuli.classify import classify
 from sensorium_jax.errors import UserError
-from sensorium_jax.simulation import design, write as benchmark
+from sensorium_jax.simulation import design, write
 from sensorium_jax.simulation.cortex import calcium, truth
 from sensorium_jax.simulation.design import Preset, Repeated
 from sensorium_jax.simulation.write import simulate
@@ -149,8 +149,8 @@ def test_finished_trials_are_not_made_again(small, tmp_path, monkeypatch):
     shutil.copytree(out, again)
     (again / folder.name / "meta/trials/tiers.npy").unlink()
     (again / folder.name / "data/responses/4.npy").unlink()
-    made, make = [], benchmark.make
-    monkeypatch.setattr(benchmark, "make", lambda *a: made.append(a[2]) or make(*a))
+    made, make = [], write.make
+    monkeypatch.setattr(write, "make", lambda *a: made.append(a[2]) or make(*a))
     simulate(again, preset=SMALL, seed=1)
     assert made == [4]
 
@@ -197,7 +197,7 @@ def test_pictures_read_as_one_frame(tmp_path):
 
 def test_trials_scale_in_proportion():
     for name in design.PRESETS:
-        for year in benchmark.YEARS:
+        for year in write.YEARS:
             p = design.preset(name, year).resized(60)
             size = len(design.plan(p, year, 0, 0))
             assert 55 <= size <= 65 or name == "bench" or year == 2022, (name, size)
@@ -209,5 +209,5 @@ def test_trials_scale_in_proportion():
 
 def test_the_note_says_what_a_folder_holds(small):
     out, _ = small
-    note = json.loads((out / benchmark.NOTE).read_text())
+    note = json.loads((out / write.NOTE).read_text())
     assert note["seed"] == 1 and note["preset"]["neurons"] == 6

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sensorium_jax.data import statistics as stats
+from sensorium_jax.data import statistics
 from sensorium_jax.errors import UserError
 from sensorium_jax.submission.csv2022 import numbers
 from sensorium_jax.submission.lint import validate
@@ -158,7 +158,7 @@ def test_other_bytes(recordings, tmp_path):
 
 def test_warnings(sound, recordings, tmp_path):
     path = tmp_path / LIVE
-    ratio_n = stats.precision(recordings[0])[0]
+    ratio_n = statistics.precision(recordings[0])[0]
 
     def findings(change):
         change(sound).to_csv(path, index=False)

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 
 from sensorium_jax.cli import main
-from sensorium_jax.data import statistics as stats
+from sensorium_jax.data import statistics
 from sensorium_jax.data.recordings import Recordings
 from sensorium_jax.errors import UserError
-from sensorium_jax.submission import csv2022 as submit2022
+from sensorium_jax.submission import csv2022
 from sensorium_jax.submission.read import evaluate
 from sensorium_jax.submission.write import submit
 from support import recorded
@@ -58,7 +58,7 @@ def pairs(frame, session):
         row = rows[line.trial_indices]
         x_tn = np.stack(line.prediction).T
         y_tn = session.read("responses", row)
-        y_tn = (y_tn * stats.precision(session)[: len(y_tn)])[50:]
+        y_tn = (y_tn * statistics.precision(session)[: len(y_tn)])[50:]
         yield session.read("videos", row).tobytes(), x_tn, y_tn[: len(x_tn)]
 
 
@@ -211,7 +211,7 @@ def pictures_by_hand(path, session):
     x_tn = np.array([json.loads(p) for p in frame.prediction])
     rows = frame.trial_indices.to_numpy()
     y_tn = np.concatenate([session.read("responses", int(r)) for r in rows])
-    y_tn = y_tn * stats.precision(session)
+    y_tn = y_tn * statistics.precision(session)
     groups = [np.flatnonzero(frame.image_ids == i) for i in frame.image_ids.unique()]
     means = [np.array([z[g].mean(0) for g in groups]) for z in (x_tn, y_tn)]
     noise = np.mean([y_tn[g].var(0, ddof=1) for g in groups], 0)
@@ -233,15 +233,15 @@ def test_pictures_against_a_ground_truth_file(drawn, still, tmp_path):
     session, path = still[0], tmp_path / "ground_truth_file_test.csv"
     rows = session.trials_of("test")[::-1]
     truth = (
-        submit2022.Answer(
+        csv2022.Answer(
             session.columns["trial_idx"][row],
             session.columns["frame_image_id"][row],
-            (session.read("responses", int(row)) * stats.precision(session))[0],
+            (session.read("responses", int(row)) * statistics.precision(session))[0],
             session.unit_ids_n,
         )
         for row in rows
     )
-    submit2022.write(path, truth, truth=True)
+    csv2022.write(path, truth, truth=True)
     (found,) = evaluate(drawn / PICTURES, still.sessions, truth=path)
     for name in ("single_trial", "to_average", "feve"):
         assert getattr(found, name) == pytest.approx(getattr(want, name), abs=1e-6)

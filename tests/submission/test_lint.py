@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from sensorium_jax.cli import main
-from sensorium_jax.data import statistics as stats
+from sensorium_jax.data import statistics
 from sensorium_jax.data.session import RESPONSES
-from sensorium_jax.submission import parquet2023 as submit2023
+from sensorium_jax.submission import parquet2023
 from sensorium_jax.submission.lint import validate
 from sensorium_jax.submission.units import unit_faults
 from sensorium_jax.submission.write import submit
@@ -87,9 +87,8 @@ def shuffled(frame):
 
 
 def raw(frame, recordings):
-    from sensorium_jax.data import statistics as stats
 
-    by_name = {s.name: stats.precision(s) for s in recordings.sessions}
+    by_name = {s.name: statistics.precision(s) for s in recordings.sessions}
     out = frame.copy()
     out["prediction"] = [
         (np.stack(p) / by_name[m][50 : 50 + len(p[0])].T).tolist()
@@ -265,7 +264,7 @@ def test_only_the_ranked_mice_of_the_release_are_wanted(tmp_path):
     sessions = (replace(made[0], name=f"dynamic0-1-1-{tail}"), made[1])
     done = submit(recorded.Guess({s.name: s for s in sessions}), sessions, tmp_path)
     assert validate(done.uploads[0], sessions).faults == []
-    keys = submit2023.index(submit2023.table(done.tables["live_test_main"]))
+    keys = parquet2023.index(parquet2023.table(done.tables["live_test_main"]))
     assert {mouse for mouse, _ in keys} == {sessions[0].name}
 
 
@@ -302,7 +301,7 @@ def test_noisy_factors_of_frames_are_no_fault_of_the_model():
     responses_btn = rng.poisson(rate_n, (60, 250, 300)) * scale_n
     found = SimpleNamespace(mean=responses_btn.mean(0), std=responses_btn.std(0))
     session = SimpleNamespace(name="a", neurons=300, statistics={RESPONSES: found})
-    predicted_n = rate_n * scale_n * stats.precision(session).mean(0)
+    predicted_n = rate_n * scale_n * statistics.precision(session).mean(0)
     mouse = SimpleNamespace(session=session)
     assert not list(unit_faults("file", mouse, predicted_n))
     (fault,) = unit_faults("file", mouse, rng.permutation(predicted_n))

@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from sensorium_jax.cli import main
-from sensorium_jax.data import statistics as stats
+from sensorium_jax.data import statistics
 from sensorium_jax.errors import UserError
 from sensorium_jax.scoring.answers import answers, trials
-from sensorium_jax.submission import parquet2023 as submit2023
+from sensorium_jax.submission import parquet2023
 from sensorium_jax.submission.expected import file_name, tier_of
 from sensorium_jax.submission.write import submit
 from support import recorded
@@ -67,13 +67,13 @@ def test_pandas_reads_what_the_official_writer_gives(recordings, tmp_path, singl
     session = recordings[0]
     rows = session.trials_of("oracle")
     made = [
-        submit2023.Answer(session.name, int(session.files[r]), p, session.unit_ids_n)
+        parquet2023.Answer(session.name, int(session.files[r]), p, session.unit_ids_n)
         for r, p in zip(
             rows, answers(recorded.Guess(recordings), session, rows), strict=True
         )
     ]
     ours = tmp_path / "ours.parquet.brotli"
-    assert submit2023.write(ours, iter(made), tier="oracle", single=single) == 4
+    assert parquet2023.write(ours, iter(made), tier="oracle", single=single) == 4
     theirs = recorded.save(recorded.table(made), tmp_path / "theirs.parquet.brotli")
     a, b = pd.read_parquet(ours), pd.read_parquet(theirs)
     assert list(a.columns) == list(b.columns)
@@ -114,7 +114,7 @@ def test_raw_answers_are_brought_to_normalized_units(recordings):
     session = recordings[0]
     rows = session.trials_of("oracle")[:2]
     raw = recorded.Guess(recordings, raw_units=True)
-    precision_tn = stats.precision(session)
+    precision_tn = statistics.precision(session)
     assert len(precision_tn) > 1
     plain = list(answers(raw, session, rows))
     for x, y in zip(plain, answers(raw, session, rows, units="raw"), strict=True):
@@ -129,9 +129,9 @@ def test_a_twin_that_names_its_units_is_believed(recordings, units):
     twin = recorded.Guess(recordings, raw_units=True)
     as_judged = list(answers(twin, session, rows, units="per_frame"))
     twin.units = units
-    factor_tn = stats.precision(session)
+    factor_tn = statistics.precision(session)
     if units == "per_neuron":
-        factor_tn = factor_tn / stats.precision(session, "per_neuron")
+        factor_tn = factor_tn / statistics.precision(session, "per_neuron")
     assert np.ptp(factor_tn, 0).min() > 0.01  # the frames differ
     for x, y in zip(as_judged, answers(twin, session, rows), strict=True):
         frames = slice(50, 50 + x.shape[1])
@@ -145,11 +145,13 @@ def test_inputs_are_normalized_for_twins_that_want_it(recordings):
     rows = session.trials_of("train")[:1]
     (raw,) = trials(session, rows)
     (scaled,) = trials(session, rows, raw=())
-    video = stats.video_stats([session])
+    video = statistics.video_stats([session])
     want = (raw.video_thwc - video.mean_mthwc[0]) / video.std_mthwc[0]
     np.testing.assert_allclose(scaled.video_thwc, want, rtol=1e-5)
     frames = len(raw.behavior_tk)
-    behavior = raw.behavior_tk / stats.row_stats(session, "behavior").std_tk[:frames]
+    behavior = (
+        raw.behavior_tk / statistics.row_stats(session, "behavior").std_tk[:frames]
+    )
     np.testing.assert_allclose(scaled.behavior_tk, behavior, rtol=1e-5)
 
 
@@ -165,11 +167,11 @@ def test_a_model_of_nan_writes_nothing(recordings, tmp_path):
 
 @pytest.mark.parametrize("value", [7, "7", "7.npy"])
 def test_trials_by_number_or_by_file(value):
-    assert submit2023.trial_key(value) == 7
+    assert parquet2023.trial_key(value) == 7
 
 
 def test_odd_trials_stay_what_they_are():
-    assert submit2023.trial_key("seven.npy") == "seven.npy"
+    assert parquet2023.trial_key("seven.npy") == "seven.npy"
 
 
 def test_command_writes_files_that_it_finds_sound(

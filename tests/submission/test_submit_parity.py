@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sensorium_jax.data import statistics as stats
+from sensorium_jax.data import statistics
 from sensorium_jax.scoring.answers import answers
-from sensorium_jax.submission import csv2022 as submit2022
+from sensorium_jax.submission import csv2022
 from sensorium_jax.submission.lint import validate
 from sensorium_jax.submission.read import evaluate
 from sensorium_jax.submission.write import submit
@@ -49,7 +49,7 @@ def test_official_scorer_of_2022_reads_ours_and_agrees(tmp_path):
         rows = session.trials_of(tier)
         truth = tmp_path / f"ground_truth_file_{tier}.csv"
         responses = [
-            (session.read("responses", int(r)) * stats.precision(session))[0]
+            (session.read("responses", int(r)) * statistics.precision(session))[0]
             for r in rows
         ]
         pd.DataFrame(
@@ -164,9 +164,9 @@ def test_written_ground_truth_is_the_official_one(tmp_path):
     """What the official scorer reads back is what was put in."""
     judge = official("sensorium.utility.eval", "sinzlab/sensorium")
     ids = np.array([5, 3, 9])
-    rows = [submit2022.Answer(i, i % 2, np.arange(3) + i / 7, ids) for i in range(4)]
+    rows = [csv2022.Answer(i, i % 2, np.arange(3) + i / 7, ids) for i in range(4)]
     path = tmp_path / "ground_truth_file_test.csv"
-    submit2022.write(path, rows, truth=True)
+    csv2022.write(path, rows, truth=True)
     trials, images, units, values = judge.load_groundtruth_data(path)
     assert trials.tolist() == [0, 1, 2, 3] and images.tolist() == [0, 1, 0, 1]
     np.testing.assert_array_equal(units, ids)

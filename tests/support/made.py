@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sensorium_jax.data import statistics as stats
+from sensorium_jax.data import statistics
 from sensorium_jax.data.recordings import Recordings
 from sensorium_jax.simulation.cortex import truth
 from sensorium_jax.simulation.design import TINY, Repeated
@@ -39,7 +39,7 @@ class Told:
     def __init__(self, recordings, rates, *, lost=10):
         self.mice, self.lost, self.known = recordings.names, lost, {}
         for session in recordings.sessions:
-            precision_tn = stats.precision(session)
+            precision_tn = statistics.precision(session)
             for row in np.flatnonzero(session.tiers != "none").tolist():
                 key = self._key(session.name, session.read("behavior", row))
                 x_tn = rates(session, row)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from sensorium_jax.data import statistics as stats
+from sensorium_jax.data import statistics
 from sensorium_jax.data.recordings import Recordings
 from sensorium_jax.data.release.write import write_session
 
@@ -95,9 +95,9 @@ class Guess:
         session = self.recordings[mouse]
         drive = np.asarray(video_bthwc, float)[:, self.lost :, 0, :3, 0].mean(2) / 128
         phase_n = np.arange(session.neurons)
-        rates_n = stats.mean_rates(session)
+        rates_n = statistics.mean_rates(session)
         if self.raw_units:
-            rates_n = rates_n / stats.precision(session).mean(0)
+            rates_n = rates_n / statistics.precision(session).mean(0)
         wave = np.exp(0.5 * np.sin(drive[..., None] * 3 + phase_n))
         return (rates_n * wave).astype(np.float32)
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec as P
 
-from sensorium_jax.models.ops import convolutions as layers, sample
+from sensorium_jax.models.ops import convolutions, sample
 
 M, B, T, C = 4, 8, 5, 3
 
@@ -19,12 +19,12 @@ def draw(*shape):
 
 def loss(params, x_mbthwc, grid_mbtn2):
     """Every operation once, ending in the readout of each mouse."""
-    x = layers.spatial_conv(x_mbthwc, params["space"], padding=1)
-    x = layers.temporal_conv(x, params["time"])
-    x = layers.conv3d(x, params["volume"], padding=(1, 0, 0))
-    x = layers.depthwise_spatial(x, params["rows"], stride=2, padding=1)
-    x = layers.depthwise_temporal(x, params["frames"], padding=1)
-    x = layers.pointwise(x, params["mix"], groups=1)
+    x = convolutions.spatial_conv(x_mbthwc, params["space"], padding=1)
+    x = convolutions.temporal_conv(x, params["time"])
+    x = convolutions.conv3d(x, params["volume"], padding=(1, 0, 0))
+    x = convolutions.depthwise_spatial(x, params["rows"], stride=2, padding=1)
+    x = convolutions.depthwise_temporal(x, params["frames"], padding=1)
+    x = convolutions.pointwise(x, params["mix"], groups=1)
     y_mbtn = jax.vmap(sample.point_readout)(x, grid_mbtn2, params["readout"])
     return jnp.mean(jnp.sin(y_mbtn))
 

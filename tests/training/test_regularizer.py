@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from sensorium_jax.errors import UserError
-from sensorium_jax.models.parts import smoothness as smooth
+from sensorium_jax.models.parts import smoothness
 from sensorium_jax.models.parts.hermite import rotated_kernels
-from sensorium_jax.training.losses import regularizer as reg
+from sensorium_jax.training.losses import regularizer
 from sensorium_jax.training.losses.regularizer import Penalty, pieces, total
 
 GOLDEN = Path(__file__).parent.parent / "golden"
@@ -32,24 +32,24 @@ def ours(kernel):
 W, W1D, W3D = (ours(CASE[f"input/{k}"]) for k in ("w", "w1d", "w3d"))
 
 FORMULAS = {
-    "LaplaceL1": lambda: smooth.laplace_l1(W),
-    "GaussianLaplaceL2": lambda: smooth.gaussian_laplace_l2(W, sigma=9 / 4),
-    "GaussianLaplaceL2_avg": lambda: smooth.gaussian_laplace_l2(W, mean=True),
-    "GaussianLaplaceL2Adaptive": lambda: smooth.gaussian_laplace_l2(W),
-    "LaplaceL23d": lambda: smooth.laplace_l2_3d(W3D),
-    "FlatLaplaceL23d": lambda: smooth.flat_laplace_l2_3d(W3D[:1]),
-    "gaussian2d_9_s2.25": lambda: smooth.gaussian((9, 9), 2.25),
+    "LaplaceL1": lambda: smoothness.laplace_l1(W),
+    "GaussianLaplaceL2": lambda: smoothness.gaussian_laplace_l2(W, sigma=9 / 4),
+    "GaussianLaplaceL2_avg": lambda: smoothness.gaussian_laplace_l2(W, mean=True),
+    "GaussianLaplaceL2Adaptive": lambda: smoothness.gaussian_laplace_l2(W),
+    "LaplaceL23d": lambda: smoothness.laplace_l2_3d(W3D),
+    "FlatLaplaceL23d": lambda: smoothness.flat_laplace_l2_3d(W3D[:1]),
+    "gaussian2d_9_s2.25": lambda: smoothness.gaussian((9, 9), 2.25),
 }
 for _name, _pad in (("padNone", None), ("pad0", 0)):
     for _how, _mean in (("avg", True), ("sum", False)):
         _options = {"padding": _pad, "mean": _mean}
         FORMULAS |= {
-            f"LaplaceL2_{_how}_{_name}": partial(smooth.laplace_l2, W, **_options),
+            f"LaplaceL2_{_how}_{_name}": partial(smoothness.laplace_l2, W, **_options),
             f"LaplaceL2norm_{_how}_{_name}": partial(
-                smooth.laplace_l2norm, W, **_options
+                smoothness.laplace_l2norm, W, **_options
             ),
             f"DepthLaplaceL21d_{_how}_{_name}": partial(
-                smooth.depth_laplace_l2norm, W1D, **_options
+                smoothness.depth_laplace_l2norm, W1D, **_options
             ),
         }
 
@@ -62,16 +62,16 @@ def test_formula_equals_the_original(name):
 @pytest.mark.parametrize(
     ("name", "taps", "padding"),
     [
-        ("Laplace_padNone", smooth.LAPLACE[3], None),
-        ("Laplace_pad0", smooth.LAPLACE[3], 0),
-        ("Laplace_filter5", smooth.LAPLACE[5], None),
-        ("Laplace_filter7", smooth.LAPLACE[7], None),
+        ("Laplace_padNone", smoothness.LAPLACE[3], None),
+        ("Laplace_pad0", smoothness.LAPLACE[3], 0),
+        ("Laplace_filter5", smoothness.LAPLACE[5], None),
+        ("Laplace_filter7", smoothness.LAPLACE[7], None),
     ],
 )
 def test_filtered_kernels_equal_the_original(name, taps, padding):
     out = CASE[f"output/{name}"][:, 0]
     theirs = np.moveaxis(out.reshape(6, 3, *out.shape[1:]), (0, 1), (-1, -2))
-    np.testing.assert_allclose(smooth.filtered(W, taps, padding), theirs, atol=1e-4)
+    np.testing.assert_allclose(smoothness.filtered(W, taps, padding), theirs, atol=1e-4)
 
 
 def test_every_formula_has_been_compared():
@@ -89,7 +89,7 @@ def test_factorized_l1_repeats_the_broadcast_of_the_original(name):
         "readout/spatial": c["param/spatial"][None],
         "readout/features": c["param/_features"][None],
     }
-    penalty = partial(reg.factorized_l1, positive_spatial="pos" in name)
+    penalty = partial(regularizer.factorized_l1, positive_spatial="pos" in name)
     real = np.ones((1, 20), bool)
     np.testing.assert_allclose(
         0.0022 * penalty(leaves, real)[0], c["output/reg_sum"], rtol=1e-5
@@ -110,14 +110,14 @@ def test_factorized_l1_repeats_the_broadcast_of_the_original(name):
 def test_readout_l1_equals_the_original(name):
     c = case(name)
     leaves = {"readout/features": c["param/_features"][0, :, 0].T[None]}
-    penalty = reg.readout_l1
+    penalty = regularizer.readout_l1
     if "shared" in name:
         leaves["readout/scales"] = c["param/scales"].reshape(1, -1)
         match = c["param/feature_sharing_index"][None]
-        penalty = reg.shared_readout_l1(match)
-        mean = reg.shared_readout_l1(match, mean=True)
+        penalty = regularizer.shared_readout_l1(match)
+        mean = regularizer.shared_readout_l1(match, mean=True)
     else:
-        mean = partial(reg.readout_l1, mean=True)
+        mean = partial(regularizer.readout_l1, mean=True)
     real = np.ones((1, 25), bool)
     for function, key in ((penalty, "reg_sum"), (mean, "reg_mean")):
         np.testing.assert_allclose(
@@ -129,7 +129,7 @@ def test_shifter_and_gru_penalties_equal_the_original():
     c = case("static_affine_shifter")
     leaves = {"shifter/kernel": c["param/a.weight"].T[None]}
     np.testing.assert_allclose(
-        0.5 * reg.shifter_l2(leaves, ONE)[0], c["output/reg"], rtol=1e-6
+        0.5 * regularizer.shifter_l2(leaves, ONE)[0], c["output/reg"], rtol=1e-6
     )
     c = case("gru_module")
     names = {"weight": "kernel", "bias": "bias"}
@@ -139,32 +139,38 @@ def test_shifter_and_gru_penalties_equal_the_original():
             gate, leaf = key.removeprefix("param/gru.").split(".")
             leaves[f"gru/{gate.replace('_gate', '')}/{names[leaf]}"] = value
     theirs = c["output/gru_regularizer"]
-    np.testing.assert_allclose(0.3 * reg.gru_l1(leaves, ONE), theirs, rtol=1e-5)
-    assert not np.allclose(0.3 * reg.gru_l1(leaves, ONE, official=False), theirs)
+    np.testing.assert_allclose(0.3 * regularizer.gru_l1(leaves, ONE), theirs, rtol=1e-5)
+    assert not np.allclose(
+        0.3 * regularizer.gru_l1(leaves, ONE, official=False), theirs
+    )
 
 
 def test_group_sparsity_is_the_mean_norm_and_can_start_at_zero():
     expected = np.sqrt((np.asarray(W) ** 2).sum((0, 1))).mean()
-    np.testing.assert_allclose(smooth.group_sparsity(W), expected, rtol=1e-5)
-    assert not jax.grad(smooth.group_sparsity)(jnp.zeros((3, 3, 2, 2))).any()
+    np.testing.assert_allclose(smoothness.group_sparsity(W), expected, rtol=1e-5)
+    assert not jax.grad(smoothness.group_sparsity)(jnp.zeros((3, 3, 2, 2))).any()
 
 
 def test_steerable_coefficients_are_penalized_through_their_kernels():
     coefficients = jnp.asarray(np.random.default_rng(0).normal(size=(6, 4, 2)))
     kernel = rotated_kernels(coefficients, 3, rotations=4, upsampling=2, first=False)
-    penalty = reg.rotated(smooth.group_sparsity, rotations=4, upsampling=2, first=False)
+    penalty = regularizer.rotated(
+        smoothness.group_sparsity, rotations=4, upsampling=2, first=False
+    )
     np.testing.assert_allclose(
-        penalty(coefficients), smooth.group_sparsity(kernel), rtol=1e-6
+        penalty(coefficients), smoothness.group_sparsity(kernel), rtol=1e-6
     )
 
 
 def test_basic3d_penalties_sum_frames_and_pixels():
-    frames = sum(smooth.laplace_l2norm(W3D[t]) for t in range(5))
+    frames = sum(smoothness.laplace_l2norm(W3D[t]) for t in range(5))
     pixels = sum(
-        smooth.depth_laplace_l2norm(W3D[:, i, j]) for i in range(7) for j in range(7)
+        smoothness.depth_laplace_l2norm(W3D[:, i, j])
+        for i in range(7)
+        for j in range(7)
     )
-    np.testing.assert_allclose(smooth.frames_laplace_l2norm(W3D), frames, rtol=1e-5)
-    np.testing.assert_allclose(smooth.pixels_laplace_l2norm(W3D), pixels, rtol=1e-5)
+    np.testing.assert_allclose(smoothness.frames_laplace_l2norm(W3D), frames, rtol=1e-5)
+    np.testing.assert_allclose(smoothness.pixels_laplace_l2norm(W3D), pixels, rtol=1e-5)
 
 
 def params():
@@ -179,10 +185,10 @@ def params():
 
 NEURONS = np.arange(6)[None] < np.array([6, 2, 4])[:, None]
 RULES = [
-    Penalty("core/layer0/kernel", reg.each(smooth.laplace_l2norm), 2.0),
-    Penalty("core/.*", reg.average(reg.l1), 0.5),
-    Penalty("readout/features", reg.readout_l1, 0.1),
-    Penalty("modulator/layer1/kernel", reg.modulator_l1, 3.0),
+    Penalty("core/layer0/kernel", regularizer.each(smoothness.laplace_l2norm), 2.0),
+    Penalty("core/.*", regularizer.average(regularizer.l1), 0.5),
+    Penalty("readout/features", regularizer.readout_l1, 0.1),
+    Penalty("modulator/layer1/kernel", regularizer.modulator_l1, 3.0),
 ]
 
 
@@ -198,7 +204,7 @@ def test_pieces_belong_to_their_mice_and_padding_counts_nothing():
             p["modulator"]["layer1"]["kernel"],
         )
     )
-    core = 2 * smooth.laplace_l2norm(jnp.asarray(w)) + 0.25 * (
+    core = 2 * smoothness.laplace_l2norm(jnp.asarray(w)) + 0.25 * (
         np.abs(w).sum() + np.abs(p["core"]["layer1"]["w"]).sum()
     )
     for m, n in ((0, 6), (1, 2)):
@@ -221,14 +227,14 @@ def test_padding_gets_no_gradient():
 
 
 def test_a_pattern_that_matches_nothing_is_an_error():
-    rule = Penalty("core/layer7/kernel", reg.each(reg.l1), 0.0)
+    rule = Penalty("core/layer7/kernel", regularizer.each(regularizer.l1), 0.0)
     with pytest.raises(UserError, match="core/layer0/kernel"):
         total([rule], params(), NEURONS, np.ones(3, bool))
 
 
 def test_clip_projects_only_what_its_rules_name():
     p = params()
-    out = reg.clip(p, [("readout/features", -0.1, 0.1)])
+    out = regularizer.clip(p, [("readout/features", -0.1, 0.1)])
     assert np.abs(out["readout"]["features"]).max() == np.float32(0.1)
     np.testing.assert_array_equal(
         out["core"]["layer0"]["kernel"], p["core"]["layer0"]["kernel"]

@@ -14,8 +14,8 @@ import pytest
 
 from sensorium_jax import cli, trees
 from sensorium_jax.errors import UserError
-from sensorium_jax.zoo import describe as zoo
-from sensorium_jax.zoo.published import fetch, sources, translate as convert
+from sensorium_jax.zoo import describe
+from sensorium_jax.zoo.published import fetch, sources, translate
 from support.golden import load, relative, video
 from support.published import save, static2022
 
@@ -49,7 +49,7 @@ def test_baselines_of_2023_answer_as_the_original(model, tmp_path):
     name, changes = SMALL[model]
     case = load(name)
     path = save(tmp_path / "model.pth", case.param)
-    found = convert.convert_file(path, model, **changes)
+    found = translate.convert_file(path, model, **changes)
     assert found.mice == ("m0",) and found.inputs.behaviors == 2
     x = video(case.input["videos"])
     pupil = np.moveaxis(case.input["pupil_center"], 1, -1)[None]
@@ -64,9 +64,9 @@ def test_baselines_of_2023_answer_as_the_original(model, tmp_path):
 def test_names_map_both_ways(model):
     name, changes = SMALL[model]
     state = load(name).param
-    found = convert.convert(state, model, **changes)
+    found = translate.convert(state, model, **changes)
     neurons = dict(zip(found.mice, found.neurons, strict=True))
-    back = convert.export(found.variables, model, neurons)
+    back = translate.export(found.variables, model, neurons)
     learned = {
         k: v
         for k, v in state.items()
@@ -90,7 +90,7 @@ def test_names_map_both_ways(model):
 @pytest.mark.parametrize("biases", [False, True])
 def test_any_number_of_mice_and_neurons(model, layers, channels, biases):
     state = static2022(layers=layers, channels=channels, mice=MICE, biases=biases)
-    found = convert.convert(state, model)
+    found = translate.convert(state, model)
     assert found.model == model and found.neurons == (5, 8)
     leaves = trees.named_leaves(found.variables)
     assert leaves["params/readout/features"].shape == (2, 8, 64)
@@ -100,7 +100,7 @@ def test_any_number_of_mice_and_neurons(model, layers, channels, biases):
     )
     assert ("params/core/layer1/conv/depthwise/bias" in leaves) is biases
     assert ("params/shifter/layer0/kernel" in leaves) is (channels > 1)
-    back = convert.export(found.variables, model, MICE)
+    back = translate.export(found.variables, model, MICE)
     assert set(state) - set(back) == {
         k for k in state if k.endswith(("num_batches_tracked", "filter"))
     }
@@ -110,8 +110,8 @@ def test_any_number_of_mice_and_neurons(model, layers, channels, biases):
 
 def test_convolution_biases_that_are_missing_are_zero():
     state = static2022(layers=4, channels=1, mice=MICE)
-    with_bias = convert.convert(state, "cnn2022", **{"core.conv_bias": True})
-    without = convert.convert(state, "cnn2022")
+    with_bias = translate.convert(state, "cnn2022", **{"core.conv_bias": True})
+    without = translate.convert(state, "cnn2022")
     x = np.random.default_rng(0).normal(size=(2, 1, 1, 14, 16, 1)).astype(np.float32)
     inputs = (x, x[..., 0, 0, :0], x[..., 0, :2, 0])
     rates = [answer(f.encoder, f.variables, *inputs) for f in (with_bias, without)]
@@ -120,9 +120,9 @@ def test_convolution_biases_that_are_missing_are_zero():
 
 def test_the_track_is_read_from_the_file(tmp_path):
     state = static2022(layers=3, channels=4, mice=MICE)
-    assert convert.convert(state, "ln2022").model == "ln2022_plus"
+    assert translate.convert(state, "ln2022").model == "ln2022_plus"
     state = static2022(layers=3, channels=1, mice=MICE)
-    assert convert.convert(state, "ln2022_plus").model == "ln2022"
+    assert translate.convert(state, "ln2022_plus").model == "ln2022"
 
 
 def without(state, *words):
@@ -163,7 +163,7 @@ def test_files_of_another_model_are_named(case, tmp_path):
     spoil, words = SPOILED[case]
     path = save(tmp_path / "a.pth", spoil(static2022(layers=4, channels=1, mice=MICE)))
     with pytest.raises(UserError, match=words):
-        convert.convert_file(path, "cnn2022")
+        translate.convert_file(path, "cnn2022")
 
 
 def test_import_on_the_command_line(tmp_path, capsys):
@@ -172,7 +172,7 @@ def test_import_on_the_command_line(tmp_path, capsys):
     assert cli.main([*words, "--out", str(tmp_path / "ln"), "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert said["model"] == "ln2022_plus" and said["mice"] == MICE
-    twin = zoo.load(tmp_path / "ln")
+    twin = describe.load(tmp_path / "ln")
     rng = np.random.default_rng(0)
     x, b = rng.normal(size=(2, 1, 12, 14, 1)), rng.normal(size=(2, 1, 3))
     rates = twin.respond(x, b, None, "22846-10-16")
@@ -225,7 +225,7 @@ def test_fetch_downloads_once_checks_and_converts(
     out, err = capsys.readouterr()
     assert json.loads(out)["mice"] == MICE and "MIT" in json.loads(out)["license"]
     assert "MIT" in err and len(asked) == 1
-    twin = zoo.load("ln2022")
+    twin = describe.load("ln2022")
     assert twin.mice == tuple(MICE) and len(asked) == 1
     assert twin.card["source"]["url"] == f"{url}/ln.pth"
 
@@ -263,7 +263,7 @@ def test_published_weights_answer_as_the_original(name, model, tmp_path, capsys)
     out = str(tmp_path / model)
     assert cli.main(["zoo", "import", str(path), "--arch", model, "--out", out]) == 0
     assert "neurons" in capsys.readouterr().out
-    twin = zoo.load(out)
+    twin = describe.load(out)
     with np.load(published() / f"{name}.reference.npz") as reference:
         x = reference["input/images"].transpose(0, 2, 3, 1)[:, None]
         pupil = reference["input/pupil_center"][:, None]

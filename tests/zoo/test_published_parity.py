@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sensorium_jax.zoo.presets.baselines import PRESETS
-from sensorium_jax.zoo.published import translate as convert
+from sensorium_jax.zoo.published import translate
 from support import peers
 from support.golden import relative
 
@@ -115,7 +115,7 @@ def test_baselines_of_2023(model, frames, tmp_path):
 
     original = dynamic(model)
     torch.save(original.state_dict(), tmp_path / "model.pth")
-    found = convert.convert_file(tmp_path / "model.pth", model)
+    found = translate.convert_file(tmp_path / "model.pth", model)
     assert found.mice == tuple(MICE) and found.neurons == tuple(MICE.values())
     rng = np.random.default_rng(1)
     video = rng.normal(size=(2, 1, frames, 36, 64, 1)).astype(np.float32)
@@ -150,7 +150,7 @@ def test_published_files_of_2022(model):
     if not path.is_file():
         pytest.skip(f"the checkout of sinzlab/sensorium has no {FILES[model].name}")
     state = torch.load(path, map_location="cpu", weights_only=True)
-    found = convert.convert_file(path, model)
+    found = translate.convert_file(path, model)
     (mouse,), (neurons,) = found.mice, found.neurons
     channels = 1 + found.inputs.behaviors
 

@@ -12,7 +12,7 @@ import pytest
 from sensorium_jax import cli, trees
 from sensorium_jax.errors import UserError
 from sensorium_jax.models.rows import mouse_rows
-from sensorium_jax.zoo import describe as zoo, load as card
+from sensorium_jax.zoo import describe, load
 from sensorium_jax.zoo.assemble import Inputs
 from support.mice import mice
 
@@ -42,7 +42,7 @@ COUNTS = {
 }
 
 
-@pytest.mark.parametrize("name", zoo.PRESETS)
+@pytest.mark.parametrize("name", describe.PRESETS)
 def test_every_preset_has_sizes(name, capsys):
     assert cli.main(["zoo", "show", name, "--neurons", "8000", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
@@ -55,7 +55,7 @@ def test_every_preset_has_sizes(name, capsys):
 
 
 def test_mice_and_neurons_count():
-    one, two = (zoo.describe("gru2023", mice=m, neurons=100) for m in (1, 2))
+    one, two = (describe.describe("gru2023", mice=m, neurons=100) for m in (1, 2))
     assert two["parameters"]["readout"] == 2 * one["parameters"]["readout"]
     assert two["parameters"]["core"] == one["parameters"]["core"]
 
@@ -63,22 +63,24 @@ def test_mice_and_neurons_count():
 def test_list_names_every_model(capsys):
     assert cli.main(["zoo", "list", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)["models"]
-    assert [r["name"] for r in rows] == list(zoo.PRESETS)
+    assert [r["name"] for r in rows] == list(describe.PRESETS)
     assert sum(r["published"] is not None for r in rows) == 4
     assert cli.main(["zoo", "list"]) == 0
     assert "sensorium zoo fetch ln2022_plus" in capsys.readouterr().out
 
 
 def test_changes_reach_their_part_and_leave_the_preset_alone():
-    before = json.dumps(zoo.PRESETS)
-    encoder = zoo.build("cnn2022", INPUTS, core={"layers": 2}, shifter=None)
+    before = json.dumps(describe.PRESETS)
+    encoder = describe.build("cnn2022", INPUTS, core={"layers": 2}, shifter=None)
     assert encoder.core.layers == 2 and encoder.core.hidden_kernel == 7
-    encoder = zoo.build("cnn2022", INPUTS, **{"core.layers": 3, "output.kind": "exp"})
+    encoder = describe.build(
+        "cnn2022", INPUTS, **{"core.layers": 3, "output.kind": "exp"}
+    )
     assert encoder.core.layers == 3 and encoder.output.kind == "exp"
-    encoder = zoo.build("cnn2022_plus", INPUTS, readout={"kind": "factorized"})
+    encoder = describe.build("cnn2022_plus", INPUTS, readout={"kind": "factorized"})
     assert type(encoder.readout).__name__ == "FactorizedReadout"
-    assert zoo.build("gru2023", INPUTS).core.input_channels == 3
-    assert json.dumps(zoo.PRESETS) == before
+    assert describe.build("gru2023", INPUTS).core.input_channels == 3
+    assert json.dumps(describe.PRESETS) == before
 
 
 @pytest.mark.parametrize(
@@ -95,18 +97,18 @@ def test_changes_reach_their_part_and_leave_the_preset_alone():
 )
 def test_mistakes_are_named(name, changes, words):
     with pytest.raises(UserError, match=words):
-        zoo.build(name, INPUTS, **changes)
+        describe.build(name, INPUTS, **changes)
 
 
 def test_a_model_that_follows_the_eye_needs_pupils():
     with pytest.raises(UserError, match="shifter=None"):
-        zoo.build("gru2023", INPUTS._replace(has_pupil=False))
+        describe.build("gru2023", INPUTS._replace(has_pupil=False))
 
 
 def variables(seed=0, **statistics):
     """An encoder and random weights, without compiling their start."""
-    encoder = zoo.build("factorized2023", INPUTS, **SMALL)
-    shapes = jax.eval_shape(lambda: zoo.init(encoder, INFO, 0))
+    encoder = describe.build("factorized2023", INPUTS, **SMALL)
+    shapes = jax.eval_shape(lambda: describe.init(encoder, INFO, 0))
     r = np.random.default_rng(seed)
 
     def draw(name, leaf):
@@ -121,14 +123,14 @@ def kept(folder, seed=0, scale=1.0, **statistics):
     """A twin that has been saved and loaded."""
     _, made = variables(seed, **statistics)
     shape = tuple(round(s / scale) for s in INPUTS.frame_shape[:2])
-    said = card.model_card(
+    said = load.model_card(
         "factorized2023",
         INPUTS._replace(frame_shape=(*shape, 1)),
         dict(zip(INFO.names, INFO.neurons, strict=True)),
         changes=SMALL,
         scale=scale,
     )
-    return zoo.load(card.save(folder, made, said))
+    return describe.load(load.save(folder, made, said))
 
 
 def stimulus(windows=2, frames=6, seed=0, size=(8, 9)):
@@ -173,8 +175,8 @@ def test_centered_moves_every_field_to_the_middle(twin):
     turned[:, :, 0] += 10  # the field of 5 pixels does not reach the edge
     np.testing.assert_allclose(middle.respond(turned, b, p, 1), eye, rtol=1e-5)
     with pytest.raises(UserError, match="are no points"):
-        zoo.Twin(
-            zoo.build("cnn2022", INPUTS, **{"readout.kind": "factorized"}),
+        describe.Twin(
+            describe.build("cnn2022", INPUTS, **{"readout.kind": "factorized"}),
             twin.variables,
             twin.mice,
             1,
@@ -253,7 +255,7 @@ def test_bad_stimuli_are_named(twin, case):
 
 def test_an_ensemble_is_a_twin(twin, tmp_path):
     other = kept(tmp_path / "other", seed=1)
-    both = zoo.ensemble([twin, other])
+    both = describe.ensemble([twin, other])
     x = stimulus()
     mean = (twin.respond(*x, 1) + other.respond(*x, 1)) / 2
     np.testing.assert_allclose(both.respond(*x, 1), mean, rtol=1e-6)
@@ -261,20 +263,20 @@ def test_an_ensemble_is_a_twin(twin, tmp_path):
     assert both.readout_weights(0).shape == (5, 8)
     assert both.centered().respond(*x, 0).shape == (2, 3, 5)
     with pytest.raises(UserError, match="no twins"):
-        zoo.ensemble([])
-    fewer = zoo.Twin(twin.encoder, twin.variables, ("a",), 1, 2)
+        describe.ensemble([])
+    fewer = describe.Twin(twin.encoder, twin.variables, ("a",), 1, 2)
     with pytest.raises(UserError, match="the same mice"):
-        zoo.ensemble([twin, fewer])
+        describe.ensemble([twin, fewer])
     apart = replace(other, card={**other.card, "units": "per_neuron"})
     assert twin.units == "per_frame" and apart.units == "per_neuron"
     with pytest.raises(UserError, match="per_neuron"):
-        zoo.ensemble([twin, apart])
+        describe.ensemble([twin, apart])
 
 
 def test_a_run_gives_its_best_step_and_averaged_weights(tmp_path):
     folder = tmp_path / "run" / "checkpoints"
     _, made = variables()
-    said = card.model_card(
+    said = load.model_card(
         "factorized2023",
         INPUTS,
         dict(zip(INFO.names, INFO.neurons, strict=True)),
@@ -305,22 +307,22 @@ def test_a_run_gives_its_best_step_and_averaged_weights(tmp_path):
             )
     leaf = "params/core/layer0/spatial/kernel"
     for options, factor in (({}, 20), ({"step": 10}, 10), ({"step": 30}, 30)):
-        found = zoo.load(tmp_path / "run", **options)
+        found = describe.load(tmp_path / "run", **options)
         assert set(found.variables) == {"params", "batch_stats", "info"}
         expected = factor * trees.named_leaves(made)[leaf]
         np.testing.assert_allclose(trees.named_leaves(found.variables)[leaf], expected)
     with pytest.raises(UserError, match=r"no step 5; it has \[10, 20, 30\]"):
-        zoo.load(tmp_path / "run", step=5)
+        describe.load(tmp_path / "run", step=5)
 
 
 def test_broken_folders_are_named(tmp_path):
     with pytest.raises(UserError, match="No checkpoint in .* does not exist"):
-        zoo.load(tmp_path / "absent")
+        describe.load(tmp_path / "absent")
     with pytest.raises(UserError, match="Did you mean 'cnn2022'"):
-        zoo.load("cnn202")
+        describe.load("cnn202")
     (tmp_path / "odd").mkdir()
     with pytest.raises(UserError, match="holds nothing.*card/card.json"):
-        zoo.load(tmp_path / "odd")
+        describe.load(tmp_path / "odd")
     folder = tmp_path / "kept"
     kept(folder)
     with pytest.raises(UserError, match="is not empty"):
@@ -333,13 +335,13 @@ def test_broken_folders_are_named(tmp_path):
     ):
         path.write_text(json.dumps(changed))
         with pytest.raises(UserError, match=words):
-            zoo.load(folder)
+            describe.load(folder)
     path.write_text("{")
     with pytest.raises(UserError, match="card of .* cannot be read"):
-        zoo.load(folder)
+        describe.load(folder)
     path.write_text(json.dumps(said))
     for file in (folder / "state").rglob("*"):
         if file.is_file():
             file.write_bytes(file.read_bytes()[:10])
     with pytest.raises(UserError, match="weights in .* cannot be read"):
-        zoo.load(folder)
+        describe.load(folder)

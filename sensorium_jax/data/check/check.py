@@ -12,12 +12,12 @@ from typing import NamedTuple
 import numpy as np
 
 from sensorium_jax.data.check import (
-    across as faults_across,
-    meta as faults_meta,
+    across,
+    meta,
     statistics as faults_stats,
-    tree as faults_tree,
+    tree,
     trials as faults_trials,
-    values as faults_values,
+    values,
 )
 from sensorium_jax.data.check.npy import AGAIN, Fault, error, load, warning
 from sensorium_jax.data.check.trials import Scan
@@ -63,9 +63,9 @@ def inspect(path: str | Path, *, deep: bool = False, budget: int = BUDGET) -> Re
         hint = "unpack it first" if root.suffix == ".zip" else "give a folder of mice"
         what = "not a folder" if root.exists() else "does not exist"
         return Report([error(root, what, hint)], (), 0, "nothing")
-    faults, size = faults_tree.walk(root)
+    faults, size = tree.walk(root)
     sick = {f.file for f in faults}
-    folders = list(faults_tree.sessions(root, sick))
+    folders = list(tree.sessions(root, sick))
     if not folders:
         faults.append(
             error(
@@ -79,8 +79,8 @@ def inspect(path: str | Path, *, deep: bool = False, budget: int = BUDGET) -> Re
     trials = 0
     for folder in folders:
         try:
-            faults.extend(faults_tree.config(folder))
-            scan, found = faults_trials.scan(folder, *faults_tree.layout(folder), sick)
+            faults.extend(tree.config(folder))
+            scan, found = faults_trials.scan(folder, *tree.layout(folder), sick)
             scans.append(scan)
             faults.extend(found)
         except Exception as problem:  # a check must end with a report
@@ -93,7 +93,7 @@ def inspect(path: str | Path, *, deep: bool = False, budget: int = BUDGET) -> Re
             faults.extend(_session(scan, share))
         except Exception as problem:
             faults.append(_gave_up(scan.folder, problem))
-    faults.extend(faults_across.across(scans))
+    faults.extend(across.across(scans))
     read = (
         "every array"
         if share == 1
@@ -131,9 +131,9 @@ def _session(scan: Scan, share: float) -> Iterator[Fault]:
     ids = load(scan.folder / "meta/neurons/unit_ids.npy")
     known = None if isinstance(ids, Fault) or ids.ndim != 1 else len(ids)
     neurons = faults_trials.neurons(scan, known)
-    tiers = faults_meta.tiers(scan.folder, scan.numbers, faults)
-    yield from faults_meta.columns(scan.folder, len(scan.numbers))
-    yield from faults_meta.units(scan.folder, neurons)
+    tiers = meta.tiers(scan.folder, scan.numbers, faults)
+    yield from meta.columns(scan.folder, len(scan.numbers))
+    yield from meta.units(scan.folder, neurons)
     wrong, skip = faults_trials.shapes(scan, neurons)
     statistics = faults_stats.read(scan, faults)
     yield from wrong
@@ -143,13 +143,13 @@ def _session(scan: Scan, share: float) -> Iterator[Fault]:
     used = [i for i in scan.numbers if tiers.get(i) != "none"]
     with bar(f"check {scan.folder.name}", len(used)) as progress:
         for number in used:
-            seen[number] = faults_values.trial(
+            seen[number] = values.trial(
                 scan, number, tiers.get(number, ""), scale, skip, whole=number in whole
             )
             faults.extend(seen[number].faults)
             progress.add()
-    yield from faults_values.darkest(scan, tuple(used[:3]), skip)
-    yield from faults_values.silent(scan, seen, tiers)
+    yield from values.darkest(scan, tuple(used[:3]), skip)
+    yield from values.silent(scan, seen, tiers)
     ends = {number: s.end for number, s in seen.items()}
     yield from faults_stats.faults(scan, statistics, tiers, ends)
     yield from faults
@@ -181,7 +181,7 @@ def _store(path: str, *, deep: bool, budget: int) -> Report:
         remedy = CONVERT if local else "give the address of a store that is served"
         faults.append(error(root if local else path, words, remedy))
     if local:
-        unreachable, size = faults_tree.walk(root)
+        unreachable, size = tree.walk(root)
         faults.extend(unreachable)
         if deep or size <= budget:
             read = "every file against its checksum"

@@ -8,7 +8,7 @@ import numpy as np
 
 from sensorium_jax import progress
 from sensorium_jax.data.session import VALIDATION_TIERS, VIDEO, Session
-from sensorium_jax.data.stimuli import hashes as phash
+from sensorium_jax.data.stimuli import hashes
 from sensorium_jax.data.stream.pools import labelled
 from sensorium_jax.errors import UserError
 
@@ -32,8 +32,8 @@ def fold_rows(session: Session, *, tests: bool = False) -> np.ndarray:
 
 def film_hash(session: Session, trial: int) -> int:
     """Perceptual hash of a trial's film, from its first channel; reads five frames."""
-    frames = phash.looked_at(session.reader.length(trial))
-    return phash.film_hash(session.read(VIDEO, trial, frames)[..., 0])
+    frames = hashes.looked_at(session.reader.length(trial))
+    return hashes.film_hash(session.read(VIDEO, trial, frames)[..., 0])
 
 
 def folds(session: Session, count: int = FOLDS, *, tests: bool = False) -> np.ndarray:

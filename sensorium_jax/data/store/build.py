@@ -14,7 +14,7 @@ import numpy as np
 from sensorium_jax import progress
 from sensorium_jax.data.recordings import Recordings
 from sensorium_jax.data.session import VIDEO, Session
-from sensorium_jax.data.store import layout as form, verify as check
+from sensorium_jax.data.store import layout, verify as check
 from sensorium_jax.data.store.write import Group, StoreWriter, begin_store
 from sensorium_jax.errors import UserError, unknown
 
@@ -86,7 +86,7 @@ def convert(
                 said.append(writer.finish())
         if verify:
             check.compare(store, recordings, pool)
-        shutil.rmtree(store / form.PARTIAL)
+        shutil.rmtree(store / layout.PARTIAL)
     rounding = [s["response_rounding"] for s in said if "response_rounding" in s]
     return Converted(
         target=str(target),
@@ -165,8 +165,8 @@ def _video_dtype(session: Session, rows: list[int], pool: Executor) -> str:
         return "uint8"
     title = f"reading grey levels of {session.name[:24]}"
     with progress.bar(title, len(rows)) as bar:
-        for start in range(0, len(rows), form.GROUP):
-            part = rows[start : start + form.GROUP]
+        for start in range(0, len(rows), layout.GROUP):
+            part = rows[start : start + layout.GROUP]
             if not all(pool.map(lambda row: _whole_greys(session, row), part)):
                 return "float32"
             bar.add(len(part))
@@ -190,7 +190,10 @@ def _check_target(source: str | Path, target: str | Path) -> None:
     if local and store.resolve() == Path(source).expanduser().resolve():
         raise UserError(f"{store} is both source and target; choose another target.")
     strangers = store.is_dir() and not (store / "zarr.json").exists()
-    if strangers and {p.name for p in store.iterdir()} - {form.PARTIAL, "LICENSE.txt"}:
+    if strangers and {p.name for p in store.iterdir()} - {
+        layout.PARTIAL,
+        "LICENSE.txt",
+    }:
         raise UserError(
             f"{store} holds other files and no store. Expected an empty folder, none, "
             "or a store begun earlier; choose another target."
@@ -201,7 +204,7 @@ def _check_space(store: Path, plans: list[Plan]) -> None:
     need = 0
     for plan in plans:
         marks = len(list((store / plan.session.name / "groups").glob("*.json")))
-        missing = plan.session.trials - marks * form.group_size(plan.frames)
+        missing = plan.session.trials - marks * layout.group_size(plan.frames)
         need += plan.trial_bytes * max(missing, 0)
     free = shutil.disk_usage(store).free
     if free < need + SPARE:
@@ -215,8 +218,8 @@ def _check_space(store: Path, plans: list[Plan]) -> None:
 @contextmanager
 def _locked(store: Path) -> Iterator[None]:
     """One conversion at a time; the lock ends with its process."""
-    (store / form.PARTIAL).mkdir(parents=True, exist_ok=True)
-    with open(store / form.PARTIAL / "lock", "w") as file:
+    (store / layout.PARTIAL).mkdir(parents=True, exist_ok=True)
+    with open(store / layout.PARTIAL / "lock", "w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

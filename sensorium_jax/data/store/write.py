@@ -18,22 +18,22 @@ from sensorium_jax.data.session import (
     VIDEO,
     Session,
 )
-from sensorium_jax.data.store import layout as form
+from sensorium_jax.data.store import layout
 from sensorium_jax.errors import UserError
 
 
 def begin_store(store: str | Path, names: Sequence[str]) -> None:
     """Write what lies at the top of a store; a store of other mice is refused."""
     store = Path(store)
-    attributes = {"sensorium": {"version": form.VERSION, "sessions": list(names)}}
-    content, path = form.zarr_group(attributes), store / "zarr.json"
+    attributes = {"sensorium": {"version": layout.VERSION, "sessions": list(names)}}
+    content, path = layout.zarr_group(attributes), store / "zarr.json"
     if path.exists() and path.read_bytes() != content:
         raise UserError(
             f"{store} holds another store. Expected none, or one of exactly "
             f"{', '.join(names)}. Choose another folder, or remove this one."
         )
-    form.save(store / "LICENSE.txt", form.LICENSE.encode(), store / form.PARTIAL)
-    form.save(path, content, store / form.PARTIAL)
+    layout.save(store / "LICENSE.txt", layout.LICENSE.encode(), store / layout.PARTIAL)
+    layout.save(path, content, store / layout.PARTIAL)
 
 
 class Group(NamedTuple):
@@ -68,8 +68,8 @@ class StoreWriter:
         self.durable = durable
         self.store, self.session, self.frames = Path(store), session, frames
         self.folder = self.store / session.name
-        self.partial = self.store / form.PARTIAL
-        self.size = form.group_size(frames)
+        self.partial = self.store / layout.PARTIAL
+        self.size = layout.group_size(frames)
         self.groups = -(-session.trials // self.size)
         whats = [what for what in MODALITIES if session.has(what)]
         self.dtypes = {what: np.dtype(np.float32) for what in whats}
@@ -90,7 +90,7 @@ class StoreWriter:
 
     def _write_header(self) -> None:
         s = self.session
-        header = form.zarr_group(
+        header = layout.zarr_group(
             {
                 "name": s.name,
                 "year": s.year,
@@ -99,7 +99,7 @@ class StoreWriter:
                 "behaviors": s.behaviors,
                 "has_pupil": s.has_pupil,
                 "dtypes": {what: dtype.name for what, dtype in self.dtypes.items()},
-                "identity": blake2b(form.pack(s), digest_size=16).hexdigest(),
+                "identity": blake2b(layout.pack(s), digest_size=16).hexdigest(),
             }
         )
         path = self.folder / "zarr.json"
@@ -111,7 +111,7 @@ class StoreWriter:
         self._save(path, header)
 
     def _open(self, what: str) -> ts.TensorStore:
-        metadata = form.array_metadata(
+        metadata = layout.array_metadata(
             self.session, what, self.frames, self.dtypes[what]
         )
         spec = {
@@ -126,7 +126,7 @@ class StoreWriter:
         return ts.open(spec, open=True, create=True, context=context).result()
 
     def _save(self, path: Path, content: bytes) -> None:
-        form.save(path, content, self.partial, durable=self.durable)
+        layout.save(path, content, self.partial, durable=self.durable)
 
     def _skip_done(self) -> None:
         while self.done < self.groups and self._mark(self.done).exists():
@@ -198,7 +198,7 @@ class StoreWriter:
             content = (self.folder / what / shard).read_bytes()
             digest = blake2b(content, digest_size=16).hexdigest()
             mark["files"][f"{what}/{shard}"] = [len(content), digest]
-        self._save(self._mark(self.done), form.as_json(mark))
+        self._save(self._mark(self.done), layout.as_json(mark))
         self._skip_done()
 
     def finish(self, session: Session | None = None) -> dict[str, Any]:
@@ -212,7 +212,7 @@ class StoreWriter:
             )
         marks = [json.loads(self._mark(g).read_text()) for g in range(self.groups)]
         lengths = np.concatenate([np.array(m["lengths"], np.int64) for m in marks])
-        meta = form.pack(session or self.session, lengths=lengths)
+        meta = layout.pack(session or self.session, lengths=lengths)
         self._save(self.folder / "meta.npz", meta)
         for stale in self.folder.rglob("*.__lock"):
             stale.unlink()
@@ -227,7 +227,7 @@ class StoreWriter:
                 "largest_error": max(worst),
                 "relative_rms": float(np.sqrt(sum(error) / max(sum(power), 1e-300))),
             }
-        self._save(self.folder / "complete.json", form.as_json(said))
+        self._save(self.folder / "complete.json", layout.as_json(said))
         return said
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from sensorium_jax import normalize as transforms
 from sensorium_jax.axes import Window
-from sensorium_jax.data import statistics as stats
+from sensorium_jax.data import statistics
 from sensorium_jax.data.session import BEHAVIOR, PUPIL, RESPONSES, VIDEO, Session
 from sensorium_jax.data.stream.windows import frames_of
 from sensorium_jax.errors import UserError
@@ -21,8 +21,8 @@ class Scale(NamedTuple):
     """
 
     precision_tn: np.ndarray
-    behavior: stats.RowStats
-    pupil: stats.RowStats
+    behavior: statistics.RowStats
+    pupil: statistics.RowStats
 
 
 class Source(NamedTuple):
@@ -65,10 +65,10 @@ def scale_of(
     """The scaling of one session: per_frame (official), per_neuron, or none."""
     if mode == "none":
         return None
-    precision_tn = stats.precision(session, mode)
+    precision_tn = statistics.precision(session, mode)
     if neurons is not None:
         precision_tn = precision_tn[:, neurons]
-    rows = stats.row_stats
+    rows = statistics.row_stats
     return Scale(precision_tn, rows(session, BEHAVIOR), rows(session, PUPIL))
 
 
@@ -172,7 +172,7 @@ def normalize(what: str, x: np.ndarray, scale: Scale, frames: slice) -> None:
     """Bring raw frames of one modality to normalized units, in place."""
 
     def cut(statistic_t: np.ndarray) -> np.ndarray:
-        part = stats.frames_of(statistic_t, frames)
+        part = statistics.frames_of(statistic_t, frames)
         if len(part) not in (1, len(x)):
             raise UserError(
                 f"The statistics of {what} hold {len(statistic_t)} frames, but frames "

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sensorium_jax.axes import Batch, MixedBatch, MouseInfo, Window
-from sensorium_jax.data import statistics as stats
+from sensorium_jax.data import statistics
 from sensorium_jax.data.stream import gather, pools, windows
 
 Chosen = Any  # None, a count, or one index array per mouse (a list, or a dict by name)
@@ -93,11 +93,11 @@ class Stream:
         return np.arange(self.layout.neurons) < counts_m[:, None]
 
     @cached_property
-    def video_stats(self) -> stats.VideoStats:
+    def video_stats(self) -> statistics.VideoStats:
         """What the step normalizes the video by, one row per padded mouse."""
         sessions = self.recordings.sessions
         return pools.pad_video_stats(
-            stats.video_stats(sessions), self.mice, raw=self.scaling == "none"
+            statistics.video_stats(sessions), self.mice, raw=self.scaling == "none"
         )
 
     @cached_property

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sensorium_jax.models.ops import convolutions as layers
+from sensorium_jax.models.ops import convolutions
 from sensorium_jax.models.parts.block import check_channels
 from sensorium_jax.models.parts.conv import Array, Conv, Geometry
 
@@ -61,7 +61,7 @@ class TemporalBasesCore(nn.Module):
         kernel = kernel.reshape(self.lags, x.shape[-1], -1)
         stride = self.train_stride if train else 1
         early = (x.shape[2] - self.lags) % stride
-        x = layers.temporal_conv(x[:, :, early:], kernel, stride=stride)
+        x = convolutions.temporal_conv(x[:, :, early:], kernel, stride=stride)
         for i, geometry in enumerate(self._geometry()):
             x = jax.nn.elu(Conv(self.channels[i], geometry, name=f"layer{i}")(x))
         return x

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from sensorium_jax.errors import UserError
-from sensorium_jax.models.ops import convolutions as layers
+from sensorium_jax.models.ops import convolutions
 
 Array = Any
 Shape = tuple[int, int, int]
@@ -74,7 +74,7 @@ class Conv(nn.Module):
         if self.use_bias:
             bias = self.param("bias", nn.initializers.zeros, (self.features,))
         if len(size) == 2:
-            return layers.spatial_conv(
+            return convolutions.spatial_conv(
                 x_mbthwc,
                 kernel,
                 bias,
@@ -84,10 +84,10 @@ class Conv(nn.Module):
             )
         kernel = dilate(kernel, dilation)
         if len(size) == 1:
-            return layers.temporal_conv(
+            return convolutions.temporal_conv(
                 x_mbthwc, kernel, bias, stride=stride[0], padding=padding[0]
             )
-        return layers.conv3d(
+        return convolutions.conv3d(
             x_mbthwc,
             kernel,
             bias,
@@ -110,7 +110,7 @@ class Pointwise(nn.Module):
         bias = None
         if self.use_bias:
             bias = self.param("bias", nn.initializers.zeros, (self.features,))
-        return layers.pointwise(x, kernel, bias)
+        return convolutions.pointwise(x, kernel, bias)
 
 
 class Depthwise(nn.Module):
@@ -128,7 +128,7 @@ class Depthwise(nn.Module):
         deviation = (2.0 / (size[0] * size[1] * (1 + channels))) ** 0.5
         init = nn.initializers.normal(deviation)
         kernel = self.param("kernel", init, (*size, channels)).astype(x_mbthwc.dtype)
-        y = layers.depthwise_spatial(
+        y = convolutions.depthwise_spatial(
             x_mbthwc,
             dilate(kernel, dilation),
             stride=(stride[0], stride[1]),

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from sensorium_jax.errors import UserError
-from sensorium_jax.models.ops import convolutions as layers
+from sensorium_jax.models.ops import convolutions
 from sensorium_jax.models.parts.block import check_channels
 from sensorium_jax.models.parts.conv import Geometry, xavier_normal
 
@@ -54,7 +54,7 @@ class ConvGRU(nn.Module):
         frames, height, width, f = self.out_shape(*x_mbthwc.shape[2:5])
         dtype = x_mbthwc.dtype
         # The input's convolutions do not wait for the state: all frames, all gates.
-        drive_mbthwf = layers.spatial_conv(
+        drive_mbthwf = convolutions.spatial_conv(
             x_mbthwc,
             *self._weights("input", self.input_kernel, self.input_channels, GATES),
             padding=self.input_kernel // 2 if self.pad_input else 0,
@@ -66,7 +66,7 @@ class ConvGRU(nn.Module):
             h = h_mbhwf[:, :, None].astype(dtype)
             kernel, bias = weights
             padding = self.hidden_kernel // 2
-            y = layers.spatial_conv(h, kernel, bias, padding=padding)
+            y = convolutions.spatial_conv(h, kernel, bias, padding=padding)
             return y[:, :, 0].astype(jnp.float32)
 
         def step(h: Array, drive: Array) -> tuple[Array, Array]:

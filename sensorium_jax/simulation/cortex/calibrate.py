@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sensorium_jax.simulation.cortex import calcium, rates as cortex
+from sensorium_jax.simulation.cortex import calcium, rates
 from sensorium_jax.simulation.cortex.filters import KAPPA, take
 from sensorium_jax.simulation.cortex.neurons import Neurons
 
@@ -28,15 +28,15 @@ TURNS = (0, 7, 17, 29)
 def _drive(w, video_thw, behavior_tk, pupil_t2, *, pictures):
     video_thw = video_thw.astype(jnp.float32)
     if pictures:
-        video_thw, behavior_tk, pupil_t2 = cortex.flash(
+        video_thw, behavior_tk, pupil_t2 = rates.flash(
             video_thw[0], behavior_tk[0], pupil_t2[0]
         )
-    return *cortex.drive(w, video_thw, pupil_t2), behavior_tk
+    return *rates.drive(w, video_thw, pupil_t2), behavior_tk
 
 
 def calibrate(
     neurons: Neurons,
-    w: cortex.Weights,
+    w: rates.Weights,
     trials: Sequence[tuple],
     *,
     pictures: bool,
@@ -54,7 +54,7 @@ def calibrate(
     parts = []
     for start in range(0, neurons.cells, block):
         rows = slice(start, start + block)
-        part = cortex.take(w, rows)
+        part = rates.take(w, rows)
         some = take(neurons, rows)
         parts.append(_calibrate(some, part, trials, pictures=pictures, aim=aim))
     found = ("mean_energy", "drive_rms", "mean_rate", "events", "shared")
@@ -69,19 +69,19 @@ def _calibrate(neurons, w, trials, *, pictures, aim):
     neurons = neurons._replace(mean_energy=energy.astype(np.float32))
     steps, at = [], _numbers(neurons)
     for drive_tn, energy_tn, behavior_tk in drawn:
-        u_tn = np.asarray(cortex.normalized(at, drive_tn, energy_tn))
+        u_tn = np.asarray(rates.normalized(at, drive_tn, energy_tn))
         steps.append((u_tn, behavior_tk))
     square = np.mean([(u[cut:] ** 2).mean(0) for u, _ in steps], axis=0)
     neurons = neurons._replace(drive_rms=np.sqrt(square).astype(np.float32))
     at = _numbers(neurons)
-    raised = [np.asarray(cortex.rectified(at, u)) for u, _ in steps]
+    raised = [np.asarray(rates.rectified(at, u)) for u, _ in steps]
     mean = np.mean([r[cut:].mean(0) for r in raised], axis=0)
     neurons = neurons._replace(mean_rate=np.maximum(mean, 1e-3).astype(np.float32))
     at = _numbers(neurons)
     # Every stimulus under several states of the animal, which vary more than it does.
     states = [behavior for _, behavior in steps]
     relative = [
-        np.asarray(cortex.modulated(at, r, states[(i + turn) % len(states)]))
+        np.asarray(rates.modulated(at, r, states[(i + turn) % len(states)]))
         for i, r in list(enumerate(raised))[-aim:]
         for turn in TURNS
     ]
@@ -90,9 +90,7 @@ def _calibrate(neurons, w, trials, *, pictures, aim):
 
 
 def _numbers(neurons: Neurons) -> dict[str, np.ndarray]:
-    return {
-        k: np.asarray(getattr(neurons, k), np.float32)[None] for k in cortex.NUMBERS
-    }
+    return {k: np.asarray(getattr(neurons, k), np.float32)[None] for k in rates.NUMBERS}
 
 
 def _from_videos(relative):

@@ -8,7 +8,7 @@ from typing import Any
 
 from sensorium_jax.errors import UserError, unknown
 from sensorium_jax.io.get import fetch_file
-from sensorium_jax.zoo import load as card
+from sensorium_jax.zoo import load
 from sensorium_jax.zoo.published.sources import BASE, FILES, LICENSE, PAGE
 from sensorium_jax.zoo.published.translate import Converted, convert_file
 
@@ -58,7 +58,7 @@ def keep(found: Converted, path: Path, folder: Path, **source: Any) -> Path:
     """Save a converted model with a card that says what file it came from."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    made = card.model_card(
+    made = load.model_card(
         found.model,
         found.inputs,
         dict(zip(found.mice, found.neurons, strict=True)),
@@ -66,4 +66,4 @@ def keep(found: Converted, path: Path, folder: Path, **source: Any) -> Path:
         kind="published",
         source={"file": path.name, "sha256": digest, **source},
     )
-    return card.save(folder, found.variables, made)
+    return load.save(folder, found.variables, made)

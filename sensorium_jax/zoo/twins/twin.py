@@ -14,7 +14,7 @@ from sensorium_jax.errors import UserError, unknown
 from sensorium_jax.models.encoder import Encoder
 from sensorium_jax.models.readouts.gaussian import GaussianReadout
 from sensorium_jax.models.rows import Mouse, is_row
-from sensorium_jax.zoo.twins import inputs as frames
+from sensorium_jax.zoo.twins import inputs
 
 Array = Any
 Tree = Any
@@ -50,7 +50,7 @@ class Twin:
     @property
     def raw(self) -> tuple[str, ...]:
         """Which inputs are taken as recorded: of video, behavior and pupil."""
-        return tuple(w for w in frames.SCALED if w in self.variables["info"])
+        return tuple(w for w in inputs.SCALED if w in self.variables["info"])
 
     @property
     def units(self) -> str:
@@ -94,10 +94,10 @@ class Twin:
         if self._holds_maps(video_bthwc):
             encoder = encoder.clone(behavior_as_channels=False)
         else:
-            frames.check_video(video_bthwc, self.channels, self.lost_frames)
+            inputs.check_video(video_bthwc, self.channels, self.lost_frames)
         b, t = video_bthwc.shape[:2]
-        frames.check_signal(behavior_btk, "behavior", (b, t, self.behaviors))
-        frames.check_signal(pupil_bt2, "pupil", (b, t, 2))
+        inputs.check_signal(behavior_btk, "behavior", (b, t, self.behaviors))
+        inputs.check_signal(pupil_bt2, "pupil", (b, t, 2))
         rates_btn = _respond(
             encoder,
             (self.scale, self.behaviors),
@@ -113,7 +113,7 @@ class Twin:
         maps = self.behaviors * self.encoder.behavior_as_channels
         if not maps or self.raw or video_bthwc.shape[-1] != self.channels + maps:
             return False
-        frames.check_video(video_bthwc, self.channels + maps, self.lost_frames)
+        inputs.check_video(video_bthwc, self.channels + maps, self.lost_frames)
         return True
 
     def readout_weights(self, mouse: int | str) -> np.ndarray:
@@ -190,11 +190,11 @@ def _respond(
     one = trees.map_named(lambda n, x: x[row][None] if is_row(n) else x, variables)
     info = one["info"]
     (scale, behaviors), lead = sizes, video_bthwc.shape[:2]
-    video = frames.normalize(video_bthwc, info.get("video"), video_bthwc.shape)
-    video = frames.shrink(video, scale)
+    video = inputs.normalize(video_bthwc, info.get("video"), video_bthwc.shape)
+    video = inputs.shrink(video, scale)
     shape = (*lead, behaviors)
     given = info.get("behavior")
-    behavior = frames.normalize(behavior_btk, given, shape, center=False)
-    pupil = frames.normalize(pupil_bt2, info.get("pupil"), (*lead, 2))
+    behavior = inputs.normalize(behavior_btk, given, shape, center=False)
+    pupil = inputs.normalize(pupil_bt2, info.get("pupil"), (*lead, 2))
     rates = encoder.apply(one, video[None], behavior[None], pupil[None], train=False)
     return rates[0]
