@@ -13,6 +13,7 @@ import numpy as np
 
 from sensorium_jax.axes import Trial
 from sensorium_jax.errors import unknown
+from sensorium_jax.rules import Rules
 
 VIDEO, RESPONSES, BEHAVIOR, PUPIL = "videos", "responses", "behavior", "pupil_center"
 MODALITIES = (VIDEO, RESPONSES, BEHAVIOR, PUPIL)
@@ -67,7 +68,7 @@ class Session:
     """One mouse: what its files say of it, and a Reader for its trials."""
 
     name: str  # directory name of the official release
-    year: int  # 2022 (pictures) or 2023 (videos)
+    rules: Rules  # what it was made for: kind, frames skipped, tiers
     where: str  # path or URL, for messages
     tiers: np.ndarray  # [trials] of str
     files: np.ndarray  # [trials] of int, the <i> of <i>.npy
@@ -85,6 +86,11 @@ class Session:
     unit_columns: Mapping[str, np.ndarray] = field(
         default_factory=dict
     )  # area, layer, ...
+
+    @property
+    def year(self) -> int:
+        """The release whose file layout it has."""
+        return int(self.rules.layout)
 
     @property
     def neurons(self) -> int:

@@ -22,10 +22,11 @@ class VideoStats(NamedTuple):
 
 
 class RowStats(NamedTuple):
-    """Mean and std of behavior or pupil; T is 1 unless they differ per frame."""
+    """How behavior or pupil is normalized; T is 1 unless it differs per frame."""
 
-    mean_tk: np.ndarray
+    mean_tk: np.ndarray  # what is subtracted: nothing from behavior, officially
     std_tk: np.ndarray
+    usual_tk: np.ndarray  # its mean while training trials were recorded
 
 
 def collapse(x: np.ndarray, axes: Sequence[int]) -> np.ndarray:
@@ -87,30 +88,31 @@ def row_stats(session: Session, what: str) -> RowStats:
     """Statistics of behavior or pupil of one mouse."""
     size = {BEHAVIOR: session.behaviors, PUPIL: 2}[what]
     if not session.has(what):
-        return RowStats(np.zeros((1, size), np.float32), np.ones((1, size), np.float32))
+        none = np.zeros((1, size), np.float32)
+        return RowStats(none, none + 1, none)
     stored = session.statistics[what]
-    return RowStats(*_safe(_rows(stored.mean, size), _rows(stored.std, size)))
+    usual, std = _safe(_rows(stored.mean, size), _rows(stored.std, size))
+    return RowStats(usual if what == PUPIL else usual[:1] * 0, std, usual)
 
 
 def stacked_rows(
     sessions: Sequence[Session], what: str, mice: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """What is subtracted from a signal and what divides it, [mice, T or 1, size].
+) -> dict[str, np.ndarray]:
+    """How a signal is normalized, {mean, std, usual} of [mice, T or 1, size].
 
-    Nothing is subtracted from behavior, as in the official chain. Mice that lack the
-    signal, or only fill a mesh, get 0 and 1.
+    Mice that lack the signal, or only fill a mesh, get mean 0 and std 1.
     """
     found = [row_stats(s, what) for s in sessions]
-    frames = max(len(x) for pair in found for x in pair)
-    size = max(pair.mean_tk.shape[1] for pair in found)
-    mean = np.zeros((mice, frames, size), np.float32)
-    std = np.ones((mice, frames, size), np.float32)
-    for m, pair in enumerate(found):
-        signals = pair.mean_tk.shape[1]
-        if what != BEHAVIOR:
-            mean[m, :, :signals] = _lengthen(pair.mean_tk, frames)
-        std[m, :, :signals] = _lengthen(pair.std_tk, frames)
-    return mean, std
+    frames = max(len(x) for rows in found for x in rows)
+    size = max(rows.std_tk.shape[1] for rows in found)
+    stacked = {
+        name: np.full((mice, frames, size), float(name == "std"), np.float32)
+        for name in ("mean", "std", "usual")
+    }
+    for m, rows in enumerate(found):
+        for out, x_tk in zip(stacked.values(), rows, strict=True):
+            out[m, :, : x_tk.shape[1]] = _lengthen(x_tk, frames)
+    return stacked
 
 
 def _rows(x: np.ndarray, size: int) -> np.ndarray:
@@ -130,11 +132,6 @@ def precision(session: Session, mode: str = "per_frame") -> np.ndarray:
     precision_tn = np.atleast_2d(response_precision(std, mode)).astype(np.float32)
     precision_tn = np.broadcast_to(precision_tn, (len(precision_tn), session.neurons))
     return collapse(precision_tn, (0,))
-
-
-def frames_of(x_t: np.ndarray, frames: slice | np.ndarray) -> np.ndarray:
-    """Statistics cut to the same frames as the data; one frame stands for all."""
-    return x_t if len(x_t) == 1 else x_t[frames]
 
 
 def mean_rates(session: Session, mode: str = "per_frame") -> np.ndarray:

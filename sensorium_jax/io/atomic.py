@@ -1,22 +1,72 @@
-"""One .npy file: written whole or not at all."""
+"""Files that are written whole or not at all, and room on the disk for them."""
 
+import json
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from sensorium_jax.errors import UserError
 
-def save_npy(path: str | Path, array: Any, partial: str | Path | None = None) -> None:
-    """Write one .npy so that a kill leaves the whole file or none."""
+
+@contextmanager
+def whole(
+    path: str | Path, *, partial: str | Path | None = None, durable: bool = False
+) -> Iterator[Path]:
+    """A temporary path to write to, which takes its final name when the block ends.
+
+    A kill or an error leaves the old file, or none. The temporary file lies beside the
+    final one, or in the folder `partial`, which must be on the same disk. durable: wait
+    for the disk, so that a power cut costs no more than a kill.
+    """
     path = Path(path)
     folder = Path(partial) if partial else path.parent
     folder.mkdir(parents=True, exist_ok=True)
     path.parent.mkdir(parents=True, exist_ok=True)
+    # Trials of several modalities share their names, hence the name of the folder too.
     temporary = folder / f".{path.parent.name}-{path.name}.{os.getpid()}"
     try:
-        with open(temporary, "wb") as file:
-            np.save(file, np.asarray(array))
+        yield temporary
+        if durable:
+            with open(temporary, "rb") as file:
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write(path: str | Path, content: bytes | str, **options: Any) -> None:
+    """Write a small file; options go to whole."""
+    data = content.encode() if isinstance(content, str) else content
+    with whole(path, **options) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_json(path: str | Path, value: Any, **options: Any) -> None:
+    """Write a value as JSON; equal values give equal bytes."""
+    write(path, json.dumps(value, indent=1, default=float) + "\n", **options)
+
+
+def save_npy(path: str | Path, array: Any, partial: str | Path | None = None) -> None:
+    """Write one .npy file."""
+    with whole(path, partial=partial) as temporary, open(temporary, "wb") as file:
+        np.save(file, np.asarray(array))
+
+
+def free_bytes(folder: str | Path) -> int:
+    """Bytes free on the disk of a folder."""
+    return shutil.disk_usage(folder).free
+
+
+def need_space(folder: str | Path, need: int, what: str, remedy: str = "") -> None:
+    """Refuse to begin what the disk of a folder cannot hold."""
+    free = free_bytes(folder)
+    if need > free:
+        raise UserError(
+            f"{folder} has {free / 1e9:.2f} GB free, {need / 1e9:.2f} GB are needed "
+            f"{what}. {remedy or 'Free some space or choose another folder.'}"
+        )

@@ -1,7 +1,7 @@
 """The command `sensorium check`."""
 
 from sensorium_jax.data.check.check import Report, inspect
-from sensorium_jax.data.check.npy import Fault
+from sensorium_jax.findings import Fault
 from sensorium_jax.run import Outcome
 
 HEADS = Fault("level", "file", "finding", "remedy")

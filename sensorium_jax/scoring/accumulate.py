@@ -13,6 +13,7 @@ from sensorium_jax.data import statistics
 from sensorium_jax.data.session import RESPONSES, Session
 from sensorium_jax.errors import UserError
 from sensorium_jax.metrics import bits, correlation, explained, likelihood, repeats
+from sensorium_jax.normalize import at_frames
 from sensorium_jax.scoring.answers import Twin, answers
 from sensorium_jax.scoring.resample import Moments
 from sensorium_jax.submission.expected import SKIP
@@ -126,7 +127,7 @@ class _Reads(NamedTuple):
 
     def scored(self, x_tn: np.ndarray) -> np.ndarray:
         """From the first scored frame on, normalized per frame as the judges do."""
-        scale_tn = statistics.frames_of(self.precision_tn, slice(len(x_tn)))
+        scale_tn = at_frames(self.precision_tn, slice(len(x_tn)))
         return (x_tn * scale_tn)[skip(self.session) :]
 
 

@@ -45,8 +45,8 @@ def trials(
         frames = slice(0, session.reader.length(row), 1)
         seen = {what: session.read(what, row) for what in (VIDEO, BEHAVIOR, PUPIL)}
         if "video" not in raw:
-            mean, std = (statistics.frames_of(x[0], frames) for x in video)
-            seen[VIDEO] = normalize.normalize_video(seen[VIDEO], mean, std)
+            mean, std = (normalize.at_frames(x[0], frames) for x in video)
+            seen[VIDEO] = normalize.standardize(seen[VIDEO], mean, std)
         for what, word in ((BEHAVIOR, "behavior"), (PUPIL, "pupil")):
             if word not in raw and session.has(what) and scale is not None:
                 gather.normalize(what, seen[what], scale, frames)
@@ -90,7 +90,7 @@ def answers(
             )
         if factor_tn is not None:
             seen = slice(start, start + len(rates_tn))
-            rates_tn = rates_tn * statistics.frames_of(factor_tn, seen)
+            rates_tn = rates_tn * normalize.at_frames(factor_tn, seen)
         yield np.ascontiguousarray(rates_tn[skip - start :].T)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from sensorium_jax.axes import Trial
 from sensorium_jax.data.store.read import Session, Stats
 from sensorium_jax.data.store.write import StoreWriter
+from sensorium_jax.rules import RELEASES
 from sensorium_jax.simulation import design
 from sensorium_jax.simulation.cortex import truth
 from sensorium_jax.simulation.design import Preset, Shown
@@ -98,7 +99,7 @@ def _session(
     clips = np.unique([f"{s.kind}-{s.clip}" for s in plan], return_inverse=True)[1]
     return Session(
         name=name,
-        year=mouse.year,
+        rules=RELEASES[str(mouse.year)],
         where=str(out / name),
         tiers=np.array([s.tier for s in plan]),
         files=trials,

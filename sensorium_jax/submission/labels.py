@@ -17,6 +17,7 @@ from sensorium_jax.data import statistics
 from sensorium_jax.data.session import RESPONSES
 from sensorium_jax.data.stream.pools import labelled
 from sensorium_jax.errors import UserError
+from sensorium_jax.normalize import at_frames
 from sensorium_jax.submission import csv2022, parquet2023
 from sensorium_jax.submission.expected import SKIP, Mouse
 
@@ -56,9 +57,7 @@ class Recorded:
         """What the neurons did, normalized per frame as the judges do."""
         session, row = self.mice[mouse].session, self.mice[mouse].rows[trial]
         raw_tn = session.read(RESPONSES, row)
-        precision_tn = statistics.frames_of(
-            statistics.precision(session), slice(len(raw_tn))
-        )
+        precision_tn = at_frames(statistics.precision(session), slice(len(raw_tn)))
         skip = SKIP if session.year == 2023 else 0
         return (raw_tn * precision_tn)[skip:].T
 

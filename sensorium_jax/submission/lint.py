@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sensorium_jax import progress
-from sensorium_jax.data.check.npy import Fault, error, most_common, warning
 from sensorium_jax.data.session import Session
+from sensorium_jax.findings import Fault, error, most_common, warning
 from sensorium_jax.submission import (
     csv2022,
     expected,

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sensorium_jax import progress
-from sensorium_jax.data.check.npy import most_common
 from sensorium_jax.data.session import Session
 from sensorium_jax.data.stimuli.folds import stimuli
 from sensorium_jax.errors import UserError
+from sensorium_jax.findings import most_common
 from sensorium_jax.scoring.judge import Scores, judge
 from sensorium_jax.submission import (
     expected,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from sensorium_jax.data.check.npy import Fault, error, warning
+from sensorium_jax.findings import Fault, error, warning
 from sensorium_jax.submission import csv2022, parquet2023
 from sensorium_jax.submission.parquet2023 import Row
 

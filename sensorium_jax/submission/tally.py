@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from sensorium_jax.data.check.npy import Fault, error, warning
+from sensorium_jax.findings import Fault, error, warning
 from sensorium_jax.submission.expected import SKIP, Mouse
 from sensorium_jax.submission.parquet2023 import Row
 from sensorium_jax.submission.units import unit_faults

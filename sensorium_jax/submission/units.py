@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from sensorium_jax.data import statistics
-from sensorium_jax.data.check.npy import Fault, error, warning
 from sensorium_jax.data.session import RESPONSES
+from sensorium_jax.findings import Fault, error, warning
 from sensorium_jax.submission.expected import Mouse
 
 FEWEST = 30  # neurons below which chance decides

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from sensorium_jax.data.check.npy import Fault, error, warning
 from sensorium_jax.errors import UserError
+from sensorium_jax.findings import Fault, error, warning
 
 
 def pack(path: str | Path, files: Sequence[Path]) -> Path:

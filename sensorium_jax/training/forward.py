@@ -9,13 +9,12 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from sensorium_jax import normalize
 from sensorium_jax.axes import Batch
 from sensorium_jax.data import statistics as stats
 from sensorium_jax.data.session import BEHAVIOR, PUPIL, Session
 from sensorium_jax.data.stream import pools
 from sensorium_jax.errors import unknown
-from sensorium_jax.models.parts.norm import BatchNorm
-from sensorium_jax.normalize import normalize_video, rescale
 from sensorium_jax.training.step import Forward
 from sensorium_jax.trees import map_named
 
@@ -32,15 +31,12 @@ def with_statistics(variables: Tree, sessions: Sequence[Session], mice: int) -> 
     Training uses those of the video; a twin made of the weights uses them all.
     """
     video = pools.pad_video_stats(stats.video_stats(sessions), mice)
-    pairs = {
-        "video": (video.mean_mthwc, video.std_mthwc),
+    rows = {
+        "video": {"mean": video.mean_mthwc, "std": video.std_mthwc},
         "behavior": stats.stacked_rows(sessions, BEHAVIOR, mice),
         "pupil": stats.stacked_rows(sessions, PUPIL, mice),
     }
-    rows = {
-        what: {"mean": jnp.asarray(mean), "std": jnp.asarray(std)}
-        for what, (mean, std) in pairs.items()
-    }
+    rows = jax.tree.map(jnp.asarray, rows)
     return {**variables, "info": {**variables["info"], **rows}}
 
 
@@ -92,29 +88,21 @@ def hold(params: Tree, frozen: str) -> Tree:
 
 def settle_norms(frozen: str, call: Any, args: Any, kwargs: Any, context: Any) -> Any:
     """Run batch norms whose parameters are frozen as in evaluation (an interceptor)."""
-    if frozen and isinstance(context.module, BatchNorm):
+    if frozen and getattr(context.module, "holds_statistics", False):
         path = "/".join(context.module.path)
         if context.method_name == "__call__" and re.fullmatch(frozen, f"{path}/scale"):
             kwargs = {**kwargs, "train": False}
     return call(*args, **kwargs)
 
 
-def prepare(batch: Batch, video_stats: Tree, scale: float) -> jax.Array:
-    """Video normalized by the statistics of its own frames, then shrunk."""
-    mean = at_frames(video_stats["mean"], batch.frame_mbt)
-    std = at_frames(video_stats["std"], batch.frame_mbt)
-    video = normalize_video(batch.video_mbthwc.astype(jnp.float32), mean, std)
-    return rescale(video, scale)
+def prepare(batch: Batch, statistics: Tree, scale: float) -> jax.Array:
+    """Video normalized by the statistics of its own frames, then shrunk.
 
-
-def at_frames(stats_mthwc: jax.Array, frame_mbt: jax.Array) -> jax.Array:
-    """Statistics of the frames of a batch; mapped over mice, so a mesh keeps them."""
-    last = stats_mthwc.shape[1] - 1
-    if last == 0:
-        return stats_mthwc[:, None]
-    return jax.vmap(lambda stats, frames: stats[frames.clip(0, last)])(
-        stats_mthwc, frame_mbt
-    )
+    Mapped over mice, not indexed by them, so that a mesh keeps each where it lies.
+    """
+    one = partial(normalize.prepare, scale=scale)
+    video = batch.video_mbthwc.astype(jnp.float32)
+    return jax.vmap(one)(video, statistics, batch.frame_mbt)
 
 
 def lower(params: Tree, dtype: Any) -> Tree:

@@ -108,20 +108,18 @@ def ours(session, row, frames=slice(None), scale=1.0):
     info = statistics.video_stats([session])
     which = np.arange(session.reader.length(row))[frames]
     raw = [session.read(w, row, frames) for w in ("videos", "responses")]
-    mean, std = (normalize.at_frames(x, which[None, None])[0, 0] for x in info)
-    video = normalize.rescale(normalize.normalize_video(raw[0], mean, std), scale)
-    responses = normalize.normalize_responses(
-        raw[1], statistics.frames_of(statistics.precision(session), which)
+    mean, std = (normalize.at_frames(x[0], which) for x in info)
+    video = normalize.shrink(normalize.standardize(raw[0], mean, std), scale)
+    responses = normalize.scale_responses(
+        raw[1], normalize.at_frames(statistics.precision(session), which)
     )
     rows = {w: statistics.row_stats(session, w) for w in ("behavior", "pupil_center")}
-    cut = {w: [statistics.frames_of(x, which) for x in v] for w, v in rows.items()}
-    behavior = normalize.normalize_behavior(
-        session.read("behavior", row, frames), cut["behavior"][1]
-    )
-    pupil = normalize.normalize_pupil(
-        session.read("pupil_center", row, frames), *cut["pupil_center"]
-    )
-    return video, responses, behavior, pupil
+    cut = {w: [normalize.at_frames(x, which) for x in v[:2]] for w, v in rows.items()}
+    signals = [
+        normalize.standardize(session.read(what, row, frames), *cut[what])
+        for what in rows
+    ]
+    return video, responses, *signals
 
 
 def vary_files(folder):

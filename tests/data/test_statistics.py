@@ -6,6 +6,7 @@ import pytest
 from sensorium_jax.data import statistics
 from sensorium_jax.data.recordings import Recordings
 from sensorium_jax.data.release.write import SessionWriter
+from sensorium_jax.normalize import at_frames
 
 H, W, N = 4, 6, 5
 
@@ -67,11 +68,9 @@ def test_precision_floors_before_it_is_cut(sessions):
     np.testing.assert_allclose(precision[4, 3], 1 / floor, rtol=1e-6)
     np.testing.assert_allclose(precision[8], 1 / floor, rtol=1e-6)
     np.testing.assert_allclose(precision[:8, 0], 1 / std[0, :8], rtol=1e-6)
-    assert statistics.frames_of(precision, slice(2, 6, 2)).shape == (2, N)
+    assert at_frames(precision, slice(2, 6, 2)).shape == (2, N)
     pooled = statistics.precision(session, "per_neuron")
-    assert (
-        pooled.shape == (1, N) and statistics.frames_of(pooled, slice(2, 6)) is pooled
-    )
+    assert pooled.shape == (1, N) and at_frames(pooled, slice(2, 6)) is pooled
 
 
 def test_mean_rates_are_in_normalized_units(sessions):

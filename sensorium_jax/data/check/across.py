@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from sensorium_jax.data.check.npy import Fault, error, most_common
 from sensorium_jax.data.check.trials import Scan
 from sensorium_jax.data.session import BEHAVIOR, RESPONSES, VIDEO
+from sensorium_jax.findings import Fault, error, most_common
 
 TRIED = 8  # first trials looked at for responses that tell recordings apart
 

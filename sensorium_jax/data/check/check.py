@@ -19,10 +19,11 @@ from sensorium_jax.data.check import (
     trials as faults_trials,
     values,
 )
-from sensorium_jax.data.check.npy import AGAIN, Fault, error, load, warning
+from sensorium_jax.data.check.npy import AGAIN, load
 from sensorium_jax.data.check.trials import Scan
 from sensorium_jax.data.recordings import Recordings
 from sensorium_jax.errors import UserError
+from sensorium_jax.findings import Fault, error, warning
 from sensorium_jax.progress import bar
 
 BUDGET = 2 << 30  # bytes that a fast check reads of videos and responses

@@ -5,17 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from sensorium_jax.data.check.npy import (
-    AGAIN,
-    Fault,
-    error,
-    folder_files,
-    load,
-    not_numbers,
-    warning,
-)
+from sensorium_jax.data.check.npy import AGAIN, folder_files, load, not_numbers
 from sensorium_jax.data.session import TIERS, VALIDATION_TIERS
 from sensorium_jax.errors import did_you_mean
+from sensorium_jax.findings import Fault, error, warning
 
 ONE_PER_TRIAL = "write one tier per trial file, in the order of the file numbers"
 ONE_PER_NEURON = "write one row per neuron, in the order of the responses"

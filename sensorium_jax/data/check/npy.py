@@ -1,25 +1,16 @@
-"""What a check finds: faults, and the soundness of single .npy files."""
+"""Whether a .npy file is sound, whatever its bytes are."""
 
 import os
-from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from sensorium_jax.findings import Fault, error
+
 AGAIN = "fetch or write the recording again"
 SOURCES = ("all", "stimulus_frame")  # of statistics; the first that is there counts
-Key = TypeVar("Key", bound=Hashable)
-
-
-class Fault(NamedTuple):
-    """One finding; an error means that a run would fail or be wrong."""
-
-    level: str  # "error" or "warning"
-    file: str
-    finding: str
-    remedy: str
 
 
 class Header(NamedTuple):
@@ -28,22 +19,6 @@ class Header(NamedTuple):
     shape: tuple[int, ...]
     dtype: np.dtype
     fortran: bool
-
-
-def error(file: str | Path, finding: str, remedy: str) -> Fault:
-    """A fault that a run would not survive."""
-    return Fault("error", str(file), finding, remedy)
-
-
-def warning(file: str | Path, finding: str, remedy: str) -> Fault:
-    """A fault that a run survives, perhaps with a worse result."""
-    return Fault("warning", str(file), finding, remedy)
-
-
-def most_common(values: Iterable[Key]) -> Key | None:
-    """The value that occurs most often; None of none."""
-    counts = Counter(values).most_common(1)
-    return counts[0][0] if counts else None
 
 
 def header(path: Path) -> Header | Fault:

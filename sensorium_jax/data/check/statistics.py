@@ -5,18 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from sensorium_jax.data.check.npy import (
-    SOURCES,
-    Fault,
-    error,
-    folder_files,
-    load,
-    most_common,
-    not_numbers,
-    warning,
-)
+from sensorium_jax.data.check.npy import SOURCES, folder_files, load, not_numbers
 from sensorium_jax.data.check.trials import Scan
 from sensorium_jax.data.session import RESPONSES, VIDEO
+from sensorium_jax.findings import Fault, error, most_common, warning
 
 RECOMPUTE = "compute the statistics anew from the training trials"
 TRIALS = 256  # training trials that are looked at where a std is zero

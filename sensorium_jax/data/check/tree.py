@@ -8,10 +8,10 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from sensorium_jax.data.check.npy import Fault, error
 from sensorium_jax.data.recordings import DEPTH
 from sensorium_jax.data.release import dynamic2023, static2022
 from sensorium_jax.data.session import BEHAVIOR, MODALITIES, PUPIL, RESPONSES, VIDEO
+from sensorium_jax.findings import Fault, error
 
 YEARS = {dynamic2023.STIMULUS: 2023, static2022.STIMULUS: 2022}
 PARTS = (  # any of them makes a folder a session, perhaps a broken one

@@ -6,16 +6,13 @@ from typing import NamedTuple
 
 from sensorium_jax.data.check.npy import (
     AGAIN,
-    Fault,
     Header,
-    error,
     folder_files,
     header,
-    most_common,
     not_numbers,
-    warning,
 )
 from sensorium_jax.data.session import BEHAVIOR, MODALITIES, PUPIL, RESPONSES, VIDEO
+from sensorium_jax.findings import Fault, error, most_common, warning
 
 TIME_LAST = "store time last: np.moveaxis(array, 0, -1)"
 

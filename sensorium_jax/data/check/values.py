@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sensorium_jax.data.check.npy import AGAIN, Fault, Header, error, warning
+from sensorium_jax.data.check.npy import AGAIN, Header
 from sensorium_jax.data.check.trials import Scan
 from sensorium_jax.data.session import (
     BEHAVIOR,
@@ -15,6 +15,7 @@ from sensorium_jax.data.session import (
     RESPONSES,
     VIDEO,
 )
+from sensorium_jax.findings import Fault, error, warning
 
 GREY = (-0.5, 255.5)  # 0..255, with room for rounding
 NEGATIVE = 1e-3  # of the mean std of responses; official ones go down to about -1e-8

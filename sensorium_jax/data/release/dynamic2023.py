@@ -10,6 +10,7 @@ import numpy as np
 from sensorium_jax.data.release import tree
 from sensorium_jax.data.session import BEHAVIOR, PUPIL, RESPONSES, VIDEO, Session, Stats
 from sensorium_jax.errors import UserError
+from sensorium_jax.rules import RELEASES
 
 STIMULUS = "videos"
 PROBES = 3  # rows or pixels looked at for the end of a trial; tails are whole frames
@@ -39,7 +40,7 @@ def open_session(folder: Path) -> Session:
         )
     return Session(
         name=folder.name,
-        year=2023,
+        rules=RELEASES["2023"],
         where=str(folder),
         tiers=facts.tiers,
         files=facts.files,

@@ -8,6 +8,7 @@ import numpy as np
 from sensorium_jax.data.release import tree
 from sensorium_jax.data.session import BEHAVIOR, PUPIL, RESPONSES, VIDEO, Session, Stats
 from sensorium_jax.errors import UserError
+from sensorium_jax.rules import RELEASES
 
 STIMULUS = "images"
 
@@ -36,7 +37,7 @@ def open_session(folder: Path) -> Session:
         )
     return Session(
         name=folder.name,
-        year=2022,
+        rules=RELEASES["2022"],
         where=str(folder),
         tiers=facts.tiers,
         files=facts.files,

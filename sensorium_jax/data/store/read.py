@@ -12,6 +12,7 @@ import tensorstore as ts  # pyright: ignore[reportMissingImports]
 from sensorium_jax.data.session import VIDEO, Session, Stats
 from sensorium_jax.data.store.layout import VERSION, unpack
 from sensorium_jax.errors import UserError
+from sensorium_jax.rules import RELEASES
 
 LOCAL_CACHE = 16 << 20  # bytes; shard indexes stay in memory
 REMOTE_CACHE = 256 << 20
@@ -158,7 +159,7 @@ def _session(root: Any, path: str, name: str, context: ts.Context) -> Session:
     lengths, labels = arrays["lengths"], np.array(complete["labelled"], bool)
     return Session(
         name=name,
-        year=header["year"],
+        rules=RELEASES[str(header["year"])],
         where=where,
         tiers=arrays["tiers"],
         files=arrays["files"],

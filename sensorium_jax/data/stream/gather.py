@@ -6,12 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sensorium_jax import normalize as transforms
 from sensorium_jax.axes import Window
 from sensorium_jax.data import statistics
 from sensorium_jax.data.session import BEHAVIOR, PUPIL, RESPONSES, VIDEO, Session
 from sensorium_jax.data.stream.windows import frames_of
 from sensorium_jax.errors import UserError
+from sensorium_jax.normalize import at_frames, standardize
 
 
 class Scale(NamedTuple):
@@ -172,7 +172,7 @@ def normalize(what: str, x: np.ndarray, scale: Scale, frames: slice) -> None:
     """Bring raw frames of one modality to normalized units, in place."""
 
     def cut(statistic_t: np.ndarray) -> np.ndarray:
-        part = statistics.frames_of(statistic_t, frames)
+        part = at_frames(statistic_t, frames)
         if len(part) not in (1, len(x)):
             raise UserError(
                 f"The statistics of {what} hold {len(statistic_t)} frames, but frames "
@@ -182,9 +182,7 @@ def normalize(what: str, x: np.ndarray, scale: Scale, frames: slice) -> None:
         return part
 
     if what == RESPONSES:
-        x *= cut(scale.precision_tn)  # normalize_responses without a copy
-    elif what == BEHAVIOR:
-        x[...] = transforms.normalize_behavior(x, cut(scale.behavior.std_tk))
-    elif what == PUPIL:
-        mean, std = cut(scale.pupil.mean_tk), cut(scale.pupil.std_tk)
-        x[...] = transforms.normalize_pupil(x, mean, std)
+        x *= cut(scale.precision_tn)  # scale_responses without a copy
+    elif what in (BEHAVIOR, PUPIL):
+        rows = scale.behavior if what == BEHAVIOR else scale.pupil
+        x[...] = standardize(x, cut(rows.mean_tk), cut(rows.std_tk))

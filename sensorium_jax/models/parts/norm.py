@@ -34,6 +34,7 @@ class BatchNorm(nn.Module):
     rotations: int = 1
     groups: str = "mouse"
     epsilon: float = 1e-5
+    holds_statistics = True  # what freezes weights freezes these too
 
     @nn.compact
     def __call__(
