@@ -54,7 +54,7 @@ def test_a_store_converts_to_itself(tree, whole, tmp_path):
 
 KILLED = """
 import sys
-from sensorium_jax.data.convert import convert
+from sensorium_jax.data.store.build import convert
 print("ready", flush=True)
 convert(*sys.argv[1:])
 print("done", flush=True)

@@ -92,8 +92,8 @@ def test_silent_mice_stay_finite(sessions):
 
 def test_behavior_that_varies_per_frame(sessions):
     session = Recordings.open(sessions)[0]
-    mean, std = statistics.row_stats(session, "behavior")
-    assert mean.shape == std.shape == (9, 2)
+    mean, std, usual = statistics.row_stats(session, "behavior")
+    assert usual.shape == std.shape == (9, 2) and not mean.any()
     put(sessions / "a", "behavior", "std", np.array([2.0, 3.0]))
     std = statistics.row_stats(Recordings.open(sessions)["a"], "behavior").std_tk
     assert std.tolist() == [[2, 3]]

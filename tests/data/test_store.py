@@ -87,8 +87,8 @@ def test_store_streams_the_batches_of_the_tree(both, options):
 ELSEWHERE = """
 import sys
 from hashlib import blake2b
-from sensorium_jax.data.official import Recordings
-from sensorium_jax.data.stream import Stream, prefetch
+from sensorium_jax.data.recordings import Recordings
+from sensorium_jax.data.stream.stream import Stream, prefetch
 
 path, depth, threads, *asked = sys.argv[1:]
 stream = Stream(Recordings.open(path), batch=5, frames=9, epochs=True)

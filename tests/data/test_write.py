@@ -106,7 +106,7 @@ def test_colors(tmp_path, dtype):
 def test_resumes_after_a_kill(tmp_path):
     code = f"""
 import os, numpy as np
-from sensorium_jax.data.write import SessionWriter
+from sensorium_jax.data.release.write import SessionWriter
 w = SessionWriter({str(tmp_path / "m")!r}, neurons=5, frame_shape=(6, 8, 1))
 w.add(0, np.zeros((9, 6, 8, 1)), np.zeros((9, 5)))
 def dies(*a): os._exit(9)

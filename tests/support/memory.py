@@ -8,6 +8,7 @@ import numpy as np
 
 from sensorium_jax.axes import MouseInfo, Trial
 from sensorium_jax.data.session import BEHAVIOR, PUPIL, RESPONSES, VIDEO, Session, Stats
+from sensorium_jax.rules import RELEASES
 
 
 class Reader:
@@ -103,7 +104,7 @@ def session(
         statistics[PUPIL] = Stats(np.float32([150, 151]), np.float32([4, 5]))
     return Session(
         name=name,
-        year=year,
+        rules=RELEASES[str(year)],
         where=f"memory/{name}",
         tiers=np.array(tiers),
         files=np.arange(len(tiers)) * 2,

@@ -152,7 +152,7 @@ def stored_statistics(folder: Path, name: str) -> dict[str, np.ndarray]:
         raise UserError(
             f"{place / 'all'} is missing. Inputs and responses are normalized with the "
             "statistics there (mean.npy, std.npy); fetch the recording again, or write "
-            "it with sensorium_jax.data.write, which computes them."
+            "it with sensorium_jax.data.release.write, which computes them."
         )
     found = {}
     for key in ("mean", "std", "min", "max", "median"):
