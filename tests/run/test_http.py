@@ -9,7 +9,7 @@ from support.ranges import served
 
 STEPS = 2
 RECIPE = """
-import tiny
+from support import tiny
 
 def get_config():
     config = tiny.recipe("ln2023", "{root}", steps={steps})

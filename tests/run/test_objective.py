@@ -4,12 +4,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from test_loss import random_batch
 
 from sensorium_jax.errors import UserError
 from sensorium_jax.run import config as configs
 from sensorium_jax.run.objective import make_objective, make_penalty
 from sensorium_jax.training.losses import loss
+from support.toy import random_batch
 
 INFO = SimpleNamespace(
     mice=3, trials_m=np.array([100, 50, 9]), train_trials_m=np.array([64, 36, 4])

@@ -125,7 +125,7 @@ def test_new_mice_learn_on_a_core_that_stays(roots, tmp_path):
 def test_weights_of_other_units_are_refused(roots, tmp_path):
     path = tmp_path / "recipe.py"
     path.write_text(
-        "import tiny\n"
+        "from support import tiny\n"
         "def get_config():\n"
         f"    return tiny.recipe('demo', {str(roots['films'])!r}, steps=1)\n"
     )
@@ -150,7 +150,7 @@ def test_weights_of_other_units_are_refused(roots, tmp_path):
 def test_new_mice_learn_at_full_width(roots, tmp_path):
     path = tmp_path / "recipe.py"
     path.write_text(
-        "import tiny\n"
+        "from support import tiny\n"
         "def get_config():\n"
         f"    root = {str(roots['wide films'])!r}\n"
         "    config = tiny.recipe('factorized2023', root, steps=1, narrow=False)\n"

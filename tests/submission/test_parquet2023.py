@@ -200,7 +200,7 @@ def test_command_writes_files_that_it_finds_sound(
 BIG = """
 import sys
 import numpy as np
-from sensorium_jax.score import submit2023 as s
+from sensorium_jax.submission import parquet2023 as s
 
 def peak():
     with open("/proc/self/status") as file:

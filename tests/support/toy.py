@@ -56,3 +56,22 @@ def toy_objective(rates, batch, windows):
 def toy_penalty(params, neurons_mn, mice_m):
     """L2 on the core, once per real mouse."""
     return jnp.sum(mice_m) * jnp.sum(params["core"]["w"] ** 2)
+
+
+def random_batch(seed=0):
+    """Three mice, the last one empty; labels, neurons and frames missing."""
+    rng = np.random.default_rng(seed)
+    rates = rng.uniform(0.1, 3, (3, 4, 5, 6)).astype(np.float32)
+    responses = rng.uniform(0, 3, (3, 4, 7, 6)).astype(np.float32)
+    valid = rng.uniform(size=(3, 4, 7)) < 0.8
+    neurons = np.arange(6)[None] < np.array([6, 3, 0])[:, None]
+    batch = Batch(
+        np.zeros((3, 4, 7, 1, 1, 1)),
+        np.zeros((3, 4, 7, 0)),
+        np.zeros((3, 4, 7, 2)),
+        np.where(valid[..., None] & neurons[:, None, None], responses, np.nan),
+        valid,
+        neurons,
+        np.zeros((3, 4, 7), np.int32),
+    )
+    return rates, batch
