@@ -42,9 +42,9 @@ def load(what: str, root: str | Path, **options: Any) -> Any:
 
 def model(source: str | Path, *, step: int | None = None) -> Any:
     """A trained twin from a run, a checkpoint folder or a published model's name."""
-    from sensorium_jax.zoo import describe
+    from sensorium_jax.zoo import load
 
-    return describe.load(source, step=step)
+    return load.load(source, step=step)
 
 
 def submit(twin: Any, recordings: Any, out: str | Path, **options: Any) -> Any:

@@ -4,7 +4,7 @@ This is part of every model: its preset says it, its card keeps it, and whoever 
 rates of whole trials reads it here. Nobody passes it by hand.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -43,6 +43,9 @@ class Asking(NamedTuple):
         return plain | {"canvas": None if self.canvas is None else list(self.canvas)}
 
 
+PLAIN = Asking()  # whole trials, normalized, answered in the judges' units
+
+
 class Twin(Protocol):
     """Whatever answers a stimulus with rates [B, T', N] of the last T' frames.
 
@@ -58,7 +61,7 @@ class Twin(Protocol):
 
 def of(twin: Any) -> Asking:
     """How a twin must be asked."""
-    return getattr(twin, "asking", Asking())
+    return getattr(twin, "asking", PLAIN)
 
 
 def from_json(plain: Mapping[str, Any], where: str) -> Asking:
@@ -163,3 +166,76 @@ def first_answered(count_t: np.ndarray, asking: Asking) -> int:
             "a smaller hop, without a common factor with the stride."
         )
     return start
+
+
+def shares(
+    asking: Asking, plan: Sequence[np.ndarray], lost: int
+) -> tuple[list[np.ndarray], int]:
+    """How much the answer to each frame of each clip counts in its frame of the film.
+
+    The first `lost` frames of a clip have no answer. Returns the shares of the others,
+    clip by clip, and the first frame of the film with an answer.
+    """
+    length = 1 + max(int(frames[-1]) for frames in plan)
+    at = [speaks_for(asking, frames, len(frames) - lost) for frames in plan]
+    count_t, last_t = np.zeros(length, int), np.zeros(length, int)
+    for i, frames in enumerate(at):
+        count_t[frames] += 1
+        last_t[frames] = i
+    each = []
+    for i, (frames, spoken) in enumerate(zip(plan, at, strict=True)):
+        share_t = np.zeros(len(frames) - lost, np.float32)
+        latest = last_t[spoken] == i if asking.blend == "last" else 1 / count_t[spoken]
+        share_t[len(share_t) - len(spoken) :] = latest
+        each.append(share_t)
+    return each, first_answered(count_t, asking)
+
+
+def whole(
+    respond: Callable[..., Array],
+    asking: Asking,
+    video_bthwc: Array,
+    behavior_btk: Array | None,
+    pupil_bt2: Array | None,
+    first_frame_b: Array = 0,
+    *,
+    together: int = 8,
+) -> Array:
+    """Rates [B, T', N] of whole clips, whatever the model wants to be asked by.
+
+    respond takes the clips that the model wants, with the index of their first frames.
+    For use under jit; windows pass through one program, `together` at a time.
+    """
+    if asking.mode == "whole" and asking.stride == 1:
+        return respond(video_bthwc, behavior_btk, pupil_bt2, first_frame_b)
+    import jax
+    import jax.numpy as jnp
+
+    length = video_bthwc.shape[1]
+    plan = clips(asking, length)
+    first = jnp.asarray(first_frame_b)
+
+    def one(frames: Array) -> Array:
+        parts = (
+            None if x is None else jnp.take(x, frames, axis=1)
+            for x in (video_bthwc, behavior_btk, pupil_bt2)
+        )
+        return respond(*parts, first + frames[0])
+
+    total: Any = None
+    start = 0
+    sizes = dict.fromkeys(len(frames) for frames in plan)
+    for size in sizes:  # clips of one length, as windows are, pass through one program
+        seen = np.stack([frames for frames in plan if len(frames) == size])
+        rates_cbtn = jax.lax.map(one, jnp.asarray(seen), batch_size=together)
+        lost = size - rates_cbtn.shape[2]
+        share, start = shares(asking, plan, lost)
+        mine = np.stack([s for s in share if len(s) == size - lost])
+        weighted = rates_cbtn * jnp.asarray(mine)[:, None, :, None]
+        _, b, _, n = rates_cbtn.shape
+        flat = jnp.moveaxis(weighted, 1, 0).reshape(b, -1, n)
+        at = seen[:, lost:].ravel()
+        if total is None:
+            total = jnp.zeros((b, length, n), rates_cbtn.dtype)
+        total = total.at[:, at].add(flat)
+    return total[:, start:]

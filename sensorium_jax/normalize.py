@@ -116,6 +116,13 @@ def on_canvas(video: Array, canvas: tuple[int, int] | None) -> Array:
     return xp.pad(video, edges)
 
 
+def seen_shape(
+    frame: tuple[int, int, int], scale: float, canvas: tuple[int, int] | None = None
+) -> tuple[int, int, int]:
+    """Rows, columns and channels of a recorded frame as its core sees it."""
+    return (*(canvas or shrunk_shape(*frame[:2], scale)), frame[2])
+
+
 def prepare(
     video: Array,
     statistics: Mapping[str, Array],

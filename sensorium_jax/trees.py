@@ -9,6 +9,8 @@ import jax
 from sensorium_jax.errors import UserError
 
 Tree = Any
+# Leaves that lead with M; everything else is shared by all mice.
+MOUSE_ROWS = r"(.*/)?(info|readout|shifter|modulator)/.*"
 
 
 def leaf_name(path: Iterable[Any]) -> str:
@@ -28,6 +30,11 @@ def map_named(function: Callable[[str, Any], Any], tree: Tree) -> Tree:
     return jax.tree_util.tree_map_with_path(
         lambda p, v: function(leaf_name(p), v), tree
     )
+
+
+def is_row(name: str) -> bool:
+    """Whether the leaf of this name leads with M: a row for each mouse."""
+    return re.fullmatch(MOUSE_ROWS, name) is not None
 
 
 def mask(tree: Tree, pattern: str) -> Tree:

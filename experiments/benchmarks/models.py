@@ -93,14 +93,14 @@ def jax_calls(case: Case, way: str) -> tuple[dict[str, Callable], dict[str, Any]
     from sensorium_jax.training.forward import make_forward
     from sensorium_jax.training.state import create
     from sensorium_jax.training.step import Tally, jit_step, make_step
-    from sensorium_jax.zoo import assemble, describe
+    from sensorium_jax.zoo import assemble
 
     config = configs.load(case.recipe)
     if case.penalties is not None:
         config.train.penalties = tuple(map(tuple, case.penalties))
     inputs = assemble.original_inputs(case.preset)
     info = assemble.on_paper([MOUSE], [case.neurons], inputs)
-    encoder = describe.build(case.preset)
+    encoder = assemble.build(case.preset)
     variables = create_variables(
         encoder,
         mouse_rows(info),

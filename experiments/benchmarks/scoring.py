@@ -124,14 +124,16 @@ def score(recordings: Recordings, twin: Any, *, warm: bool = False) -> dict[str,
 
 def predict(folder: Path, size: Size) -> dict[str, Any]:
     """Predict and score with a model of random weights; keep what it predicted."""
-    from sensorium_jax.zoo import describe
-    from sensorium_jax.zoo.twins import twin
+    from sensorium_jax.zoo.assemble import build
+    from sensorium_jax.zoo.describe import init
+    from sensorium_jax.zoo.twins.twin import Twin
 
     recordings = Recordings.open(folder / "tree")
     info = recordings.mouse_info()
-    encoder = describe.build(size.model, info)
-    variables = describe.init(encoder, info, 0)
-    made = twin.Twin(encoder, variables, recordings.names, 1, info.behaviors)
+    encoder = build(size.model, info)
+    variables = init(encoder, info, 0)
+    shapes = info.neurons, info.frame_shape, info.behaviors
+    made = Twin(encoder, variables, recordings.names, *shapes)
     clocked = Clocked(made)
     score(recordings, clocked, warm=True)
     clocked.seconds = []

@@ -22,7 +22,7 @@ def model() -> Any:
     return ConfigDict(
         {
             "name": "factorized2023",
-            "changes": {},  # of the preset's parts
+            "changes": {},  # of the preset's parts, and of how it is asked: "asking"
             "json": "",  # more of them from the command line: '{"shifter": null}'
             "start": "",  # a run or checkpoint whose weights to begin with
         }
@@ -34,11 +34,13 @@ def data() -> Any:
     return ConfigDict(
         {
             "root": "data/demo",  # official tree, store, or URL of a store
+            "rules": "",  # own, 2022 or 2023, over those of the recordings
             "tier": "train",
             "mice": (),  # names or parts of names; () is all
-            "scale": 1.0,  # of the frames, after normalization; 2022 uses 0.25
-            "stride": 1,  # every so many frames
-            "response_scaling": "per_frame",  # the judges'; or per_neuron
+            # How the model is asked, over what its preset says; 0 and "" leave that:
+            "scale": 0.0,  # of the frames, after normalization
+            "stride": 0,  # every so many frames
+            "response_scaling": "",  # per_frame, the judges', or per_neuron
             "epochs": True,  # without replacement, as the official loaders
         }
     )
@@ -95,7 +97,7 @@ def validate() -> Any:
             "window": "whole",  # whole trials, or random80: the official crop
             "batch": 1,  # trials per mouse at a time
             "trials": 0,  # of each mouse at most; 0 is all of the tier
-            "skip": 50,  # frames the judges drop from the start of a trial
+            "skip": -1,  # first frames of a trial not judged; -1: as the rules say
             "stages": 4,  # 0 trains to the end without early stopping
             "patience": 5,
             "factor": 0.3,

@@ -2,9 +2,7 @@
 
 Many short clips teach more than few long ones: a window is just as long as the core's
 filters need for eight outputs, three frames apart. Nothing is chosen by the tier it is
-scored on: the run goes to its last step and keeps its last weights. Responses have one
-factor per neuron: the judges' factor of every frame is noisy where trials are few, and
-scores put it back.
+scored on: the run goes to its last step and keeps its last weights.
 """
 
 from sensorium_jax.configs.base import base
@@ -14,7 +12,7 @@ def get_config():
     """The recipe."""
     config = base()
     config.model.name = "demo"
-    config.data.update(root="data/demo", epochs=False, response_scaling="per_neuron")
+    config.data.update(root="data/demo", epochs=False)
     config.train.update(
         steps=700,
         batch=10,

@@ -7,6 +7,7 @@ A tree of .npy files and a zarr store differ only in their Reader; everything ab
 from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Protocol
 
 import numpy as np
@@ -101,6 +102,20 @@ class Session:
     def trials(self) -> int:
         """How many trials of any tier."""
         return len(self.tiers)
+
+    @property
+    def unit_digest(self) -> str:
+        """What tells whether two recordings are of the same units."""
+        return sha256(self.unit_ids_n.tobytes()).hexdigest()
+
+    @property
+    def recording_digest(self) -> str:
+        """What tells whether two recordings are the same trials, in any format."""
+        digest = sha256("/".join(self.tiers.tolist()).encode())
+        for what in sorted(self.statistics):
+            for values in (self.statistics[what].mean, self.statistics[what].std):
+                digest.update(np.ascontiguousarray(values, np.float32).tobytes())
+        return digest.hexdigest()
 
     def trials_of(self, tier: str) -> np.ndarray:
         """Rows of the trials of one tier; `val` stands for the validation tier."""

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sensorium_jax.data.session import BEHAVIOR, PUPIL, RESPONSES, VIDEO, Session, Stats
-from sensorium_jax.normalize import response_precision
+from sensorium_jax.normalize import JUDGED, response_precision
 
 SAME = 1e-6  # relative spread under which stored values count as one value
 
@@ -132,6 +132,12 @@ def precision(session: Session, mode: str = "per_frame") -> np.ndarray:
     precision_tn = np.atleast_2d(response_precision(std, mode)).astype(np.float32)
     precision_tn = np.broadcast_to(precision_tn, (len(precision_tn), session.neurons))
     return collapse(precision_tn, (0,))
+
+
+def to_judged(session: Session, units: str) -> np.ndarray:
+    """What rates in these units, or "raw", are multiplied by to be the judges'."""
+    precision_tn = precision(session, JUDGED)
+    return precision_tn if units == "raw" else precision_tn / precision(session, units)
 
 
 def mean_rates(session: Session, mode: str = "per_frame") -> np.ndarray:

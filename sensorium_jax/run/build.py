@@ -8,29 +8,33 @@ from typing import Any, NamedTuple
 
 import jax
 
+from sensorium_jax import normalize
+from sensorium_jax.asking import Asking
 from sensorium_jax.axes import Batch, MouseInfo
+from sensorium_jax.data import statistics
 from sensorium_jax.data.recordings import Recordings
 from sensorium_jax.data.stream.stream import Stream, prefetch
 from sensorium_jax.errors import UserError, unknown
 from sensorium_jax.models.encoder import create as create_variables
 from sensorium_jax.models.rows import mouse_rows
-from sensorium_jax.normalize import SCALINGS
+from sensorium_jax.normalize import seen_shape
 from sensorium_jax.run import Config, length_checks
 from sensorium_jax.run.objective import make_objective, make_optimizer, make_penalty
 from sensorium_jax.run.warm_start import begin
 from sensorium_jax.training import forward
-from sensorium_jax.training.judging import make_validate
+from sensorium_jax.training.judging import Judged, cut, make_validate, stacked_factors
 from sensorium_jax.training.losses import regularizer
 from sensorium_jax.training.mesh import shard
 from sensorium_jax.training.state import TrainState, create
 from sensorium_jax.training.step import jit_step, make_step
-from sensorium_jax.zoo import describe
+from sensorium_jax.zoo.assemble import asking_of, build, spec
 
 
 class Parts(NamedTuple):
     """Everything that a training run is made of."""
 
     changes: dict[str, Any]  # of the preset, with what the recordings lack
+    asking: Asking
     stream: Stream
     mesh: Any
     encoder: Any
@@ -39,16 +43,8 @@ class Parts(NamedTuple):
     start: Callable[..., TrainState]  # the state before the first step, on the mesh
     step: Callable
     validate: Callable
+    judged_by: str  # what the validation's number is, in a word or two
     batches: Callable[[int], Generator[Batch, None, None]]
-
-
-def open_recordings(config: Config) -> Recordings:
-    """The mice of a run, whose responses are normalized in a way that scores undo."""
-    scaling = config.data.response_scaling
-    if scaling not in SCALINGS:
-        words = "Set config.data.response_scaling."
-        raise unknown("scaling of responses to train on", scaling, SCALINGS, words)
-    return Recordings.open(config.data.root).select(tuple(config.data.mice) or None)
 
 
 def parts(config: Config) -> Parts:
@@ -60,29 +56,31 @@ def parts(config: Config) -> Parts:
         mice=len(recordings),
         windows=t.batch // t.accumulate,
     )
+    changes, asked = model_changes(config)
+    info = recordings.mouse_info()
+    changes |= lacking(config.model.name, info, changes)
+    encoder = build(config.model.name, info, **changes)
+    asking = how_asked(config, encoder.core, asked)
     stream = Stream(
         recordings,
         tier=config.data.tier,
         batch=t.batch,
         frames=t.frames,
-        stride=config.data.stride,
+        stride=asking.stride,
         epochs=config.data.epochs,
-        response_scaling=config.data.response_scaling,
+        response_scaling=asking.units,
         padded_mice=mesh.shape["mouse"],
     )
-    changes = model_changes(config)
-    changes |= lacking(config.model.name, stream.info, changes)
-    encoder = describe.build(config.model.name, stream.info, **changes)
-    lost = getattr(encoder.core, "lost_frames", 0)
+    lost = encoder.core.lost_frames
     words = f"the model loses {lost} frames and config.train.burn_in is {t.burn_in}"
     length_checks.check(stream, lost + t.burn_in, words)
     steps = t.steps or t.epochs * stream.steps_per_epoch
     update = make_optimizer(config, steps)
-    ahead = forward.make_forward(
-        encoder, scale=config.data.scale, compute=t.compute, frozen=t.frozen
+    run_model = forward.make_forward(
+        encoder, asking, compute=t.compute, frozen=t.frozen
     )
     step = make_step(
-        ahead,
+        run_model,
         make_objective(config, stream.info, stream.mice),
         make_penalty(config, encoder.core),
         update,
@@ -93,12 +91,14 @@ def parts(config: Config) -> Parts:
     )
 
     def start(*, warm: bool = True) -> TrainState:
-        variables = starting_variables(config, encoder, stream, warm=warm)
+        variables = starting_variables(config, encoder, asking, stream, warm=warm)
         state = create(variables, update, config.seed, ema=t.ema > 0)
         return jax.device_put(state, shard.state_shardings(state, mesh))
 
+    validate, judged_by = make_validation(config, stream, mesh, run_model, asking, lost)
     return Parts(
         changes=changes,
+        asking=asking,
         stream=stream,
         mesh=mesh,
         encoder=encoder,
@@ -106,15 +106,23 @@ def parts(config: Config) -> Parts:
         epoch=stream.steps_per_epoch,
         start=start,
         step=jit_step(step, mesh),
-        validate=make_validation(config, stream, mesh, ahead),
+        validate=validate,
+        judged_by=judged_by,
         batches=partial(
             placed, stream, mesh, config.seed, stop=steps, depth=t.prefetch
         ),
     )
 
 
-def model_changes(config: Config) -> dict[str, Any]:
-    """Changes of the preset, those of the command line last."""
+def open_recordings(config: Config) -> Recordings:
+    """The mice of a run."""
+    options = {"rules": config.data.rules} if config.data.rules else {}
+    recordings = Recordings.open(config.data.root, **options)
+    return recordings.select(tuple(config.data.mice) or None)
+
+
+def model_changes(config: Config) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Changes of the preset's parts and of how it is asked, the command line's last."""
     changes = config.model.changes.to_dict()
     try:
         changes |= json.loads(config.model.json or "{}")
@@ -124,14 +132,33 @@ def model_changes(config: Config) -> dict[str, Any]:
             f"({error}). Expected parts of the model, such as "
             """'{"shifter": null, "core": {"layers": 2}}'."""
         ) from error
+    asked = changes.pop("asking", {})
     if config.train.remat:
         changes["core"] = changes.get("core", {}) | {"remat": True}
-    return changes
+    return changes, asked
+
+
+def how_asked(config: Config, core: Any, changes: dict[str, Any]) -> Asking:
+    """How the model is asked: as its preset says, with the changes of the config.
+
+    A model of windows is asked by windows as long as those that it learns from.
+    """
+    given = dict(changes)
+    for field, value in (
+        ("scale", config.data.scale),
+        ("stride", config.data.stride),
+        ("units", config.data.response_scaling),
+    ):
+        given |= {field: value} if value else {}
+    asking = asking_of(config.model.name, core, **given)
+    if asking.mode == "window":
+        asking = asking._replace(frames=config.train.frames)
+    return asking
 
 
 def lacking(name: str, info: MouseInfo, changes: dict) -> dict[str, Any]:
     """Changes that leave out what the recordings cannot feed; says so."""
-    model = describe.spec(name, changes)
+    model = spec(name, changes)
     found: dict[str, Any] = {}
     if model["shifter"] and not info.has_pupil:
         found["shifter"] = None
@@ -146,21 +173,19 @@ def lacking(name: str, info: MouseInfo, changes: dict) -> dict[str, Any]:
 
 
 def starting_variables(
-    config: Config, encoder: Any, stream: Stream, *, warm: bool
+    config: Config, encoder: Any, asking: Asking, stream: Stream, *, warm: bool
 ) -> Any:
     """Fresh weights, or with `warm` those of config.model.start."""
     info = stream.info
-    height, width, channels = info.frame_shape
-    scale = config.data.scale
     variables = create_variables(
         encoder,
         mouse_rows(info, mice=stream.mice),
         jax.random.key(config.seed),
-        frame_shape=(round(height * scale), round(width * scale), channels),
+        frame_shape=seen_shape(info.frame_shape, asking.scale, asking.canvas),
         behaviors=info.behaviors,
     )
     sessions = stream.recordings.sessions
-    variables = begin(config, variables, sessions) if warm else variables
+    variables = begin(config, asking, variables, sessions) if warm else variables
     return forward.with_statistics(variables, sessions, stream.mice)
 
 
@@ -178,34 +203,60 @@ def placed(
 
 
 def make_validation(
-    config: Config, stream: Stream, mesh: Any, ahead: forward.Forward
-) -> Callable:
-    """The score that chooses the best weights."""
-    v = config.validate
+    config: Config,
+    stream: Stream,
+    mesh: Any,
+    run_model: forward.Forward,
+    asking: Asking,
+    lost: int,
+) -> tuple[Callable, str]:
+    """The score that chooses the best weights, and what it is in words."""
+    v, recordings = config.validate, stream.recordings
     if v.window not in ("whole", "random80"):
         raise unknown("validation window", v.window, ["whole", "random80"])
-    whole = v.window == "whole"
-    data = mesh.shape["data"]
+    whole, data = v.window == "whole", mesh.shape["data"]
+    limit = min(v.trials, fewest(recordings, v.tier)) or None
     judged = Stream(
-        stream.recordings,
+        recordings,
         tier=v.tier,
         batch=-(-v.batch // data) * data,
-        frames=longest(stream.recordings, v.tier) if whole else 80,
-        stride=config.data.stride,
+        frames=longest(recordings, v.tier) if whole else 80,
+        stride=1 if whole else asking.stride,
         start=0 if whole else "random",
         once=True,
-        trials=min(v.trials, fewest(stream.recordings, v.tier)) or None,
-        response_scaling=config.data.response_scaling,
+        trials=limit,
+        response_scaling=normalize.JUDGED,
         padded_mice=mesh.shape["mouse"],
     )
+    prescribed = recordings.sessions[0].rules.skip
+    skip = prescribed if v.skip < 0 else v.skip
+    first = max(skip, lost * asking.stride if whole else lost)
+    words = f"the first {skip} frames of a trial are not judged (config.validate.skip)"
+    length_checks.check(judged, first, f"{words} and the model loses {lost}")
+    mice, rows = shard.local_box(mesh, judged.mice, judged.batch)
+    factor_mtn = None
+    if asking.units != normalize.JUDGED:
+        factors = [statistics.to_judged(s, asking.units) for s in recordings.sessions]
+        rows_mtn = stacked_factors(factors, judged.mice)
+        factor_mtn = shard.put_rows(rows_mtn[mice], mesh, judged.mice)
 
-    length_checks.check(judged, v.skip, f"config.validate.skip is {v.skip}")
+    def at(step: int, i: int) -> Judged:
+        batch: Any = judged.batch_at(step, i, mice, rows)
+        windows = cut(asking, batch, lost) if whole else None
+        sizes = mesh, judged.mice, judged.batch
+        put = partial(jax.tree.map, lambda x: shard.put_windows(x, *sizes))
+        return Judged(shard.put_batch(batch, *sizes), put(windows))
 
-    def batches(step: int) -> Iterator[Batch]:
-        stop = judged.steps_per_epoch
-        return placed(judged, mesh, step, 0, stop=stop, depth=config.train.prefetch)
+    def batches(step: int) -> Iterator[Judged]:
+        return prefetch(
+            partial(at, step), 0, judged.steps_per_epoch, config.train.prefetch
+        )
 
-    return make_validate(ahead, batches, skip=v.skip)
+    validate = make_validate(run_model, batches, skip=skip, factor_mtn=factor_mtn)
+    differs = [] if whole else ["crops"]
+    differs += [f"{limit} trials"] if limit else []
+    differs += [f"skip {skip}"] if skip != prescribed else []
+    return validate, f"val ({', '.join(differs)})" if differs else "val"
 
 
 def longest(recordings: Recordings, tier: str) -> int:

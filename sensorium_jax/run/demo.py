@@ -49,9 +49,9 @@ def demo(*, data: str, workdir: str, quick: bool = False) -> Outcome:
 
 def oracle_and_kinds(data: str, source: str) -> dict[str, dict[str, Any]]:
     """Scores on the oracle tier and on every out-of-domain type of the tests."""
-    from sensorium_jax.zoo import describe
+    from sensorium_jax.zoo import load
 
-    twin = describe.load(source)
+    twin = load.load(source)
     sessions = known_sessions(twin, Recordings.open(data))
     tiers = trials.tiers_of(sessions, "all")
     planned = trials.plan(sessions, tiers, stimuli="truth")

@@ -38,7 +38,7 @@ def score(
     The ceiling is the correlation of true rates with the responses where the recordings
     are simulated, else it is estimated from repeats; `ceiling` asks for one of them.
     """
-    from sensorium_jax.zoo import describe
+    from sensorium_jax.zoo import load
 
     source = model or workdir
     if not source:
@@ -49,9 +49,9 @@ def score(
     if draws < 1:
         raise UserError(f"{draws} resamples were asked for; expected at least 1.")
     recordings = Recordings.open(data)
-    twins = [describe.load(source, step=step)]
+    twins = [load.load(source, step=step)]
     if against:
-        twins.append(describe.load(against))
+        twins.append(load.load(against))
     sessions = known_sessions(twins[0], recordings)
     planned = plan.plan(sessions, plan.tiers_of(sessions, tier), stimuli=stimuli)
     options = {"truth": true_rates(sessions, ceiling), "draws": draws}

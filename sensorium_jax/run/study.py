@@ -109,9 +109,9 @@ def overrides(data: str, name: str, steps: int) -> list[str]:
 
 def measure(folder: Path, recordings: Recordings) -> questions.Tiers:
     """Every labelled tier but the training's, predicted by one model."""
-    from sensorium_jax.zoo import describe
+    from sensorium_jax.zoo import load
 
-    twin = describe.load(folder)
+    twin = load.load(folder)
     sessions: Sequence[Session] = known_sessions(twin, recordings)
     planned = trials.plan(sessions, trials.tiers_of(sessions, "all"))
     options = {"truth": true_rates(sessions, "auto"), "draws": suites.DRAWS}
@@ -121,9 +121,9 @@ def measure(folder: Path, recordings: Recordings) -> questions.Tiers:
 
 def facts(folder: Path) -> dict[str, Any]:
     """What a model cost: weights, and seconds of its steps without compilation."""
-    from sensorium_jax.zoo import describe
+    from sensorium_jax.zoo import load
 
-    twin = describe.load(folder)
+    twin = load.load(folder)
     card = twin.card
     windows = card["config"]["train"]["batch"] * len(card["mice"])
     lines = map(json.loads, (folder / "log.jsonl").read_text().splitlines())

@@ -38,10 +38,10 @@ def submit(
             "--model, and a folder to write with --out; or a file with --validate."
         )
     from sensorium_jax.submission.write import submit as write
-    from sensorium_jax.zoo import describe
+    from sensorium_jax.zoo import load
 
     done = write(
-        describe.load(source),
+        load.load(source),
         recordings.sessions,
         out,
         track=track,

@@ -6,25 +6,25 @@ import shutil
 import sys
 from collections.abc import Sequence
 from contextlib import closing, nullcontext
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import jax
 
+from sensorium_jax.checkpoints.card import model_card, versions
+from sensorium_jax.checkpoints.layout import STEPS
 from sensorium_jax.errors import UserError
+from sensorium_jax.io import atomic
 from sensorium_jax.run import Config, Outcome, build, config as configs
-from sensorium_jax.run.warm_start import recording_digest, unit_digest
 from sensorium_jax.stop import stop_on_sigterm
 from sensorium_jax.training.log import EVENTS, LOG, WANDB, open_log
 from sensorium_jax.training.loop import Progress, Schedule, fit
 from sensorium_jax.training.mesh import hosts
 from sensorium_jax.training.saving import manager as checkpoint
 from sensorium_jax.zoo.assemble import Inputs
-from sensorium_jax.zoo.load import model_card
 
 RUN, PROFILE = "run.json", "profile"
-OURS = (checkpoint.FOLDER, RUN, LOG, EVENTS, WANDB, PROFILE)
+OURS = (STEPS, RUN, LOG, EVENTS, WANDB, PROFILE)
 # What may change between the parts of one run: where things lie, and what is said.
 FREE = (
     "data.root",
@@ -40,7 +40,6 @@ MOUSE = {
     "unit_ids": "the neurons (unit ids)",
     "recording": "the recording (tiers of trials, or statistics)",
 }
-PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "sensorium-jax")
 
 
 def train(
@@ -57,14 +56,14 @@ def train(
         if processes > 1 and stopper.asked:
             hosts.tell_again()
         config = configs.load(recipe, overrides)
-        made = build.parts(config)
+        parts = build.parts(config)
         folder = Path(workdir)
-        card = run_card(recipe, config, made)
+        card = run_card(recipe, config, parts)
         if jax.process_index() == 0:
             claim(folder, card, fresh=fresh)
         try:
-            with jax.set_mesh(made.mesh), profiler(folder, on=profile):
-                return _train(config, made, folder, card, stopper)
+            with jax.set_mesh(parts.mesh), profiler(folder, on=profile):
+                return _train(config, parts, folder, card, stopper)
         except jax.errors.JaxRuntimeError as error:
             if processes == 1:
                 raise
@@ -73,31 +72,32 @@ def train(
 
 
 def _train(
-    config: Config, made: build.Parts, folder: Path, card: dict, stopper: Any
+    config: Config, parts: build.Parts, folder: Path, card: dict, stopper: Any
 ) -> Outcome:
     t = config.train
     with checkpoint.open_manager(folder, keep=t.keep) as manager:
         begun = manager.latest_step() is not None
-        state, progress = made.start(warm=not begun), Progress()
+        state, progress = parts.start(warm=not begun), Progress()
         if begun:
             state, old = checkpoint.restore(manager, state)
             progress = Progress.from_card(old["progress"])
             warn_of_changes(card["machine"], old["machine"])
         done = int(state.step)
-        plan = schedule(config, made)
+        plan = schedule(config, parts)
         # Closed at once, so that no reading thread outlives the run.
-        reading = closing(made.batches(done))
+        reading = closing(parts.batches(done))
         sinks = t.sinks if jax.process_index() == 0 else ()  # one log for all
-        with open_log(folder, plan.steps, done, sinks=sinks) as log, reading as todo:
+        words = {"sinks": sinks, "judged_by": parts.judged_by}
+        with open_log(folder, plan.steps, done, **words) as log, reading as todo:
             result = fit(
                 state,
-                made.step,
+                parts.step,
                 todo,
                 plan,
                 manager=manager,
                 card=lambda progress: {**card, "progress": progress.to_card()},
                 progress=progress,
-                validate=lambda state: made.validate(state).score,
+                validate=lambda state: parts.validate(state).score,
                 stopper=stopper,
                 log=log,
             )
@@ -117,7 +117,7 @@ def _train(
     return Outcome(found, words)
 
 
-def schedule(config: Config, made: build.Parts) -> Schedule:
+def schedule(config: Config, parts: build.Parts) -> Schedule:
     """When the loop validates, saves and stops."""
     t, v = config.train, config.validate
     plateau = {
@@ -128,40 +128,44 @@ def schedule(config: Config, made: build.Parts) -> Schedule:
         "lowest": v.lowest_rate / t.rate,
     }
     return Schedule(
-        steps=made.steps,
+        steps=parts.steps,
         report_every=t.report_every,
-        validate_every=v.every or made.epoch,
+        validate_every=v.every or parts.epoch,
         checkpoint_every=t.checkpoint_every,
-        windows=made.stream.batch * len(made.stream.sources),
+        windows=parts.stream.batch * len(parts.stream.sources),
         plateau=plateau if v.stages else None,
         restore_best=v.restore_best,
     )
 
 
-def run_card(recipe: str, config: Config, made: build.Parts) -> dict[str, Any]:
+def run_card(recipe: str, config: Config, parts: build.Parts) -> dict[str, Any]:
     """What a checkpoint says of itself, so that nothing else is needed to read it."""
-    sessions = made.stream.recordings.sessions
-    card = model_card(
+    sessions = parts.stream.recordings.sessions
+    mice = [
+        {
+            "name": s.name,
+            "neurons": s.neurons,
+            "unit_ids": s.unit_digest,
+            "recording": s.recording_digest,
+        }
+        for s in sessions
+    ]
+    return model_card(
         config.model.name,
-        Inputs.of(made.stream.info),
-        {s.name: s.neurons for s in sessions},
-        changes=made.changes,
-        scale=config.data.scale,
-        units=config.data.response_scaling,
+        Inputs.of(parts.stream.info)._asdict(),
+        mice,
+        asking=parts.asking,
+        changes=parts.changes,
         recipe=recipe,
         config=json.loads(config.to_json_best_effort()),
         machine={
-            "versions": {name: version(name) for name in PACKAGES},
+            "versions": versions(),
             "cores": len(os.sched_getaffinity(0)),
             "device": jax.devices()[0].device_kind,
-            "mesh": dict(made.mesh.shape),
+            "mesh": dict(parts.mesh.shape),
             "processes": jax.process_count(),
         },
     )
-    for mouse, session in zip(card["mice"], sessions, strict=True):
-        mouse["unit_ids"] = unit_digest(session)
-        mouse["recording"] = recording_digest(session)
-    return card
 
 
 def claim(folder: Path, card: dict, *, fresh: bool) -> None:
@@ -185,9 +189,7 @@ def claim(folder: Path, card: dict, *, fresh: bool) -> None:
                 + ". Repeat the command of that run to continue it, choose another "
                 "--workdir, or start over with --fresh (it deletes the old run)."
             )
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(card, indent=1))
-    part.replace(path)
+    atomic.write_json(path, card)
 
 
 def run_differences(new: dict, old: dict) -> list[str]:

@@ -1,6 +1,5 @@
 """Beginning a run from the weights of another: shared parts whole, mice by name."""
 
-import hashlib
 import re
 import sys
 from collections.abc import Sequence
@@ -8,20 +7,29 @@ from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
-import numpy as np
 
 from sensorium_jax import trees
+from sensorium_jax.asking import Asking
+from sensorium_jax.checkpoints import layout, read
+from sensorium_jax.checkpoints.card import asking_of
 from sensorium_jax.data.session import Session
 from sensorium_jax.errors import UserError
-from sensorium_jax.models.rows import is_row
 from sensorium_jax.run import Config
 from sensorium_jax.training.mesh import shard
-from sensorium_jax.zoo import load
 
 Tree = Any
+ASKED = {  # what weights and their use must share, and where it is set
+    "scale": "config.data.scale",
+    "stride": "config.data.stride",
+    "units": "config.data.response_scaling",
+    "inputs": "inputs",
+    "canvas": "canvas",
+}
 
 
-def begin(config: Config, variables: Tree, sessions: Sequence[Session]) -> Tree:
+def begin(
+    config: Config, asking: Asking, variables: Tree, sessions: Sequence[Session]
+) -> Tree:
     """The variables with what config.model.start offers; unchanged where it is empty.
 
     Core and GRU must fit. A mouse of the same name and units brings its readout,
@@ -30,16 +38,16 @@ def begin(config: Config, variables: Tree, sessions: Sequence[Session]) -> Tree:
     if not config.model.start:
         check_frozen(config, variables)
         return variables
-    folder = load.find_step(Path(config.model.start).expanduser().absolute())
-    card, leaves = load.read_card(folder), load.read_state(folder)
+    folder = layout.find(Path(config.model.start).expanduser().absolute())
+    card, leaves = read.card_of(folder), read.weights(folder)
     rows = known_rows(card, sessions)
-    check_inputs(folder, card, config)
+    check_asked(folder, asking_of(card, str(folder)), asking)
     trained = {n: v for n, v in variables.items() if n != "info"}
     check_shared(folder, card, trees.named_leaves(trained), leaves)
     fresh = []
 
     def pick(name: str, own: Any) -> Any:
-        if not is_row(name):
+        if not trees.is_row(name):
             return jnp.asarray(leaves[name], own.dtype)
         if name not in leaves or leaves[name].ndim != own.ndim:
             fresh.append(name)
@@ -59,25 +67,10 @@ def known_rows(card: dict, sessions: Sequence[Session]) -> list[int | None]:
         for row, mouse in enumerate(card["mice"]):
             same = mouse["name"] == session.name
             same &= mouse["neurons"] == session.neurons
-            same &= mouse.get("unit_ids", unit_digest(session)) == unit_digest(session)
+            same &= mouse.get("unit_ids", session.unit_digest) == session.unit_digest
             found = row if same else found
         rows.append(found)
     return rows
-
-
-def unit_digest(session: Session) -> str:
-    """What tells whether two recordings are of the same units."""
-    return hashlib.sha256(session.unit_ids_n.tobytes()).hexdigest()
-
-
-def recording_digest(session: Session) -> str:
-    """What tells whether two recordings are the same trials, stored in any format."""
-    found = hashlib.sha256("/".join(session.tiers.tolist()).encode())
-    for what in sorted(session.statistics):
-        stats = session.statistics[what]
-        for values in (stats.mean, stats.std):
-            found.update(np.ascontiguousarray(values, np.float32).tobytes())
-    return found.hexdigest()
 
 
 def check_shared(folder: Any, card: dict, own: dict, leaves: dict) -> None:
@@ -86,7 +79,7 @@ def check_shared(folder: Any, card: dict, own: dict, leaves: dict) -> None:
         f"{name} is {leaves[name].shape if name in leaves else 'missing'} there, "
         f"{value.shape} here"
         for name, value in own.items()
-        if not is_row(name)
+        if not trees.is_row(name)
         and (name not in leaves or leaves[name].shape != value.shape)
     ]
     if wrong:
@@ -97,19 +90,18 @@ def check_shared(folder: Any, card: dict, own: dict, leaves: dict) -> None:
         )
 
 
-def check_inputs(folder: Any, card: dict, config: Config) -> None:
+def check_asked(folder: Any, learned: Asking, here: Asking) -> None:
     """Refuse weights that learned from frames or responses in other units."""
-    learned = {
-        "scale": card["inputs"]["scale"],
-        "response_scaling": card["units"],
-    }
-    wrong = {k: v for k, v in learned.items() if config.data[k] != v}
+    there, now = learned._asdict(), here._asdict()
+    wrong = [
+        f"{words} was {there[field]} there and is {now[field]} here"
+        for field, words in ASKED.items()
+        if there[field] != now[field]
+    ]
     if wrong:
-        words = "; ".join(
-            f"config.data.{k} was {v} there and is {config.data[k]} here"
-            for k, v in wrong.items()
+        raise UserError(
+            f"The weights in {folder} do not fit: {'; '.join(wrong)}. Set it so."
         )
-        raise UserError(f"The weights in {folder} do not fit: {words}. Set it so.")
 
 
 def check_frozen(config: Config, variables: Tree) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from sensorium_jax.run import Outcome
-from sensorium_jax.zoo import describe
+from sensorium_jax.zoo import describe, load
 from sensorium_jax.zoo.published import fetch as published
 from sensorium_jax.zoo.published.sources import FILES, LICENSE, PAGE
 from sensorium_jax.zoo.published.translate import FAMILIES
@@ -65,7 +65,7 @@ def fetch(name: str, *, source: str | None = None) -> Outcome:
 
 
 def _said(folder: Path, *, asked: str) -> Outcome:
-    twin = describe.load(folder)
+    twin = load.load(folder)
     mice = dict(zip(twin.mice, twin.neurons, strict=True))
     model = twin.card["model"]
     found = {"folder": str(folder), "model": model, "mice": mice}

@@ -1,4 +1,4 @@
-"""From a Batch as it travels to rates: normalize, shrink, run the encoder."""
+"""From a Batch as it travels to rates: prepare the frames, run the encoder."""
 
 import re
 from collections.abc import Sequence
@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from sensorium_jax import normalize
+from sensorium_jax.asking import PLAIN, Asking
 from sensorium_jax.axes import Batch
 from sensorium_jax.data import statistics as stats
 from sensorium_jax.data.session import BEHAVIOR, PUPIL, Session
@@ -41,7 +42,11 @@ def with_statistics(variables: Tree, sessions: Sequence[Session], mice: int) -> 
 
 
 def make_forward(
-    encoder: Any, *, scale: float = 1.0, compute: str = "float32", frozen: str = ""
+    encoder: Any,
+    asking: Asking = PLAIN,
+    *,
+    compute: str = "float32",
+    frozen: str = "",
 ) -> Forward:
     """forward(variables, batch, keys, train) -> (rates_mbtn float32, batch_stats).
 
@@ -56,7 +61,7 @@ def make_forward(
     def forward(
         variables: Tree, batch: Batch, keys: Tree, *, train: bool
     ) -> tuple[jax.Array, Tree]:
-        video = prepare(batch, variables["info"]["video"], scale).astype(dtype)
+        video = prepare(batch, variables["info"]["video"], asking).astype(dtype)
         params = lower(hold(variables["params"], frozen), dtype)
         with nn.intercept_methods(partial(settle_norms, frozen)):
             out = encoder.apply(
@@ -95,12 +100,12 @@ def settle_norms(frozen: str, call: Any, args: Any, kwargs: Any, context: Any) -
     return call(*args, **kwargs)
 
 
-def prepare(batch: Batch, statistics: Tree, scale: float) -> jax.Array:
+def prepare(batch: Batch, statistics: Tree, asking: Asking) -> jax.Array:
     """Video normalized by the statistics of its own frames, then shrunk.
 
     Mapped over mice, not indexed by them, so that a mesh keeps each where it lies.
     """
-    one = partial(normalize.prepare, scale=scale)
+    one = partial(normalize.prepare, scale=asking.scale, canvas=asking.canvas)
     video = batch.video_mbthwc.astype(jnp.float32)
     return jax.vmap(one)(video, statistics, batch.frame_mbt)
 

@@ -1,20 +1,26 @@
-"""Validation between steps: one pass over a tier, all mice at once, on the mesh."""
+"""Validation between steps: one pass over a tier, all mice at once, on the mesh.
+
+Models are asked as their `asking` says, and rates are brought to the judges' units, so
+that the number is the one that scoring gives for the same trials.
+"""
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sensorium_jax.axes import Batch
+from sensorium_jax import asking as ask, normalize
+from sensorium_jax.asking import Asking
+from sensorium_jax.axes import Batch, last_frames
 from sensorium_jax.metrics import correlation
 from sensorium_jax.training.mesh import shard
 from sensorium_jax.training.state import TrainState, variables_of
 from sensorium_jax.training.step import Forward
 
-SKIP = 50  # frames the judges drop from the start of every trial
+Tree = Any
 
 
 class Validation(NamedTuple):
@@ -25,28 +31,91 @@ class Validation(NamedTuple):
     undefined: int  # neurons without a correlation, counted as 0
 
 
+class Windows(NamedTuple):
+    """How the trials of a batch are cut into clips; the same number for every trial."""
+
+    seen_mbct: Any  # int32: the frames of each clip
+    share_mbct: Any  # float32: how much each frame's answer counts in the trial's rate
+
+
+class Judged(NamedTuple):
+    """Whole trials, and what it takes to ask for their rates."""
+
+    batch: Batch  # responses in the judges' units
+    windows: Windows | None  # None where whole trials go in at once
+
+
+def cut(asking: Asking, batch: Batch, lost: int) -> Windows | None:
+    """The clips of a batch of whole trials, on the host; lost: frames without answer.
+
+    Trials that are shorter than others have fewer clips: their last one is repeated and
+    counts nothing.
+    """
+    if asking.mode == "whole" and asking.stride == 1:
+        return None
+    lengths_mb = np.asarray(batch.valid_mbt).sum(-1)
+    frames = batch.valid_mbt.shape[-1]
+    most = ask.clips(asking, frames)
+    size = max(len(clip) for clip in most)
+    lead = (*lengths_mb.shape, len(most))
+    seen = np.zeros((*lead, size), np.int32)
+    share = np.zeros((*lead, size - lost), np.float32)
+    for at, length in np.ndenumerate(lengths_mb):
+        plan = _plan(asking, int(length), lost)
+        each, _ = ask.shares(asking, plan, lost) if plan else ([], 0)
+        for c, (clip, counts) in enumerate(zip(plan, each, strict=True)):
+            seen[at][c, : len(clip)] = clip
+            seen[at][c, len(clip) :] = clip[-1]
+            share[at][c, : len(counts)] = counts
+    return Windows(seen, share)
+
+
+def _plan(asking: Asking, length: int, lost: int) -> Sequence[np.ndarray]:
+    """The clips of one trial; none where it is too short to be answered, or padding."""
+    if length < (asking.span if asking.mode == "window" else 1):
+        return []
+    plan = ask.clips(asking, length)
+    return plan if all(len(clip) > lost for clip in plan) else []
+
+
+def stacked_factors(factors: Sequence[np.ndarray], mice: int) -> np.ndarray:
+    """What rates are multiplied by, [T or 1, n] of each mouse, as [mice, T or 1, N]."""
+    frames = max(map(len, factors))
+    neurons = max(factor.shape[1] for factor in factors)
+    stacked_mtn = np.ones((mice, frames, neurons), np.float32)
+    for row, factor_tn in zip(stacked_mtn, factors, strict=False):
+        row[: len(factor_tn), : factor_tn.shape[1]] = factor_tn
+        row[len(factor_tn) :, : factor_tn.shape[1]] = factor_tn[-1:]
+    return stacked_mtn
+
+
 def make_validate(
     forward: Forward,
-    batches: Callable[[int], Iterator[Batch]],
+    batches: Callable[[int], Iterator[Judged]],
     *,
-    skip: int = SKIP,
+    skip: int,
+    factor_mtn: Any = None,
     averaged: bool = True,
 ) -> Callable[[TrainState], Validation]:
     """validate(state): single-trial correlation over the batches of one pass.
 
-    batches(step) starts the pass anew. The first `skip` frames of a window, which are
-    those of the trial where windows are whole trials, do not count.
+    batches(step) starts the pass anew. The first `skip` frames of a trial do not count.
+    factor_mtn brings rates to the judges' units.
     """
 
-    def update(state: TrainState, batch: Batch, sums: correlation.State):
+    def update(state: TrainState, judged: Judged, sums: correlation.State, factor: Any):
         variables = variables_of(state, averaged=averaged)
-        rates, _ = forward(variables, batch, {}, train=False)
+        batch = judged.batch
+        rates = answered(forward, variables, judged)
         frames = rates.shape[2]
+        if factor is not None:
+            late = last_frames(batch.frame_mbt, 2, frames)
+            rates = rates * jax.vmap(normalize.at_frames)(factor, late)
+        # Counted from where reading began: the trial's start, or that of a crop.
         late_t = jnp.arange(batch.valid_mbt.shape[2]) >= skip
-        scored = batch.valid_mbt & late_t[None, None]
-        return correlation.update(
-            sums, rates, batch.responses_mbtn[:, :, -frames:], scored[:, :, -frames:]
-        )
+        counts = last_frames(batch.valid_mbt & late_t[None, None], 2, frames)
+        targets = last_frames(batch.responses_mbtn, 2, frames)
+        return correlation.update(sums, rates, targets, counts)
 
     def finish(sums: correlation.State, neurons_mn: jax.Array):
         return correlation.value(sums, neurons_mn), jnp.any(neurons_mn, 1)
@@ -65,16 +134,40 @@ def make_validate(
     def validate(state: TrainState) -> Validation:
         zero, add, end = compiled(state.step.sharding)
         todo = batches(int(state.step))
-        batch = next(todo)
-        neurons_mn = batch.neurons_mn
-        sums = add(state, batch, zero(*neurons_mn.shape))
-        for batch in todo:
-            sums = add(state, batch, sums)
-        found, mice = jax.tree.map(np.asarray, end(sums, neurons_mn))
+        judged = next(todo)
+        neurons_mn = judged.batch.neurons_mn
+        sums = add(state, judged, zero(*neurons_mn.shape), factor_mtn)
+        for judged in todo:
+            sums = add(state, judged, sums, factor_mtn)
+        value, mice = jax.tree.map(np.asarray, end(sums, neurons_mn))
         return Validation(
-            float(found.pooled),
-            tuple(float(x) for x in found.per_mouse_m[mice]),
-            int(found.undefined_m.sum()),
+            float(value.pooled),
+            tuple(float(x) for x in value.per_mouse_m[mice]),
+            int(value.undefined_m.sum()),
         )
 
     return validate
+
+
+def answered(forward: Forward, variables: Tree, judged: Judged) -> jax.Array:
+    """Rates of the last frames of whole trials, however the model is asked."""
+    batch, windows = judged
+    if windows is None:
+        return forward(variables, batch, {}, train=False)[0]
+    m, b, t = batch.valid_mbt.shape
+    names = ("video_mbthwc", "behavior_mbtk", "pupil_mbt2", "frame_mbt")
+    take = jax.vmap(jax.vmap(lambda x, at: x[at]))
+    rows = jax.vmap(jax.vmap(lambda total, at, new: total.at[at].add(new)))
+
+    def clip(total, part):
+        seen_mbt, share_mbt = part
+        cut = {name: take(getattr(batch, name), seen_mbt) for name in names}
+        valid = jnp.ones(seen_mbt.shape, bool)
+        one = batch._replace(**cut, valid_mbt=valid)
+        rates = forward(variables, one, {}, train=False)[0]
+        late = seen_mbt[:, :, seen_mbt.shape[2] - rates.shape[2] :]
+        return rows(total, late, rates * share_mbt[..., None]), None
+
+    parts = jax.tree.map(lambda x: jnp.moveaxis(x, 2, 0), tuple(windows))
+    zero = jnp.zeros((m, b, t, batch.neurons_mn.shape[1]), jnp.float32)
+    return jax.lax.scan(clip, zero, parts)[0]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sensorium_jax.errors import need_extra
+from sensorium_jax.io import atomic
 from sensorium_jax.progress import bar
 
 LOG, EVENTS, WANDB = "log.jsonl", "tb", "wandb_id"
@@ -24,11 +25,13 @@ def open_log(
     *,
     sinks: Sequence[str] = ("jsonl",),
     title: str = "train",
+    judged_by: str = "val",
 ) -> Iterator[Writer]:
     """A function (step, numbers) -> None that writes to every sink and moves the bar.
 
     sinks: jsonl (log.jsonl), tensorboard (events under tb/), wandb. The JSON file is
-    cut back to the resumed step, so a rerun leaves no line twice.
+    cut back to the resumed step, so a rerun leaves no line twice. judged_by is what the
+    validation's score is called.
     """
     workdir = Path(workdir)
     with ExitStack() as stack:
@@ -49,12 +52,14 @@ def open_log(
             nonlocal last, spoken
             for writer in writers:
                 writer(step, numbers)
-            progress.add(step - last, note(numbers))
+            progress.add(step - last, note(numbers, judged_by))
             last = step
             # A batch job's log gets a line now and then instead of a bar.
             if not watched and (time.monotonic() - spoken > 15 or "score" in numbers):
                 print(
-                    f"step {step}/{steps} {note(numbers)}", file=sys.stderr, flush=True
+                    f"step {step}/{steps} {note(numbers, judged_by)}",
+                    file=sys.stderr,
+                    flush=True,
                 )
                 spoken = time.monotonic()
 
@@ -64,16 +69,20 @@ def open_log(
 SHOWN = {
     "loss": "loss {:.4g}",
     "correlation": "corr {:.3f}",
-    "score": "val {:.4f}",
+    "score": "{judged_by} {:.4f}",
     "samples_per_s": "{:.1f} windows/s",
     "data_wait": "wait {:.0%}",
     "eta_s": "{:.0f} s left",
 }
 
 
-def note(numbers: dict[str, float]) -> str:
+def note(numbers: dict[str, float], judged_by: str = "val") -> str:
     """The numbers a person watches, short."""
-    return " ".join(s.format(numbers[k]) for k, s in SHOWN.items() if k in numbers)
+    return " ".join(
+        words.format(numbers[k], judged_by=judged_by)
+        for k, words in SHOWN.items()
+        if k in numbers
+    )
 
 
 @contextmanager
@@ -87,9 +96,8 @@ def _jsonl(path: Path, done: int) -> Iterator[Writer]:
                 continue
             if row.get("step", 0) <= done:
                 kept.append(line)
-    part = path.with_suffix(".part")
-    part.write_text("".join(line + "\n" for line in kept))
-    part.replace(path)  # a kill or a full disk must not take the lines there are
+    # A kill or a full disk must not take the lines there are.
+    atomic.write(path, "".join(line + "\n" for line in kept))
     with path.open("a", buffering=1) as file:
         yield lambda step, numbers: _write_line(file, step, numbers)
 

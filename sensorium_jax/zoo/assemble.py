@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import numpy as np
 
+from sensorium_jax import asking
+from sensorium_jax.asking import Asking
 from sensorium_jax.axes import MouseInfo
 from sensorium_jax.errors import UserError, unknown
 from sensorium_jax.models.cores.basic3d import Basic3dCore
@@ -48,7 +50,7 @@ EMPTY: dict[str, Any] = {
     "behavior_as_channels": False,
     "pupil_as_channels": False,
 }
-LABELS = ("equals", "inputs")  # what a preset says beside its parts
+LABELS = ("equals", "inputs", "asking")  # what a preset says beside its parts
 
 
 class Inputs(NamedTuple):
@@ -163,6 +165,12 @@ def build(name: str, source: Any = None, **changes: Any) -> Encoder:
         behavior_as_channels=bool(parts["behavior_as_channels"]),
         pupil_as_channels=bool(parts["pupil_as_channels"]),
     )
+
+
+def asking_of(name: str, core: Any, **given: Any) -> Asking:
+    """How the preset of that name, with that core, is asked; given fields win."""
+    preset = PRESETS[name].get("asking", {})
+    return asking.from_json({"causal": core.causal, **preset, **given}, name)
 
 
 def original_inputs(name: str) -> Inputs:

@@ -1,34 +1,31 @@
-"""Models by name: built, started, measured, loaded, fetched."""
+"""Models by name: started, and measured without computing anything."""
 
-import os
-from pathlib import Path
+from fnmatch import fnmatchcase
 from typing import Any
 
 import jax
 
 from sensorium_jax import trees
 from sensorium_jax.axes import MouseInfo
-from sensorium_jax.errors import UserError, unknown
+from sensorium_jax.errors import UserError
 from sensorium_jax.models.encoder import Encoder, create
 from sensorium_jax.models.rows import mouse_rows
-from sensorium_jax.zoo.assemble import build, on_paper, original_inputs, spec
-from sensorium_jax.zoo.load import load_folder, save
+from sensorium_jax.normalize import seen_shape
+from sensorium_jax.zoo.assemble import (
+    asking_of,
+    build,
+    on_paper,
+    original_inputs,
+    spec,
+)
 from sensorium_jax.zoo.presets.baselines import PRESETS
-from sensorium_jax.zoo.twins.ensemble import Ensemble, ensemble
-from sensorium_jax.zoo.twins.twin import Twin
 
-__all__ = [
-    "PRESETS",
-    "Ensemble",
-    "Twin",
-    "build",
-    "describe",
-    "ensemble",
-    "init",
-    "load",
-    "save",
-]
 PARTS = ("core", "gru", "readout", "shifter", "modulator")
+
+
+def names(pattern: str = "*") -> list[str]:
+    """Names of the presets that a pattern such as '*2023*' matches."""
+    return [name for name in PRESETS if fnmatchcase(name, pattern)]
 
 
 def init(
@@ -63,11 +60,12 @@ def describe(name: str, *, mice: int = 1, neurons: int = 8000, **changes: Any) -
         )
     parts, inputs = spec(name, changes), original_inputs(name)
     encoder = build(name, **changes)
+    asked = asking_of(name, encoder.core)
+    seen = seen_shape(inputs.frame_shape, asked.scale, asked.canvas)
     info = on_paper([f"mouse {i}" for i in range(mice)], [neurons] * mice, inputs)
-    shapes = jax.eval_shape(lambda: init(encoder, info, 0))
+    shapes = jax.eval_shape(lambda: init(encoder, info, 0, frame_shape=seen))
     counts = dict.fromkeys(PARTS, 0) | trees.sizes(shapes["params"])
     frames = encoder.core.lost_frames + 30
-    height, width, _ = inputs.frame_shape
     return {
         "name": name,
         "equals": PRESETS[name]["equals"],
@@ -75,24 +73,9 @@ def describe(name: str, *, mice: int = 1, neurons: int = 8000, **changes: Any) -
         "neurons": neurons,
         "parameters": {k: counts[k] for k in (*PARTS, "total")},
         "inputs": inputs._asdict(),
+        "asking": asked.as_json(),
         "lost_frames": encoder.core.lost_frames,
         "frames": frames,
-        "maps": list(encoder.core.out_shape(frames, height, width)),
+        "maps": list(encoder.core.out_shape(frames, *seen[:2])),
         "model": parts,
     }
-
-
-def load(source: str | Path, *, step: int | None = None) -> Twin:
-    """A twin from a checkpoint folder, a run, or the name of a published model.
-
-    A folder wins over a name. A published model is downloaded once and kept; see fetch.
-    """
-    if Path(source).expanduser().exists() or os.sep in str(source):
-        return load_folder(source, step=step)
-    from sensorium_jax.zoo.published import fetch, sources
-
-    if str(source) not in sources.FILES:
-        raise unknown(
-            "model", str(source), sources.FILES, "Give a folder or one of these names."
-        )
-    return load_folder(fetch.fetch(str(source)))

@@ -15,7 +15,7 @@ from sensorium_jax.run.objective import (
 )
 from sensorium_jax.training.state import create
 from sensorium_jax.training.step import Tally, make_step
-from sensorium_jax.zoo import describe
+from sensorium_jax.zoo.assemble import build
 from support.golden import load, relative, video
 from support.mice import encoder_trees, stack
 from support.tiny import quickly
@@ -97,7 +97,7 @@ def test_one_step_of_a_recipe_equals_the_original(recipe):
     name, changes = CASES[recipe]
     case, config = load(f"step_{name}"), configs.load(recipe)
     batch, info, noise = recorded(case)
-    encoder = describe.build(config.model.name, info, **changes)
+    encoder = build(config.model.name, info, **changes)
     params, stats = trees_of(case, case.param, info)
     variables = {
         "params": params,

@@ -7,7 +7,7 @@ from sensorium_jax.errors import UserError
 from sensorium_jax.run import build, config as configs
 from sensorium_jax.run.train import train
 from sensorium_jax.training.step import Tally
-from sensorium_jax.zoo import describe
+from sensorium_jax.zoo.load import load as load_twin
 from support import tiny
 from support.tiny import quickly
 
@@ -94,7 +94,7 @@ def test_new_mice_learn_on_a_core_that_stays(roots, tmp_path):
         patch.setenv("NAME", "factorized2023")
         patch.setenv("ROOT", str(roots["films"]))
         train(str(path), str(tmp_path / "run"))
-    twin = describe.load(tmp_path / "run")
+    twin = load_twin(tmp_path / "run")
     config = tiny.recipe("finetune_new_mouse", roots["new"])
     with pytest.raises(UserError, match="random values"):
         take_steps(config)
@@ -140,7 +140,7 @@ def test_weights_of_other_units_are_refused(roots, tmp_path):
     config.train.update(steps=1, frames=8)
     losses, _, state, _ = take_steps(config)  # of a model with another core's names
     assert np.isfinite(losses).all()
-    core = describe.load(tmp_path / "run").variables["params"]["core"]
+    core = load_twin(tmp_path / "run").variables["params"]["core"]
     for name, value in trees.named_leaves(core).items():
         got = trees.named_leaves(state.params["core"])[name]
         np.testing.assert_array_equal(got, value, err_msg=name)

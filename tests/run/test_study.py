@@ -126,15 +126,21 @@ def test_loading_in_one_line(tmp_path):
 
 
 def test_the_score_command(tmp_path, capsys):
-    from sensorium_jax.zoo import describe, load
+    from sensorium_jax.checkpoints.card import model_card
+    from sensorium_jax.checkpoints.write import save
+    from sensorium_jax.zoo import describe
+    from sensorium_jax.zoo.assemble import Inputs, asking_of, build
 
     recordings = tree(tmp_path / "data")
     info = recordings.mouse_info()
     changes = {"core": {"channels": [2, 2], "kernels": [3, 3], "contrast": 0}}
-    variables = describe.init(describe.build("demo", info, **changes), info, 0)
-    mice = {s.name: s.neurons for s in recordings.sessions}
-    words = load.model_card("demo", load.Inputs.of(info), mice, changes=changes)
-    model = str(load.save(tmp_path / "model", variables, words))
+    variables = describe.init(build("demo", info, **changes), info, 0)
+    mice = [{"name": s.name, "neurons": s.neurons} for s in recordings.sessions]
+    asked = asking_of("demo", build("demo", info).core)
+    words = model_card(
+        "demo", Inputs.of(info)._asdict(), mice, asking=asked, changes=changes
+    )
+    model = str(save(tmp_path / "model", variables, words))
     argv = ["score", "--data", recordings.path, "--model", model, "--against", model]
     argv += ["--stimuli", "truth", "--draws", "20", "--csv", str(tmp_path / "x.csv")]
     assert main([*argv, "--json"]) == 0

@@ -183,7 +183,7 @@ def test_command_writes_files_that_it_finds_sound(
         asked.append(source)
         return recorded.Guess(recordings)
 
-    monkeypatch.setattr("sensorium_jax.zoo.describe.load", load)
+    monkeypatch.setattr("sensorium_jax.zoo.load.load", load)
     flags = ["--data", recordings.path, "--out", str(tmp_path), "--names", "kit"]
     words = ["submit", "--json", "--track", "bonus", "--workdir", "my-run", *flags]
     assert main(words) == 0

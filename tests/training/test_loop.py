@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 
+from sensorium_jax.checkpoints.read import card_of
 from sensorium_jax.errors import UserError
 from sensorium_jax.stop import stop_on_sigterm
 from sensorium_jax.training.log import open_log
@@ -15,7 +16,6 @@ from sensorium_jax.training.optimizer.chain import Plateau, make_optimizer
 from sensorium_jax.training.saving import manager as checkpoint
 from sensorium_jax.training.state import create
 from sensorium_jax.training.step import jit_step, make_step
-from sensorium_jax.zoo.load import read_card
 from support import runs
 from support.toy import (
     toy_batch,
@@ -164,7 +164,7 @@ def test_a_checkpoint_is_read_without_the_code_that_made_it(tmp_path):
     np.testing.assert_array_equal(
         leaves["params/core/w"], result.state.params["core"]["w"]
     )
-    assert read_card(folder)["progress"]["best_step"] == 4
+    assert card_of(folder)["progress"]["best_step"] == 4
 
 
 def test_a_full_disk_is_said_with_the_checkpoint_there_is(tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import threading
+from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 
 from sensorium_jax import cli, trees
 from sensorium_jax.errors import UserError
-from sensorium_jax.zoo import describe
+from sensorium_jax.zoo.load import load as load_twin
 from sensorium_jax.zoo.published import fetch, sources, translate
 from support.golden import load, relative, video
 from support.published import save, static2022
@@ -172,7 +173,9 @@ def test_import_on_the_command_line(tmp_path, capsys):
     assert cli.main([*words, "--out", str(tmp_path / "ln"), "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert said["model"] == "ln2022_plus" and said["mice"] == MICE
-    twin = describe.load(tmp_path / "ln")
+    twin = load_twin(tmp_path / "ln")
+    assert twin.frame_shape == (144, 256, 1) and twin.asking.scale == 0.25
+    twin = replace(twin, frame_shape=(48, 56, 1))  # smaller ones, to be quick
     rng = np.random.default_rng(0)
     x, b = rng.normal(size=(2, 1, 12, 14, 1)), rng.normal(size=(2, 1, 3))
     rates = twin.respond(x, b, None, "22846-10-16")
@@ -225,7 +228,7 @@ def test_fetch_downloads_once_checks_and_converts(
     out, err = capsys.readouterr()
     assert json.loads(out)["mice"] == MICE and "MIT" in json.loads(out)["license"]
     assert "MIT" in err and len(asked) == 1
-    twin = describe.load("ln2022")
+    twin = load_twin("ln2022")
     assert twin.mice == tuple(MICE) and len(asked) == 1
     assert twin.card["source"]["url"] == f"{url}/ln.pth"
 
@@ -263,7 +266,7 @@ def test_published_weights_answer_as_the_original(name, model, tmp_path, capsys)
     out = str(tmp_path / model)
     assert cli.main(["zoo", "import", str(path), "--arch", model, "--out", out]) == 0
     assert "neurons" in capsys.readouterr().out
-    twin = describe.load(out)
+    twin = load_twin(out)
     with np.load(published() / f"{name}.reference.npz") as reference:
         x = reference["input/images"].transpose(0, 2, 3, 1)[:, None]
         pupil = reference["input/pupil_center"][:, None]

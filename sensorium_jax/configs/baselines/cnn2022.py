@@ -17,7 +17,6 @@ def get_config():
     """The recipe."""
     config = base()
     config.model.name = "cnn2022"
-    config.data.scale = 0.25
     config.train.update(
         batch=128,
         frames=1,
@@ -26,5 +25,5 @@ def get_config():
         penalties=PENALTIES,
         checkpoint_every=200,
     )
-    config.validate.update(skip=0, batch=128)
+    config.validate.batch = 128
     return config

@@ -49,6 +49,8 @@ class Basic3dCore(nn.Module):
     norm_groups: str = "mouse"
     remat: bool = False  # recompute layers in the backward pass to save memory
 
+    causal = True  # no answer depends on frames after its own
+
     @property
     def lost_frames(self) -> int:
         """Frames by which the output is shorter than the input."""

@@ -58,6 +58,8 @@ class RotationEquivariant2dCore(nn.Module):
     remat: bool = False  # recompute layers in the backward pass to save memory
     init_deviation: float = 0.1
 
+    causal = True  # no answer depends on frames after its own
+
     @property
     def lost_frames(self) -> int:
         """Frames by which the output is shorter than the input: none."""

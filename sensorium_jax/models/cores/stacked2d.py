@@ -65,6 +65,8 @@ class Stacked2dCore(nn.Module):
     squeeze_blocks: int = 0
     squeeze_reduction: int = 32
 
+    causal = True  # no answer depends on frames after its own
+
     @property
     def lost_frames(self) -> int:
         """Frames by which the output is shorter than the input: none."""

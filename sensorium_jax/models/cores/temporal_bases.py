@@ -31,6 +31,8 @@ class TemporalBasesCore(nn.Module):
     contrast: int = 7  # pixels of the pooled frame that share a contrast; 0 for none
     norm_groups: str = "mouse"  # no batch norm here; accepted as by every core
 
+    causal = True  # no answer depends on frames after its own
+
     @property
     def lost_frames(self) -> int:
         """Frames by which the output is shorter than the input."""

@@ -16,16 +16,9 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec as P
 
 from sensorium_jax.axes import Batch
 from sensorium_jax.errors import UserError
-from sensorium_jax.trees import map_named
+from sensorium_jax.trees import is_row, map_named
 
 AXES = ("mouse", "data")
-
-# Leaves whose first axis is the mouse; everything else is the same on every device.
-MOUSE_ROWS = r"(.*/)?(readout|shifter|modulator)/.*"
-RULES: tuple[tuple[str, P], ...] = (
-    (r"(.*/)?info/.*", P("mouse")),
-    (MOUSE_ROWS, P("mouse")),
-)
 
 
 def make_mesh(
@@ -63,20 +56,12 @@ def make_mesh(
 
 def spec(name: str, rank: int) -> P:
     """Partition of the leaf with this name; scalars are always replicated."""
-    for pattern, partition in RULES:
-        if rank and re.fullmatch(pattern, name):
-            return partition
-    return P()
+    return P("mouse") if rank and is_row(name) else P()
 
 
 def state_shardings(state: Any, mesh: Mesh) -> Any:
     """A NamedSharding for each leaf of a state, by its name."""
     return map_named(lambda name, leaf: on(mesh, spec(name, np.ndim(leaf))), state)
-
-
-def is_row(name: str) -> bool:
-    """Whether the leaf of this name leads with M."""
-    return spec(name, 1) == P("mouse")
 
 
 def everywhere(sharding: Any) -> Any:
@@ -113,11 +98,6 @@ def take_rows(
     return own.at[(to, *common)].set(saved[(take, *common)])
 
 
-def batch_sharding(name: str, mesh: Mesh) -> NamedSharding:
-    """Sharding of one field of a Batch: mice and windows both cut."""
-    return on(mesh, P("mouse") if name == "neurons_mn" else P(*AXES))
-
-
 def on(mesh: Any, partition: P) -> NamedSharding:
     """Sharding without axes of size 1, as compiled programs return it.
 
@@ -143,13 +123,22 @@ def local_box(mesh: Mesh, mice: int, windows: int) -> tuple[slice, slice]:
 
 def put_batch(batch: Batch, mesh: Mesh, mice: int, windows: int) -> Batch:
     """Place what this process read of a batch of global size [mice, windows, ...]."""
+    fields = batch._asdict()
+    neurons_mn = put_rows(fields.pop("neurons_mn"), mesh, mice)
+    placed = {k: put_windows(x, mesh, mice, windows) for k, x in fields.items()}
+    return Batch(**placed, neurons_mn=neurons_mn)
 
-    def put(name: str, local: np.ndarray) -> jax.Array:
-        rest = local.shape[1:] if name == "neurons_mn" else (windows, *local.shape[2:])
-        sharding = batch_sharding(name, mesh)
-        return jax.make_array_from_process_local_data(sharding, local, (mice, *rest))
 
-    return Batch(*(put(n, a) for n, a in zip(Batch._fields, batch, strict=True)))
+def put_windows(local: np.ndarray, mesh: Mesh, mice: int, windows: int) -> jax.Array:
+    """Place this process's part of an array [mice, windows, ...]."""
+    shape = (mice, windows, *local.shape[2:])
+    return jax.make_array_from_process_local_data(on(mesh, P(*AXES)), local, shape)
+
+
+def put_rows(local: np.ndarray, mesh: Mesh, mice: int) -> jax.Array:
+    """Place this process's part of an array [mice, ...]."""
+    shape = (mice, *local.shape[1:])
+    return jax.make_array_from_process_local_data(on(mesh, P("mouse")), local, shape)
 
 
 def forbidden_collectives(program: str) -> Sequence[str]:

@@ -9,13 +9,12 @@ import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
+from sensorium_jax.checkpoints.layout import CARD, STATE, STEPS
+from sensorium_jax.checkpoints.write import handlers, parts
 from sensorium_jax.errors import UserError
 from sensorium_jax.training.mesh import shard
 from sensorium_jax.training.saving.disk import FULL, check_space, disk_error, one_voice
-from sensorium_jax.trees import named_leaves, unflatten
-
-FOLDER = "checkpoints"
-STATE, CARD = "state", "card"
+from sensorium_jax.trees import is_row, named_leaves, unflatten
 
 
 @contextmanager
@@ -24,7 +23,7 @@ def open_manager(workdir: str | Path, *, keep: int = 2) -> Iterator[Any]:
 
     Saving runs behind training; leaving the context waits for it to be complete.
     """
-    folder = Path(workdir).absolute() / FOLDER
+    folder = Path(workdir).absolute() / STEPS
     preserve = policies.AnyPreservationPolicy(
         [
             policies.LatestN(keep),
@@ -37,10 +36,7 @@ def open_manager(workdir: str | Path, *, keep: int = 2) -> Iterator[Any]:
     )
     manager = ocp.CheckpointManager(
         folder,
-        item_handlers={
-            STATE: ocp.StandardCheckpointHandler(),
-            CARD: ocp.JsonCheckpointHandler(filename="card.json"),
-        },
+        item_handlers=handlers(),
         options=ocp.CheckpointManagerOptions(
             cleanup_tmp_directories=True,
             best_fn=lambda metrics: metrics["rank"],
@@ -80,14 +76,7 @@ def save(
         metrics["score"] = float(score)
     check_space(manager.directory, state)
     try:
-        manager.save(
-            step,
-            args=ocp.args.Composite(
-                state=ocp.args.StandardSave(as_tree(state)),
-                card=ocp.args.JsonSave(card),
-            ),
-            metrics=metrics,
-        )
+        manager.save(step, args=parts(state, card), metrics=metrics)
     except (OSError, ValueError) as error:  # of the save before, or of this one
         raise disk_error(manager.directory, error) from error
 
@@ -98,14 +87,6 @@ def wait(manager: Any) -> None:
         manager.wait_until_finished()
     except (OSError, ValueError) as error:
         raise disk_error(manager.directory, error) from error
-
-
-def as_tree(state: Any) -> dict[str, Any]:
-    """Nested dicts of a state, so that a checkpoint needs no class of ours to be read.
-
-    Empty containers, such as the state of a stateless transformation, are left out.
-    """
-    return unflatten(named_leaves(state))
 
 
 def restore(
@@ -130,7 +111,7 @@ def restore(
     moved = {
         name
         for name, x in names.items()
-        if shard.is_row(name) and (rows is not None or saved[name] != x.shape)
+        if is_row(name) and (rows is not None or saved[name] != x.shape)
     }
     target = {
         name: jax.ShapeDtypeStruct(
@@ -174,7 +155,7 @@ def check_leaves(manager: Any, names: dict, saved: dict) -> None:
     wrong = [
         f"{n} is {saved.get(n, 'missing')}, expected {x.shape}"
         for n, x in names.items()
-        if saved.get(n) != x.shape and not (n in saved and shard.is_row(n))
+        if saved.get(n) != x.shape and not (n in saved and is_row(n))
     ]
     wrong += [f"{n} is not expected" for n in saved if n not in names]
     if wrong:

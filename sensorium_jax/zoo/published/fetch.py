@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from sensorium_jax.checkpoints import card, layout, write
 from sensorium_jax.errors import UserError, unknown
 from sensorium_jax.io.get import fetch_file
-from sensorium_jax.zoo import load
 from sensorium_jax.zoo.published.sources import BASE, FILES, LICENSE, PAGE
 from sensorium_jax.zoo.published.translate import Converted, convert_file
 
@@ -31,7 +31,7 @@ def fetch(name: str, *, base: str = BASE, **options: Any) -> Path:
     if name not in FILES:
         raise unknown("published model", name, FILES, "See: sensorium zoo list.")
     folder = cache() / "zoo" / name
-    if (folder / "card" / "card.json").is_file():
+    if layout.card_path(folder).is_file():
         return folder
     file, url = FILES[name], f"{base.rstrip('/')}/{FILES[name].name}"
     print(f"{name}: weights from {PAGE} ({LICENSE})", file=sys.stderr)
@@ -58,12 +58,14 @@ def keep(found: Converted, path: Path, folder: Path, **source: Any) -> Path:
     """Save a converted model with a card that says what file it came from."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    made = load.model_card(
+    mice = zip(found.mice, found.neurons, strict=True)
+    about = card.model_card(
         found.model,
-        found.inputs,
-        dict(zip(found.mice, found.neurons, strict=True)),
+        found.inputs._asdict(),
+        [{"name": name, "neurons": count} for name, count in mice],
+        asking=found.asking,
         changes=found.changes,
         kind="published",
         source={"file": path.name, "sha256": digest, **source},
     )
-    return load.save(folder, found.variables, made)
+    return write.save(folder, found.variables, about)

@@ -9,10 +9,19 @@ import jax
 import numpy as np
 
 from sensorium_jax import trees
+from sensorium_jax.asking import Asking
 from sensorium_jax.errors import UserError, unknown
 from sensorium_jax.models.encoder import Encoder, create
 from sensorium_jax.models.rows import mouse_rows
-from sensorium_jax.zoo.assemble import Inputs, build, on_paper, spec
+from sensorium_jax.normalize import seen_shape
+from sensorium_jax.zoo.assemble import (
+    Inputs,
+    asking_of,
+    build,
+    on_paper,
+    original_inputs,
+    spec,
+)
 from sensorium_jax.zoo.published import (
     basic2023,
     factorized2023,
@@ -41,6 +50,7 @@ class Converted(NamedTuple):
     model: str  # the preset; of a pair of tracks, the one the file is of
     changes: dict[str, Any]
     inputs: Inputs
+    asking: Asking
     encoder: Encoder
     variables: dict[str, Any]
     mice: tuple[str, ...]
@@ -70,15 +80,16 @@ def convert(state: Mapping[str, Array], model: str, **changes: Any) -> Converted
         )
     model, changes, inputs = _variant(model, changes, state[family.FIRST], found)
     encoder = build(model, inputs, **changes)
+    asked = asking_of(model, encoder.core)
     mice, neurons = _mice(found)
-    expected = _expected(encoder, inputs, mice, neurons)
+    expected = _expected(encoder, inputs, asked, mice, neurons)
     leaves = _stack(found, neurons, expected)
     for name, leaf in expected.items():
         if name not in leaves and family.ZEROS and re.fullmatch(family.ZEROS, name):
             leaves[name] = np.zeros(leaf.shape, leaf.dtype)
     _check(model, leaves, expected)
     tree = trees.unflatten({k: leaves[k] for k in sorted(leaves)})
-    return Converted(model, changes, inputs, encoder, tree, mice, neurons)
+    return Converted(model, changes, inputs, asked, encoder, tree, mice, neurons)
 
 
 def export(variables: Any, model: str, mice: Mapping[str, int]) -> dict[str, Array]:
@@ -87,7 +98,7 @@ def export(variables: Any, model: str, mice: Mapping[str, int]) -> dict[str, Arr
     own: dict[str, dict[str, Array]] = {mouse: {} for mouse in mice}
     longest = variables["info"]["neurons_n"].shape[1]
     for name, value in trees.named_leaves(variables).items():
-        if not _of_mouse(name):
+        if not trees.is_row(name):
             shared[name] = np.asarray(value)
             continue
         for row, (mouse, count) in enumerate(mice.items()):
@@ -117,7 +128,8 @@ def _variant(
     if "params/readout/mu" in leaves:
         changes["readout.predictor"] = None
     behaviors = channels - 1 if parts["behavior_as_channels"] else 0
-    return model, changes, Inputs((36, 64, channels - behaviors), behaviors)
+    shape = (*original_inputs(model).frame_shape[:2], channels - behaviors)
+    return model, changes, Inputs(shape, behaviors)
 
 
 def _mice(found: names.Read) -> tuple[tuple[str, ...], tuple[int, ...]]:
@@ -130,7 +142,11 @@ def _mice(found: names.Read) -> tuple[tuple[str, ...], tuple[int, ...]]:
 
 
 def _expected(
-    encoder: Encoder, inputs: Inputs, mice: tuple[str, ...], neurons: tuple[int, ...]
+    encoder: Encoder,
+    inputs: Inputs,
+    asked: Asking,
+    mice: tuple[str, ...],
+    neurons: tuple[int, ...],
 ) -> dict[str, Any]:
     """Names and shapes of everything the model learns."""
     info = on_paper(mice, neurons, inputs)
@@ -140,7 +156,7 @@ def _expected(
             encoder,
             rows,
             jax.random.key(0),
-            frame_shape=inputs.frame_shape,
+            frame_shape=seen_shape(inputs.frame_shape, asked.scale, asked.canvas),
             behaviors=inputs.behaviors,
         )
     )
@@ -217,7 +233,3 @@ def _guess(state: Mapping[str, Array], asked: str) -> str:
     if not others:
         return f" It fits none of {', '.join(FAMILIES)}."
     return f" It fits {' and '.join(others)}: give that as --arch."
-
-
-def _of_mouse(name: str) -> bool:
-    return re.match(r"info/|[^/]+/(readout|shifter)/", name) is not None

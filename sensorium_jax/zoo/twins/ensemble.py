@@ -2,20 +2,27 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sensorium_jax import asking as ask
+from sensorium_jax.asking import Asking
 from sensorium_jax.errors import UserError
+from sensorium_jax.zoo.twins.twin import html_table
 
 Array = Any
 
 
 @dataclass(frozen=True, eq=False)
 class Ensemble:
-    """Twins of the same mice that answer with the mean of their rates."""
+    """Twins of the same mice that answer with the mean of their rates.
+
+    It is asked by whole trials; inside, each twin cuts and joins its own windows.
+    """
 
     twins: tuple[Any, ...]
 
@@ -30,9 +37,19 @@ class Ensemble:
         return self.twins[0].neurons
 
     @property
+    def behaviors(self) -> int:
+        """Behavior signals that it is given; a twin without behavior ignores them."""
+        return max(twin.behaviors for twin in self.twins)
+
+    @property
+    def frame_shape(self) -> tuple[int, int, int]:
+        """Rows, columns and channels of the frames, as recorded."""
+        return self.twins[0].frame_shape
+
+    @property
     def lost_frames(self) -> int:
-        """Leading frames of a clip that get no rate: the most that any twin loses."""
-        return max(twin.lost_frames for twin in self.twins)
+        """Leading frames of a trial that get no rate: the most that any twin loses."""
+        return max(twin.lost_frames * twin.asking.stride for twin in self.twins)
 
     @property
     def raw(self) -> tuple[str, ...]:
@@ -40,9 +57,21 @@ class Ensemble:
         return self.twins[0].raw
 
     @property
+    def asking(self) -> Asking:
+        """Whole trials, in the units of its twins."""
+        every = [twin.asking for twin in self.twins]
+        plain = all(a.causal and a.mode == "whole" for a in every)
+        return Asking(
+            units=every[0].units,
+            inputs=every[0].inputs,
+            # Where the last windows lie depends on a trial's length.
+            causal=plain and all(a.stride == 1 for a in every),
+        )
+
+    @property
     def units(self) -> str:
         """How its rates are normalized."""
-        return self.twins[0].units
+        return self.asking.units
 
     def respond(
         self,
@@ -50,14 +79,21 @@ class Ensemble:
         behavior_btk: Array | None = None,
         pupil_bt2: Array | None = None,
         mouse: int | str = 0,
+        first_frame_b: Array | int = 0,
     ) -> jax.Array:
         """Mean rates [B, T', N]; all twins are aligned at the last frame."""
         kept = video_bthwc.shape[1] - self.lost_frames
-        answers = [
-            twin.respond(video_bthwc, behavior_btk, pupil_bt2, mouse)
-            for twin in self.twins
-        ]
-        return jnp.stack([rates[:, -kept:] for rates in answers]).mean(0)
+        total = jnp.zeros(())
+        for twin in self.twins:
+            behavior = behavior_btk if twin.behaviors else None
+            answer = ask.whole(
+                partial(_of_mouse, twin, mouse),
+                twin.asking,
+                *(video_bthwc, behavior, pupil_bt2),
+                first_frame_b,
+            )
+            total = total + answer[:, answer.shape[1] - kept :]
+        return total / len(self.twins)
 
     def readout_weights(self, mouse: int | str) -> np.ndarray:
         """Weights of all twins side by side, [N, F + F + ...]."""
@@ -66,6 +102,18 @@ class Ensemble:
     def centered(self) -> "Ensemble":
         """The ensemble of the centered twins."""
         return Ensemble(tuple(twin.centered() for twin in self.twins))
+
+    def __repr__(self) -> str:
+        """One line."""
+        return f"Ensemble(of {len(self.twins)}: {', '.join(map(repr, self.twins))})"
+
+    def _repr_html_(self) -> str:
+        each = {f"twin {i}": repr(twin) for i, twin in enumerate(self.twins)}
+        return html_table(f"Ensemble of {len(self.twins)}", each)
+
+
+def _of_mouse(twin, mouse, video_bthwc, behavior_btk, pupil_bt2, first_frame_b):
+    return twin.respond(video_bthwc, behavior_btk, pupil_bt2, mouse, first_frame_b)
 
 
 def ensemble(twins: Sequence[Any]) -> Ensemble:
@@ -81,6 +129,12 @@ def ensemble(twins: Sequence[Any]) -> Ensemble:
                 f"{dict(zip(twins[0].mice, twins[0].neurons, strict=True))}; an "
                 "ensemble needs the same mice in the same order."
             )
+        if twin.frame_shape != twins[0].frame_shape:
+            raise UserError(
+                f"Twin {i} was made for frames of {twin.frame_shape} (rows, columns, "
+                f"channels), twin 0 for {twins[0].frame_shape}; one stimulus cannot "
+                "serve both."
+            )
         if twin.raw != twins[0].raw:
             raise UserError(
                 f"Twin {i} takes {twin.raw or 'nothing'} as recorded, twin 0 "
@@ -94,3 +148,8 @@ def ensemble(twins: Sequence[Any]) -> Ensemble:
                 "them alike."
             )
     return Ensemble(twins)
+
+
+jax.tree_util.register_pytree_node(
+    Ensemble, lambda e: (e.twins, None), lambda _, twins: Ensemble(tuple(twins))
+)

@@ -1,23 +1,32 @@
 """A trained model as an experimenter meets it: a stimulus and a mouse in, rates out."""
 
+import json
+import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
-from sensorium_jax import trees
+from sensorium_jax import normalize, trees
+from sensorium_jax.asking import PLAIN, SIGNALS, Asking
+from sensorium_jax.checkpoints import write
 from sensorium_jax.errors import UserError, unknown
 from sensorium_jax.models.encoder import Encoder
 from sensorium_jax.models.readouts.gaussian import GaussianReadout
-from sensorium_jax.models.rows import Mouse, is_row
+from sensorium_jax.models.rows import Mouse
 from sensorium_jax.zoo.twins import inputs
 
 Array = Any
 Tree = Any
+SLOW = 2.0  # seconds of compiling that are worth a word
+_programs = 0  # how many have been traced; what tells a first call from a later one
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,15 +34,18 @@ class Twin:
     """An encoder with its weights, its mice, and what their recordings were scaled by.
 
     Inputs are raw where 'info' holds statistics (video, behavior, pupil); those without
-    are taken as already normalized. Rates are in the units that `units` names.
+    are taken as already normalized. `asking` says what `respond` wants: whole trials or
+    windows, every how many frames, and the units of its rates. A twin is a pytree, so
+    it may be passed to jitted functions.
     """
 
     encoder: Encoder
     variables: Tree
     mice: tuple[str, ...]
-    channels: int  # of the video
+    neurons: tuple[int, ...]  # of each mouse
+    frame_shape: tuple[int, int, int]  # rows, columns and channels, as recorded
     behaviors: int
-    scale: float = 1.0  # frames are shrunk by this after normalization
+    asking: Asking = PLAIN
     card: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -42,20 +54,14 @@ class Twin:
         return self.encoder.core.lost_frames
 
     @property
-    def neurons(self) -> tuple[int, ...]:
-        """Neurons of each mouse."""
-        real = np.asarray(self.variables["info"]["neurons_n"])[: len(self.mice)]
-        return tuple(int(n) for n in real.sum(1))
-
-    @property
     def raw(self) -> tuple[str, ...]:
         """Which inputs are taken as recorded: of video, behavior and pupil."""
-        return tuple(w for w in inputs.SCALED if w in self.variables["info"])
+        return tuple(w for w in SIGNALS if w in self.variables["info"])
 
     @property
     def units(self) -> str:
         """How the responses that it learned from were normalized; so are its rates."""
-        return self.card.get("units", "per_frame")
+        return self.asking.units
 
     def row(self, mouse: int | str) -> int:
         """Row of a mouse, from its number, its name, or a part only it has."""
@@ -68,9 +74,9 @@ class Twin:
             )
         if mouse in self.mice:
             return self.mice.index(mouse)
-        found = [i for i, name in enumerate(self.mice) if mouse and str(mouse) in name]
-        if len(found) == 1:
-            return found[0]
+        fits = [i for i, name in enumerate(self.mice) if mouse and str(mouse) in name]
+        if len(fits) == 1:
+            return fits[0]
         raise unknown(
             "mouse", mouse, self.mice, "Choose one that the twin was made of."
         )
@@ -81,40 +87,42 @@ class Twin:
         behavior_btk: Array | None = None,
         pupil_bt2: Array | None = None,
         mouse: int | str = 0,
+        first_frame_b: Array | int = 0,
     ) -> jax.Array:
         """Rates [B, T', N] of one mouse for the last T' frames of each clip.
 
-        Differentiable in the video and usable under jit. Behavior or pupil that is
-        None stays at the mean of the recording (zero where that is unknown). A video
-        may also hold the behavior as maps after its own channels, as the originals of
-        SENSORIUM+ take it; it is then used as it is.
+        Frames are `asking.stride` apart; first_frame_b, one number or one for each
+        clip, says which frame of its trial a clip begins with, as statistics may differ
+        frame by frame. Behavior or pupil that is None stays at the mean of the
+        recording (zero where that is unknown). A video may also hold the behavior as
+        maps after its own channels, as the originals of SENSORIUM+ take it; it is then
+        used as it is.
+
+        Differentiable in the video and usable under jit. Called outside of jit, it
+        compiles once for every shape of clips, and says so where that takes long.
         """
-        row = self.row(mouse)
-        encoder = self.encoder
+        row, (encoder, asking) = self.row(mouse), (self.encoder, self.asking)
+        frame = self.frame_shape
         if self._holds_maps(video_bthwc):
             encoder = encoder.clone(behavior_as_channels=False)
-        else:
-            inputs.check_video(video_bthwc, self.channels, self.lost_frames)
+            frame = (*frame[:2], video_bthwc.shape[-1])
+        scale = inputs.check_video(video_bthwc, frame, asking.scale, self.lost_frames)
         b, t = video_bthwc.shape[:2]
         inputs.check_signal(behavior_btk, "behavior", (b, t, self.behaviors))
         inputs.check_signal(pupil_bt2, "pupil", (b, t, 2))
-        rates_btn = _respond(
-            encoder,
-            (self.scale, self.behaviors),
-            self.variables,
-            row,
-            video_bthwc,
-            behavior_btk,
-            pupil_bt2,
-        )
+        first_b = jnp.broadcast_to(jnp.asarray(first_frame_b, jnp.int32), (b,))
+        plan = _Plan(encoder, asking._replace(scale=scale), self.behaviors)
+        clips = _Clips(video_bthwc, behavior_btk, pupil_bt2, first_b)
+        before, began = _programs, time.monotonic()
+        rates_btn = _respond(plan, self.variables, row, clips)
+        if _programs > before and not isinstance(rates_btn, Tracer):
+            _say_compiled(video_bthwc.shape, time.monotonic() - began)
         return rates_btn[:, :, : self.neurons[row]]
 
     def _holds_maps(self, video_bthwc: Array) -> bool:
         maps = self.behaviors * self.encoder.behavior_as_channels
-        if not maps or self.raw or video_bthwc.shape[-1] != self.channels + maps:
-            return False
-        inputs.check_video(video_bthwc, self.channels + maps, self.lost_frames)
-        return True
+        wide = self.frame_shape[2] + maps
+        return bool(maps) and not self.raw and video_bthwc.shape[-1] == wide
 
     def readout_weights(self, mouse: int | str) -> np.ndarray:
         """What each neuron takes from each feature of the core, [N, F]."""
@@ -163,9 +171,17 @@ class Twin:
             readout["predictor"] = predictor
         params["readout"] = readout
         params.pop("shifter", None)
-        variables = {**self.variables, "params": params}
-        encoder = self.encoder.clone(shifter=None)
-        return replace(self, encoder=encoder, variables=variables)
+        changes = {**self.card.get("changes", {}), "shifter": None}
+        return replace(
+            self,
+            encoder=self.encoder.clone(shifter=None),
+            variables={**self.variables, "params": params},
+            card={**self.card, "changes": changes},
+        )
+
+    def save(self, path: str | Path) -> Path:
+        """Write weights and card to a new folder, which sj.twin loads."""
+        return write.save(path, self.variables, self.card)
 
     def _need_gaussian(self, words: str) -> None:
         if not isinstance(self.encoder.readout, GaussianReadout):
@@ -175,26 +191,137 @@ class Twin:
                 "with a Gaussian readout."
             )
 
+    def facts(self) -> dict[str, str]:
+        """What a person would ask of a twin first."""
+        a, (height, width, channels) = self.asking, self.frame_shape
+        each = f"windows of {a.frames} frames" if a.mode == "window" else "whole trials"
+        return {
+            "model": str(self.card.get("model", type(self.encoder.core).__name__)),
+            "mice": str(len(self.mice)),
+            "neurons": f"{sum(self.neurons):,}",
+            "frames": f"{height} x {width}" + f" x {channels}" * (channels > 1),
+            "asked by": each + (f", every {a.stride} frames" if a.stride > 1 else ""),
+            "rates": a.units,
+        }
 
-@partial(jax.jit, static_argnums=(0, 1))
-def _respond(
-    encoder: Encoder,
-    sizes: tuple[float, int],
-    variables: Tree,
-    row: Array,
-    video_bthwc: Array,
-    behavior_btk: Array | None,
-    pupil_bt2: Array | None,
-) -> Array:
+    def __repr__(self) -> str:
+        """One line."""
+        return f"Twin({', '.join(f'{k} {v}' for k, v in self.facts().items())})"
+
+    def _repr_html_(self) -> str:
+        return html_table("Twin", self.facts())
+
+
+def html_table(title: str, facts: Mapping[str, str]) -> str:
+    """Facts as a notebook shows them."""
+    from html import escape
+
+    rows = "".join(
+        f"<tr><th style='text-align:left'>{escape(k)}</th><td>{escape(v)}</td></tr>"
+        for k, v in facts.items()
+    )
+    return f"<table><caption>{escape(title)}</caption>{rows}</table>"
+
+
+class _Plan(NamedTuple):
+    """What a compiled program is made for."""
+
+    encoder: Encoder
+    asking: Asking
+    behaviors: int
+
+
+class _Clips(NamedTuple):
+    """What is shown."""
+
+    video_bthwc: Array
+    behavior_btk: Array | None
+    pupil_bt2: Array | None
+    first_b: Array
+
+
+@partial(jax.jit, static_argnums=0)
+def _respond(plan: _Plan, variables: Tree, row: Array, clips: _Clips) -> Array:
+    global _programs
+    _programs += 1
+    encoder, asking, behaviors = plan
     # The mouse is an index, not a slice of weights: one program serves all of them.
-    one = trees.map_named(lambda n, x: x[row][None] if is_row(n) else x, variables)
-    info = one["info"]
-    (scale, behaviors), lead = sizes, video_bthwc.shape[:2]
-    video = inputs.normalize(video_bthwc, info.get("video"), video_bthwc.shape)
-    video = inputs.shrink(video, scale)
-    shape = (*lead, behaviors)
-    given = info.get("behavior")
-    behavior = inputs.normalize(behavior_btk, given, shape, center=False)
-    pupil = inputs.normalize(pupil_bt2, info.get("pupil"), (*lead, 2))
+    one = trees.map_named(
+        lambda n, x: x[row][None] if trees.is_row(n) else x, variables
+    )
+    statistics = {
+        k: jax.tree.map(lambda x: x[0], v)
+        for k, v in one["info"].items()
+        if k in SIGNALS
+    }
+    lead = clips.video_bthwc.shape[:2]
+    steps_t = asking.stride * jnp.arange(lead[1])
+    frame_bt = clips.first_b[:, None] + steps_t[None]
+    video = prepared(clips.video_bthwc, statistics.get("video"), frame_bt, asking)
+    behavior = signal(
+        clips.behavior_btk, statistics.get("behavior"), frame_bt, behaviors
+    )
+    pupil = signal(clips.pupil_bt2, statistics.get("pupil"), frame_bt, 2)
     rates = encoder.apply(one, video[None], behavior[None], pupil[None], train=False)
     return rates[0]
+
+
+def prepared(video: Array, statistics: Any, frame_bt: Array, asking: Asking) -> Array:
+    """Video as the core sees it; without statistics it is normalized already."""
+    video = jnp.asarray(video).astype(jnp.float32)
+    if statistics is None:
+        statistics = {"mean": jnp.zeros((1,) * 4), "std": jnp.ones((1,) * 4)}
+    return normalize.prepare(
+        video, statistics, frame_bt, scale=asking.scale, canvas=asking.canvas
+    )
+
+
+def signal(x: Array | None, statistics: Any, frame_bt: Array, size: int) -> Array:
+    """Behavior or pupil as the model sees it; None stands for its usual value."""
+    if statistics is None:
+        shape = (*frame_bt.shape, size)
+        return jnp.zeros(shape) if x is None else jnp.asarray(x).astype(jnp.float32)
+    mean, std = (normalize.at_frames(statistics[k], frame_bt) for k in ("mean", "std"))
+    if x is None:
+        # Checkpoints of before `usual` was kept know the pupil's only, as its mean.
+        usual = statistics.get("usual", statistics["mean"])
+        usual = normalize.at_frames(usual, frame_bt)
+        still = normalize.standardize(usual, mean, std)
+        return jnp.broadcast_to(still, (*frame_bt.shape, size))
+    return normalize.standardize(jnp.asarray(x).astype(jnp.float32), mean, std)
+
+
+def _say_compiled(shape: tuple[int, ...], seconds: float) -> None:
+    if seconds > SLOW:
+        print(
+            f"note: compiled for clips of shape {tuple(shape)} in {seconds:.0f} s; "
+            "further calls of that shape are fast",
+            file=sys.stderr,
+        )
+
+
+class _Card:
+    """A card that can be compared and hashed, as what is fixed in a pytree must be."""
+
+    def __init__(self, card: Mapping[str, Any]):
+        self.card = card
+        self.words = json.dumps(card, sort_keys=True, default=str)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Card) and self.words == other.words
+
+    def __hash__(self) -> int:
+        return hash(self.words)
+
+
+def _flatten(twin: Twin) -> tuple[tuple[Tree], tuple[Any, ...]]:
+    fixed = (twin.encoder, twin.mice, twin.neurons, twin.frame_shape, twin.behaviors)
+    return (twin.variables,), (*fixed, twin.asking, _Card(twin.card))
+
+
+def _unflatten(fixed: tuple[Any, ...], children: tuple[Tree]) -> Twin:
+    encoder, *rest, card = fixed
+    return Twin(encoder, children[0], *rest, card.card)
+
+
+jax.tree_util.register_pytree_node(Twin, _flatten, _unflatten)

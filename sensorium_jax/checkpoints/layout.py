@@ -1,0 +1,58 @@
+"""Where a checkpoint's parts lie: every name on disk, once.
+
+RUN/checkpoints/<step>/state/            arrays, written and read by orbax
+RUN/checkpoints/<step>/card/card.json    what they are of
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from sensorium_jax.checkpoints.card import read_card
+from sensorium_jax.errors import UserError
+
+STEPS = "checkpoints"  # folder of a run that holds a folder for every saved step
+STATE, CARD = "state", "card"
+CARD_FILE = "card.json"
+
+
+def card_path(folder: Path) -> Path:
+    """The card of a checkpoint; it is there only when the checkpoint is whole."""
+    return folder / CARD / CARD_FILE
+
+
+def saved_steps(run: Path) -> dict[int, Path]:
+    """Every whole checkpoint of a run, or of its folder of steps, by step."""
+    steps = run / STEPS if (run / STEPS).is_dir() else run
+    numbered = {int(p.name): p for p in steps.glob("[0-9]*") if p.name.isdigit()}
+    pairs = sorted(numbered.items())
+    return {step: folder for step, folder in pairs if card_path(folder).is_file()}
+
+
+def find(folder: Path, step: int | None = None) -> Path:
+    """One checkpoint, from its own folder or from the run that holds it.
+
+    Of a run it is the best step unless one is named.
+    """
+    if card_path(folder).is_file() and step is None:
+        return folder
+    whole = saved_steps(folder)
+    if not whole:
+        holds = "does not exist"
+        if folder.is_dir():
+            names = sorted(p.name for p in folder.iterdir())
+            holds = f"holds {', '.join(names[:5]) or 'nothing'}"
+        raise UserError(
+            f"No checkpoint in {folder}: it {holds}. Expected {CARD}/{CARD_FILE}, or a "
+            f"run with {STEPS}/<step>/{CARD}/{CARD_FILE}."
+        )
+    if step is not None and step not in whole:
+        raise UserError(f"{folder} has no step {step}; it has {sorted(whole)}.")
+    return whole[best_step(whole) if step is None else step]
+
+
+def best_step(whole: Mapping[int, Path]) -> int:
+    """The step that the run found best, as its newest card says; else the last."""
+    last = max(whole)
+    progress = read_card(card_path(whole[last])).get("progress", {})
+    best = progress.get("best_step", -1) if isinstance(progress, Mapping) else -1
+    return best if best in whole else last
