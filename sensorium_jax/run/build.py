@@ -44,6 +44,7 @@ class Parts(NamedTuple):
     step: Callable
     validate: Callable
     judged_by: str  # what the validation's number is, in a word or two
+    skip: int  # first frames of a trial that are not judged
     batches: Callable[[int], Generator[Batch, None, None]]
 
 
@@ -108,6 +109,7 @@ def parts(config: Config) -> Parts:
         step=jit_step(step, mesh),
         validate=validate,
         judged_by=judged_by,
+        skip=prescribed_skip(config, recordings),
         batches=partial(
             placed, stream, mesh, config.seed, stop=steps, depth=t.prefetch
         ),
@@ -228,8 +230,7 @@ def make_validation(
         response_scaling=normalize.JUDGED,
         padded_mice=mesh.shape["mouse"],
     )
-    prescribed = recordings.sessions[0].rules.skip
-    skip = prescribed if v.skip < 0 else v.skip
+    skip = prescribed_skip(config, recordings)
     first = max(skip, lost * asking.stride if whole else lost)
     words = f"the first {skip} frames of a trial are not judged (config.validate.skip)"
     length_checks.check(judged, first, f"{words} and the model loses {lost}")
@@ -255,8 +256,16 @@ def make_validation(
     validate = make_validate(run_model, batches, skip=skip, factor_mtn=factor_mtn)
     differs = [] if whole else ["crops"]
     differs += [f"{limit} trials"] if limit else []
-    differs += [f"skip {skip}"] if skip != prescribed else []
+    prescribed = all(s.rules.skip == skip for s in recordings.sessions)
+    differs += [] if prescribed else [f"skip {skip}"]
     return validate, f"val ({', '.join(differs)})" if differs else "val"
+
+
+def prescribed_skip(config: Config, recordings: Recordings) -> int:
+    """First frames of a trial that are not judged: as told, else as the rules say."""
+    if config.validate.skip >= 0:
+        return config.validate.skip
+    return max(session.rules.skip for session in recordings.sessions)
 
 
 def longest(recordings: Recordings, tier: str) -> int:

@@ -157,7 +157,7 @@ def run_card(recipe: str, config: Config, parts: build.Parts) -> dict[str, Any]:
         asking=parts.asking,
         changes=parts.changes,
         recipe=recipe,
-        config=json.loads(config.to_json_best_effort()),
+        config=resolved(config, parts),
         machine={
             "versions": versions(),
             "cores": len(os.sched_getaffinity(0)),
@@ -166,6 +166,16 @@ def run_card(recipe: str, config: Config, parts: build.Parts) -> dict[str, Any]:
             "processes": jax.process_count(),
         },
     )
+
+
+def resolved(config: Config, parts: build.Parts) -> dict[str, Any]:
+    """The config as plain data, with what it left to the model and the recordings."""
+    plain = json.loads(config.to_json_best_effort())
+    asking = parts.asking
+    plain["data"] |= {"scale": asking.scale, "stride": asking.stride}
+    plain["data"]["response_scaling"] = asking.units
+    plain["validate"]["skip"] = parts.skip
+    return plain
 
 
 def claim(folder: Path, card: dict, *, fresh: bool) -> None:
@@ -194,11 +204,9 @@ def claim(folder: Path, card: dict, *, fresh: bool) -> None:
 
 def run_differences(new: dict, old: dict) -> list[str]:
     """What makes two cards different runs."""
-    found = [
-        d
-        for d in configs.differences(new["config"], old["config"])
-        if not d.startswith(FREE)
-    ]
+    config = shared(new["config"], old["config"])
+    differences = configs.differences(config, old["config"])
+    found = [d for d in differences if not d.startswith(FREE)]
     mice, before = new["mice"], old["mice"]
     names = [[m["name"] for m in them] for them in (mice, before)]
     if names[0] != names[1]:
@@ -208,6 +216,16 @@ def run_differences(new: dict, old: dict) -> list[str]:
             if mouse[key] != was.get(key):
                 found.append(f"{words} of {mouse['name']}")
     return found
+
+
+def shared(new: dict, old: dict) -> dict:
+    """A config without the fields that an older version did not know."""
+    return {
+        name: {k: v for k, v in part.items() if k in old.get(name, {})}
+        if isinstance(part, dict)
+        else part
+        for name, part in new.items()
+    }
 
 
 def warn_of_changes(new: dict, old: dict) -> None:

@@ -106,14 +106,14 @@ def make_validate(
     def update(state: TrainState, judged: Judged, sums: correlation.State, factor: Any):
         variables = variables_of(state, averaged=averaged)
         batch = judged.batch
-        rates = answered(forward, variables, judged)
+        rates, spoken = answered(forward, variables, judged)
         frames = rates.shape[2]
         if factor is not None:
             late = last_frames(batch.frame_mbt, 2, frames)
             rates = rates * jax.vmap(normalize.at_frames)(factor, late)
         # Counted from where reading began: the trial's start, or that of a crop.
         late_t = jnp.arange(batch.valid_mbt.shape[2]) >= skip
-        counts = last_frames(batch.valid_mbt & late_t[None, None], 2, frames)
+        counts = last_frames(batch.valid_mbt & late_t[None, None], 2, frames) & spoken
         targets = last_frames(batch.responses_mbtn, 2, frames)
         return correlation.update(sums, rates, targets, counts)
 
@@ -149,11 +149,14 @@ def make_validate(
     return validate
 
 
-def answered(forward: Forward, variables: Tree, judged: Judged) -> jax.Array:
-    """Rates of the last frames of whole trials, however the model is asked."""
+def answered(
+    forward: Forward, variables: Tree, judged: Judged
+) -> tuple[jax.Array, jax.Array]:
+    """Rates of the last frames of whole trials, and which frames have an answer."""
     batch, windows = judged
     if windows is None:
-        return forward(variables, batch, {}, train=False)[0]
+        rates = forward(variables, batch, {}, train=False)[0]
+        return rates, jnp.ones(rates.shape[:3], bool)
     m, b, t = batch.valid_mbt.shape
     names = ("video_mbthwc", "behavior_mbtk", "pupil_mbt2", "frame_mbt")
     take = jax.vmap(jax.vmap(lambda x, at: x[at]))
@@ -166,8 +169,11 @@ def answered(forward: Forward, variables: Tree, judged: Judged) -> jax.Array:
         one = batch._replace(**cut, valid_mbt=valid)
         rates = forward(variables, one, {}, train=False)[0]
         late = seen_mbt[:, :, seen_mbt.shape[2] - rates.shape[2] :]
+        # One more column adds up the shares: 1 where the frame has an answer.
+        rates = jnp.concatenate([rates, jnp.ones((*rates.shape[:3], 1))], -1)
         return rows(total, late, rates * share_mbt[..., None]), None
 
     parts = jax.tree.map(lambda x: jnp.moveaxis(x, 2, 0), tuple(windows))
-    zero = jnp.zeros((m, b, t, batch.neurons_mn.shape[1]), jnp.float32)
-    return jax.lax.scan(clip, zero, parts)[0]
+    zero = jnp.zeros((m, b, t, batch.neurons_mn.shape[1] + 1), jnp.float32)
+    total = jax.lax.scan(clip, zero, parts)[0]
+    return total[..., :-1], total[..., -1] > 0

@@ -86,7 +86,8 @@ def test_a_recipe_trains_at_full_width(roots, name):
 def test_new_mice_learn_on_a_core_that_stays(roots, tmp_path):
     path = tmp_path / "recipe.py"
     path.write_text(
-        "import os, tiny\n"
+        "import os\n"
+        "from support import tiny\n"
         "def get_config():\n"
         "    return tiny.recipe(os.environ['NAME'], os.environ['ROOT'], steps=2)\n"
     )
@@ -134,9 +135,10 @@ def test_weights_of_other_units_are_refused(roots, tmp_path):
     config = tiny.recipe("finetune_new_mouse", roots["new"])
     config.model.update(name="demo", start=str(tmp_path / "run"))
     config.model.changes = tiny.NARROW["demo"]
+    config.data.response_scaling = "per_frame"
     with quickly(), pytest.raises(UserError, match="was per_neuron there"):
         build.parts(config).start()
-    config.data.response_scaling = "per_neuron"
+    config.data.response_scaling = ""
     config.train.update(steps=1, frames=8)
     losses, _, state, _ = take_steps(config)  # of a model with another core's names
     assert np.isfinite(losses).all()

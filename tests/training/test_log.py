@@ -41,11 +41,11 @@ def test_a_disk_still_full_on_resume_takes_no_lines(tmp_path, monkeypatch):
         log(3, {"loss": 2.5})
     before = (tmp_path / "log.jsonl").read_text()
 
-    def full(path, text):
+    def full(path, content):
         path.touch()
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pathlib.Path.write_text", full)
+    monkeypatch.setattr("pathlib.Path.write_bytes", full)
     with pytest.raises(OSError, match="No space"), open_log(tmp_path, 9, 3):
         pass
     assert (tmp_path / "log.jsonl").read_text() == before
