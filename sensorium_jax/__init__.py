@@ -1,61 +1,209 @@
 """The JAX home of the SENSORIUM benchmarks.
 
-import sensorium_jax as sj
-recordings = sj.load("2023", "data/2023")
-sj.submit(sj.model("runs/demo"), recordings, "submission")
+>>> import sensorium_jax as sj
+>>> recordings = sj.simulate("data/tiny", preset="tiny")
+>>> sj.train("demo", "runs/tiny", data="data/tiny", changes={"train.steps": 20})
+>>> twin = sj.twin("runs/tiny")
+>>> print(sj.score(twin, recordings))
+>>> sj.submit(twin, recordings, "upload")
 """
 
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sensorium_jax.data.recordings import Recordings
+    from sensorium_jax.models.encoder import Encoder
+    from sensorium_jax.run.train import Trained
+    from sensorium_jax.scoring.suites import Report
+    from sensorium_jax.submission.write import Submitted
+    from sensorium_jax.zoo.twins.ensemble import Ensemble
+    from sensorium_jax.zoo.twins.twin import Twin
 
 __version__ = "0.1.0.dev0"
-YEARS = ("2022", "2023")
-SIMULATED = "simulated"
+__all__ = [
+    "build",
+    "ensemble",
+    "list_models",
+    "load",
+    "model",
+    "open",
+    "score",
+    "simulate",
+    "submit",
+    "train",
+    "twin",
+    "write_session",
+]
 
 
-def load(what: str, root: str | Path, **options: Any) -> Any:
-    """Recordings of a release, "2022" or "2023", that lie under root.
+def open(path: str | Path, *, rules: str | None = None) -> Recordings:
+    """Recordings under a path: official trees, own ones, a store, or a store's URL.
 
-    "simulated" makes a simulated cortex there first, or what is missing of it; options
-    go to simulate.benchmark.simulate (preset, year, seed).
+    rules: "own", "2022" or "2023" over those that the recordings carry; see rules.py.
+
+    >>> recordings = sj.open("data/2023")
+    >>> recordings["29515"].trials_of("oracle")  # rows of the trial table
     """
     from sensorium_jax.data.recordings import Recordings
-    from sensorium_jax.errors import UserError, unknown
 
-    what = str(what)
-    if what == SIMULATED:
-        from sensorium_jax.simulation.write import simulate
-
-        simulate(root, **options)
-        return Recordings.open(root)
-    if what not in YEARS or options:
-        raise unknown("release", what, (*YEARS, SIMULATED), "Options simulate only.")
-    found = Recordings.open(root)
-    years = {str(s.year) for s in found.sessions}
-    if years != {what}:
-        raise UserError(
-            f"{root} holds recordings of {', '.join(sorted(years))}, not of {what}. "
-            f"Name that year, or fetch the other: sensorium download {what} --to DIR."
-        )
-    return found
+    return Recordings.open(path, rules=rules)
 
 
-def model(source: str | Path, *, step: int | None = None) -> Any:
-    """A trained twin from a run, a checkpoint folder or a published model's name."""
-    from sensorium_jax.zoo import load
+def simulate(out: str | Path, **options: Any) -> Recordings:
+    """A simulated cortex with known truth, written into a folder and opened.
 
-    return load.load(source, step=step)
+    options: preset ("tiny", "demo", "bench", "centered"), year (2022 pictures, 2023
+    films), seed, trials. What is there already is not made again.
+
+    >>> sj.simulate("data/tiny", preset="tiny", seed=1)
+    """
+    from sensorium_jax.simulation.write import simulate as write
+
+    write(out, **options)
+    return open(out)
 
 
-def submit(twin: Any, recordings: Any, out: str | Path, **options: Any) -> Any:
+def write_session(folder: str | Path, **arrays: Any) -> Path:
+    """Write your own recording as a folder that everything reads.
+
+    videos: per trial [t, h, w] or [t, h, w, c], grey levels 0..255; responses: per
+    trial [t, n]; behavior [t, k] and pupil [t, 2] where there are some. More options
+    are those of data.release.write.write_session.
+
+    >>> sj.write_session("mine/fish1", videos=videos, responses=responses)
+    """
+    from sensorium_jax.data.release.write import write_session as write
+
+    return write(folder, **arrays)
+
+
+def list_models(pattern: str = "*") -> list[str]:
+    """Names of models that can be built, as a pattern picks them.
+
+    >>> sj.list_models("*2023*")
+    """
+    from sensorium_jax.zoo.describe import names
+
+    return names(pattern)
+
+
+def build(name: str, source: Any = None, **changes: Any) -> Encoder:
+    """The Flax module of a model by name, for these recordings.
+
+    changes are options of its parts, such as core={"layers": 3} or shifter=None.
+    Without recordings it takes the inputs of its original.
+
+    >>> sj.build("factorized2023", sj.open("data/demo"), core={"layers": 2})
+    """
+    from sensorium_jax.zoo.assemble import build as assemble
+
+    return assemble(name, source, **changes)
+
+
+def twin(source: str | Path, *, step: int | None = None) -> Twin:
+    """A trained model, from a run, a checkpoint folder or a published model's name.
+
+    twin.respond(video_bthwc, behavior_btk, pupil_bt2, mouse) gives rates [B, T', N] of
+    the last T' frames of each clip, differentiable in the video.
+
+    >>> twin = sj.twin("runs/demo")
+    >>> twin.respond(video_bthwc, mouse=0)
+    """
+    from sensorium_jax.zoo.load import load as load_twin
+
+    return load_twin(source, step=step)
+
+
+def ensemble(twins: Sequence[Any]) -> Ensemble:
+    """One twin that answers with the mean rates of several, each asked as it wants.
+
+    >>> sj.ensemble([sj.twin("runs/seed0"), sj.twin("runs/seed1")])
+    """
+    from sensorium_jax.zoo.twins.ensemble import ensemble as join
+
+    return join(twins)
+
+
+def train(
+    recipe: str | Path,
+    workdir: str | Path,
+    *,
+    data: str | Path | None = None,
+    model: Mapping[str, Any] | None = None,
+    changes: Mapping[str, Any] | None = None,
+    fresh: bool = False,
+) -> Trained:
+    """Train a recipe; a workdir that holds the same run continues it.
+
+    recipe is a name (see `sensorium train --help`) or the path of a config file; model
+    are changes of the model's parts, changes those of any field of the recipe.
+
+    >>> sj.train("demo", "runs/a", data="data/demo", changes={"train.steps": 100})
+    """
+    from sensorium_jax.run.train import train_recipe
+
+    fields = dict(changes or {})
+    if data is not None:
+        fields["data.root"] = str(data)
+    if model is not None:
+        fields["model.json"] = json.dumps(model)
+    words = [f"--config.{key}={value}" for key, value in fields.items()]
+    return train_recipe(str(recipe), str(workdir), words, fresh=fresh)
+
+
+def score(twin: Any, recordings: Recordings, **options: Any) -> Report:
+    """Scores of a model as the judges count, beside those of a constant and the ceiling.
+
+    options: tier ("val", a tier's name, or "all"), stimuli, ceiling, draws, against (a
+    second twin, for a paired test); see run.score.report.
+
+    >>> print(sj.score(twin, recordings, tier="all"))
+    """
+    from sensorium_jax.run.score import report
+
+    return report(twin, recordings, **options)
+
+
+def submit(
+    twin: Any, recordings: Recordings, out: str | Path, **options: Any
+) -> Submitted:
     """Predict the tests of a competition and write what its server takes into out.
 
-    options are those of score.submit.submit: track, tiers, names, mouse, units. Says
-    which files were written (.tables by tier) and which to upload (.uploads).
-    """
-    from sensorium_jax.submission.write import submit as write
+    options: track, tiers, names, mouse, units; see run.submit.write. Says which files
+    were written (.tables by tier) and which to upload (.uploads).
 
-    if "track" not in options and recordings.sessions[0].year == 2022:
-        sees = getattr(twin, "behaviors", 0)  # a model of SENSORIUM+ sees behavior
-        options["track"] = "sensorium+" if sees else "sensorium"
-    return write(twin, recordings.sessions, out, **options)
+    >>> sj.submit(sj.twin("runs/demo"), sj.open("data/demo"), "upload").uploads
+    """
+    from sensorium_jax.run.submit import write
+
+    return write(twin, recordings, out, **options)
+
+
+def load(what: str, root: str | Path, **options: Any) -> Recordings:
+    """An older way to say simulate ("simulated") or open ("2022", "2023")."""
+    from sensorium_jax.errors import UserError, unknown
+    from sensorium_jax.rules import RELEASES
+
+    if what == "simulated":
+        return simulate(root, **options)
+    if what not in RELEASES or options:
+        names = (*RELEASES, "simulated")
+        raise unknown("release", str(what), names, "Options simulate only.")
+    recordings = open(root)
+    layouts = {s.rules.layout for s in recordings.sessions}
+    if layouts != {what}:
+        raise UserError(
+            f"{root} holds recordings of {', '.join(sorted(layouts))}, not of {what}. "
+            f"Name that year, or fetch the other: sensorium download {what} --to DIR."
+        )
+    return recordings
+
+
+def model(source: str | Path, *, step: int | None = None) -> Twin:
+    """An older name of twin."""
+    return twin(source, step=step)

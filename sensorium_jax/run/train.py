@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import closing, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 
@@ -42,14 +42,41 @@ MOUSE = {
 }
 
 
+class Trained(NamedTuple):
+    """How a run ended, or where it stands."""
+
+    step: int
+    steps: int  # of the whole run
+    stopped: bool  # asked to stop before the end
+    score: float | None  # the best of its validations
+    best_step: int
+    workdir: str
+
+    def __str__(self) -> str:
+        """One line."""
+        ended = "stopped on request" if self.stopped else "done"
+        score = "not yet validated"
+        if self.score is not None:
+            score = f"best score {self.score:.4f} (step {self.best_step})"
+        return f"{ended} at step {self.step} of {self.steps}; {score} in {self.workdir}"
+
+
 def train(
+    recipe: str, workdir: str, overrides: Sequence[str] = (), **options: Any
+) -> Outcome:
+    """The command `sensorium train`."""
+    trained = train_recipe(recipe, workdir, overrides, **options)
+    return Outcome(trained._asdict(), str(trained))
+
+
+def train_recipe(
     recipe: str,
     workdir: str,
     overrides: Sequence[str] = (),
     *,
     fresh: bool = False,
     profile: bool = False,
-) -> Outcome:
+) -> Trained:
     """Train a recipe in a workdir; a workdir that holds a run continues it."""
     with stop_on_sigterm() as stopper:
         processes = hosts.connect()
@@ -73,7 +100,7 @@ def train(
 
 def _train(
     config: Config, parts: build.Parts, folder: Path, card: dict, stopper: Any
-) -> Outcome:
+) -> Trained:
     t = config.train
     with checkpoint.open_manager(folder, keep=t.keep) as manager:
         begun = manager.latest_step() is not None
@@ -101,20 +128,14 @@ def _train(
                 stopper=stopper,
                 log=log,
             )
-    found: dict[str, Any] = {
-        "step": int(result.state.step),
-        "steps": plan.steps,
-        "stopped": result.stopped,
-        "score": result.progress.best if result.progress.best_step >= 0 else None,
-        "best_step": result.progress.best_step,
-        "workdir": str(folder),
-    }
-    ended = "stopped on request" if result.stopped else "done"
-    score = "not yet validated"
-    if found["score"] is not None:
-        score = f"best score {found['score']:.4f} (step {found['best_step']})"
-    words = f"{ended} at step {found['step']} of {plan.steps}; {score} in {folder}"
-    return Outcome(found, words)
+    return Trained(
+        step=int(result.state.step),
+        steps=plan.steps,
+        stopped=result.stopped,
+        score=result.progress.best if result.progress.best_step >= 0 else None,
+        best_step=result.progress.best_step,
+        workdir=str(folder),
+    )
 
 
 def schedule(config: Config, parts: build.Parts) -> Schedule:
