@@ -157,7 +157,7 @@ def train(
 
 
 def score(twin: Any, recordings: Recordings, **options: Any) -> Report:
-    """Scores of a model as the judges count, beside those of a constant and the ceiling.
+    """Scores of a model as the judges count, beside null and ceiling.
 
     options: tier ("val", a tier's name, or "all"), stimuli, ceiling, draws, against (a
     second twin, for a paired test); see run.score.report.

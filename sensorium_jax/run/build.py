@@ -42,6 +42,8 @@ class Parts(NamedTuple):
     epoch: int  # steps of an epoch
     start: Callable[..., TrainState]  # the state before the first step, on the mesh
     step: Callable
+    run_model: forward.Forward
+    objective: Callable
     validate: Callable
     judged_by: str  # what the validation's number is, in a word or two
     skip: int  # first frames of a trial that are not judged
@@ -80,9 +82,10 @@ def parts(config: Config) -> Parts:
     run_model = forward.make_forward(
         encoder, asking, compute=t.compute, frozen=t.frozen
     )
+    objective = make_objective(config, stream.info, stream.mice)
     step = make_step(
         run_model,
-        make_objective(config, stream.info, stream.mice),
+        objective,
         make_penalty(config, encoder.core),
         update,
         accumulate=t.accumulate,
@@ -107,6 +110,8 @@ def parts(config: Config) -> Parts:
         epoch=stream.steps_per_epoch,
         start=start,
         step=jit_step(step, mesh),
+        run_model=run_model,
+        objective=objective,
         validate=validate,
         judged_by=judged_by,
         skip=prescribed_skip(config, recordings),
@@ -145,7 +150,7 @@ def how_asked(config: Config, core: Any, changes: dict[str, Any]) -> Asking:
 
     A model of windows is asked by windows as long as those that it learns from.
     """
-    given = dict(changes)
+    given = {"frames": config.train.frames, **changes}
     for field, value in (
         ("scale", config.data.scale),
         ("stride", config.data.stride),
@@ -153,9 +158,7 @@ def how_asked(config: Config, core: Any, changes: dict[str, Any]) -> Asking:
     ):
         given |= {field: value} if value else {}
     asking = asking_of(config.model.name, core, **given)
-    if asking.mode == "window":
-        asking = asking._replace(frames=config.train.frames)
-    return asking
+    return asking if asking.mode == "window" else asking._replace(frames=0)
 
 
 def lacking(name: str, info: MouseInfo, changes: dict) -> dict[str, Any]:

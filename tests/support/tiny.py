@@ -54,7 +54,13 @@ def quickly():
 
 
 def films(
-    folder: Path, mice: int = 3, *, seed: int = 0, frames: int = 24, size=(12, 16)
+    folder: Path,
+    mice: int = 3,
+    *,
+    seed: int = 0,
+    frames: int = 24,
+    size=(12, 16),
+    **options,
 ) -> Path:
     """Trees of films: 12 training and 4 oracle trials each."""
     for m in range(mice):
@@ -69,6 +75,7 @@ def films(
             coordinates=rng.normal(size=(n, 3)),
             tiers=["train"] * 12 + ["oracle"] * 4,
             video_dtype=np.uint8,
+            **options,
         )
     return folder
 
