@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orbax.checkpoint as ocp
 
 from sensorium_jax import trees
@@ -29,9 +30,15 @@ def parts(state: Any, card: Mapping[str, Any]) -> Any:
 def as_tree(state: Any) -> dict[str, Any]:
     """Nested dicts of a state, so that a checkpoint needs no class of ours to be read.
 
-    Empty containers, such as the state of a stateless transformation, are left out.
+    What holds nothing is left out: empty containers, such as the state of a stateless
+    transformation, and arrays of size zero, such as statistics of no behavior.
     """
-    return trees.unflatten(trees.named_leaves(state))
+    return trees.unflatten(kept_leaves(state))
+
+
+def kept_leaves(state: Any) -> dict[str, Any]:
+    """Leaves by name of what a checkpoint holds of a state."""
+    return {name: x for name, x in trees.named_leaves(state).items() if np.size(x)}
 
 
 def save(folder: str | Path, variables: Any, card: Mapping[str, Any]) -> Path:

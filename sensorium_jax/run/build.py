@@ -220,7 +220,7 @@ def make_validation(
     if v.window not in ("whole", "random80"):
         raise unknown("validation window", v.window, ["whole", "random80"])
     whole, data = v.window == "whole", mesh.shape["data"]
-    limit = min(v.trials, fewest(recordings, v.tier)) or None
+    limit = v.trials if v.trials < fewest(recordings, v.tier) else 0
     judged = Stream(
         recordings,
         tier=v.tier,
@@ -229,7 +229,7 @@ def make_validation(
         stride=1 if whole else asking.stride,
         start=0 if whole else "random",
         once=True,
-        trials=limit,
+        trials=limit or None,
         response_scaling=normalize.JUDGED,
         padded_mice=mesh.shape["mouse"],
     )

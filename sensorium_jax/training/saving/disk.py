@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import re
 import shutil
 import sys
 import threading
@@ -14,6 +15,19 @@ import jax
 from sensorium_jax.errors import DiskError
 
 FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO, errno.EROFS)
+# The storage library wraps what the system refused into a ValueError.
+WRAPPED = re.compile(
+    r"OS error (28|27|122|5|30)\b|No space left|File too large|quota exceeded"
+    r"|Input/output error|Read-only file system",
+    re.IGNORECASE,
+)
+
+
+def of_the_disk(error: Exception) -> bool:
+    """Whether an error is the disk's, and not a fault in what was to be saved."""
+    if isinstance(error, OSError):
+        return True
+    return isinstance(error, ValueError) and WRAPPED.search(str(error)) is not None
 
 
 def disk_error(folder: Path, error: Exception) -> DiskError:

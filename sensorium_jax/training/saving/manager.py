@@ -10,10 +10,16 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
 from sensorium_jax.checkpoints.layout import CARD, STATE, STEPS
-from sensorium_jax.checkpoints.write import handlers, parts
+from sensorium_jax.checkpoints.write import handlers, kept_leaves, parts
 from sensorium_jax.errors import UserError
 from sensorium_jax.training.mesh import shard
-from sensorium_jax.training.saving.disk import FULL, check_space, disk_error, one_voice
+from sensorium_jax.training.saving.disk import (
+    FULL,
+    check_space,
+    disk_error,
+    of_the_disk,
+    one_voice,
+)
 from sensorium_jax.trees import is_row, named_leaves, unflatten
 
 
@@ -78,7 +84,7 @@ def save(
     try:
         manager.save(step, args=parts(state, card), metrics=metrics)
     except (OSError, ValueError) as error:  # of the save before, or of this one
-        raise disk_error(manager.directory, error) from error
+        raise told(manager, error) from error
 
 
 def wait(manager: Any) -> None:
@@ -86,7 +92,12 @@ def wait(manager: Any) -> None:
     try:
         manager.wait_until_finished()
     except (OSError, ValueError) as error:
-        raise disk_error(manager.directory, error) from error
+        raise told(manager, error) from error
+
+
+def told(manager: Any, error: Exception) -> Exception:
+    """A failed save in words; what is not the disk's fault stays what it is."""
+    return disk_error(manager.directory, error) if of_the_disk(error) else error
 
 
 def restore(
@@ -101,12 +112,15 @@ def restore(
     `like` is a state of arrays on their shardings; the mesh may differ from the one
     that saved it, and with it how many empty mice fill up M. `rows` says which saved
     row each row of `like` takes (rows_of finds them by name), None for its own; by
-    default rows stay in place.
+    default rows stay in place. What recordings say of themselves ('info') and an older
+    version did not keep stays as it is in `like`.
     """
     step = manager.latest_step() if step is None else step
     if step is None:
         raise UserError(f"No checkpoint in {manager.directory}.")
-    names, saved = named_leaves(like), saved_shapes(manager, step)
+    saved = saved_shapes(manager, step)
+    later = {n for n in named_leaves(like) if n.startswith("info/") and n not in saved}
+    names = {n: x for n, x in kept_leaves(like).items() if n not in later}
     check_leaves(manager, names, saved)
     moved = {
         name
@@ -133,7 +147,8 @@ def restore(
         x = names[name]
         place = jax.jit(shard.take_rows, static_argnums=2, out_shardings=x.sharding)
         leaves[name] = place(leaves[name], x, None if rows is None else tuple(rows))
-    state = jax.tree.unflatten(jax.tree.structure(like), [leaves[n] for n in names])
+    every = {**named_leaves(like), **{name: leaves[name] for name in names}}
+    state = jax.tree.unflatten(jax.tree.structure(like), every.values())
     return state, found[CARD]
 
 
