@@ -12,33 +12,66 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sensorium_jax import metrics
     from sensorium_jax.data.recordings import Recordings
+    from sensorium_jax.data.release.download import download
+    from sensorium_jax.data.release.write import SessionWriter
+    from sensorium_jax.data.stream.stream import Stream, prefetch, whole_trials
     from sensorium_jax.models.encoder import Encoder
     from sensorium_jax.run.train import Trained
     from sensorium_jax.scoring.suites import Report
+    from sensorium_jax.simulation.cortex.rates import load as truth
     from sensorium_jax.submission.write import Submitted
     from sensorium_jax.zoo.twins.ensemble import Ensemble
     from sensorium_jax.zoo.twins.twin import Twin
 
 __version__ = "0.1.0.dev0"
 __all__ = [
+    "Recordings",
+    "SessionWriter",
+    "Stream",
     "build",
+    "download",
     "ensemble",
     "list_models",
     "load",
+    "metrics",
     "model",
     "open",
+    "prefetch",
     "score",
     "simulate",
     "submit",
     "train",
+    "truth",
     "twin",
+    "whole_trials",
     "write_session",
 ]
+# What is handed on as it is, and imported when it is asked for.
+OFFERED = {
+    "Recordings": ("data.recordings", "Recordings"),
+    "SessionWriter": ("data.release.write", "SessionWriter"),
+    "Stream": ("data.stream.stream", "Stream"),
+    "download": ("data.release.download", "download"),
+    "prefetch": ("data.stream.stream", "prefetch"),
+    "truth": ("simulation.cortex.rates", "load"),
+    "whole_trials": ("data.stream.stream", "whole_trials"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "metrics":
+        return import_module("sensorium_jax.metrics")
+    if name not in OFFERED:
+        raise AttributeError(f"module 'sensorium_jax' has no attribute '{name}'")
+    module, attribute = OFFERED[name]
+    return getattr(import_module(f"sensorium_jax.{module}"), attribute)
 
 
 def open(path: str | Path, *, rules: str | None = None) -> Recordings:
