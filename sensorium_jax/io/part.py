@@ -5,13 +5,13 @@ import fcntl
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from sensorium_jax.errors import UserError
+from sensorium_jax.io import atomic
 from sensorium_jax.io.served import Served
 
 
@@ -61,7 +61,7 @@ def locked(part: Path) -> Iterator[BinaryIO]:
 
 def remember(job: Job, said: Served) -> None:
     """Note what the server said, so that a later run may resume."""
-    job.note.write_text(json.dumps({"url": job.url, **said._asdict()}))
+    atomic.write(job.note, json.dumps({"url": job.url, **said._asdict()}))
 
 
 def recall(job: Job) -> Served | None:
@@ -84,16 +84,6 @@ def length(file: BinaryIO) -> int:
     """Bytes in an open file."""
     file.flush()
     return os.fstat(file.fileno()).st_size
-
-
-def need_space(job: Job, need: int) -> None:
-    """Refuse a download that the disk cannot hold."""
-    free = shutil.disk_usage(job.path.parent).free
-    if need > free:
-        raise UserError(
-            f"{job.path.parent} has {free / 1e9:.1f} GB free, {need / 1e9:.1f} GB are "
-            f"needed for {job.path.name}. Free some space or choose another folder."
-        )
 
 
 def verify(job: Job, file: BinaryIO, said: Served, *, resumed: bool) -> None:

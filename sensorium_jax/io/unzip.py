@@ -4,7 +4,6 @@ An archive comes from elsewhere: every name, type and size in it is checked befo
 first byte is written.
 """
 
-import os
 import re
 import shutil
 import stat
@@ -14,6 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from sensorium_jax.errors import UserError
+from sensorium_jax.io import atomic
 from sensorium_jax.progress import Bar, bar
 
 # Recordings of hidden trials are zeros and shrink 1000-fold, one by one; a whole
@@ -53,12 +53,12 @@ def unzip(
         with zipfile.ZipFile(archive) as opened:
             members = _inspected(opened, archive, max_ratio, max_bytes)
             need = sum(m.file_size for m in members.values())
-            _need_space(folder.parent, need)
+            atomic.need_space(folder.parent, need, "to unpack")
             working.mkdir()
             with bar(f"unpack {folder.name}", need, unit="B") as progress:
                 for name, member in members.items():
                     _extract(opened, member, working / name, progress)
-        os.replace(_single(working, members), folder)
+        atomic.put(_single(working, members), folder)
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise _broken(archive, str(error)) from error
     except (NotImplementedError, RuntimeError) as error:  # compression, encryption
@@ -149,15 +149,6 @@ def _single(working: Path, names: Iterable[PurePosixPath]) -> Path:
     tops = {name.parts[0] for name in names if len(name.parts) > 1}
     flat = any(len(name.parts) == 1 for name in names)
     return working / tops.pop() if len(tops) == 1 and not flat else working
-
-
-def _need_space(folder: Path, need: int) -> None:
-    free = shutil.disk_usage(folder).free
-    if need > free:
-        raise UserError(
-            f"{folder} has {free / 1e9:.1f} GB free, {need / 1e9:.1f} GB are needed to "
-            "unpack. Free some space or choose another folder."
-        )
 
 
 def _hostile(archive: Path, why: str) -> BadArchive:

@@ -205,6 +205,7 @@ def test_folds_equal_the_winners_on_a_tree(original, tmp_path, monkeypatch, new)
     tiers = ["train"] * 20 + ["oracle"] * 6 + ["live_test_main"] * 6 + ["none"]
     write_session(
         tmp_path / "mouse",
+        rules="2023",
         videos=[films[i] for i in order],
         responses=[rng.gamma(1, 2, (len(films[i]), 3)) for i in order],
         behavior=[rng.normal(size=(len(films[i]), 2)) for i in order],

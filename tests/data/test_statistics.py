@@ -15,7 +15,9 @@ H, W, N = 4, 6, 5
 def sessions(tmp_path):
     r = np.random.default_rng(0)
     for name in "ab":
-        writer = SessionWriter(tmp_path / name, neurons=N, frame_shape=(H, W, 1))
+        writer = SessionWriter(
+            tmp_path / name, rules="2023", neurons=N, frame_shape=(H, W, 1)
+        )
         for i in range(5):
             video = r.integers(0, 256, (9, H, W, 1))
             writer.add(i, video, *(r.gamma(1, size=(9, k)) for k in (N, 2, 2)))

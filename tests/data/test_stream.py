@@ -169,7 +169,7 @@ def test_subsets_of_mice_neurons_and_trials():
 
 
 def test_pictures_are_films_of_one_frame():
-    source = memory.recordings(lengths=(1,), year=2022, per_frame=False)
+    source = memory.recordings(lengths=(1,), rules="2022", per_frame=False)
     batch = make(source, frames=1).batch_at(0, 0)
     assert batch.valid_mbt.all() and batch.video_mbthwc.shape[2] == 1
 

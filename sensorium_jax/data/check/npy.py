@@ -10,7 +10,6 @@ import numpy as np
 from sensorium_jax.findings import Fault, error
 
 AGAIN = "fetch or write the recording again"
-SOURCES = ("all", "stimulus_frame")  # of statistics; the first that is there counts
 
 
 class Header(NamedTuple):

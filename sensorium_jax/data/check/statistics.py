@@ -5,10 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from sensorium_jax.data.check.npy import SOURCES, folder_files, load, not_numbers
+from sensorium_jax.data.check.npy import folder_files, load, not_numbers
 from sensorium_jax.data.check.trials import Scan
-from sensorium_jax.data.session import RESPONSES, VIDEO
+from sensorium_jax.data.release.tree import NEEDED, SOURCES
+from sensorium_jax.data.session import RESPONSES, STATISTICS, VIDEO
 from sensorium_jax.findings import Fault, error, most_common, warning
+from sensorium_jax.rules import TRAIN
 
 RECOMPUTE = "compute the statistics anew from the training trials"
 TRIALS = 256  # training trials that are looked at where a std is zero
@@ -34,10 +36,10 @@ def read(scan: Scan, faults: list[Fault]) -> dict[str, dict[str, np.ndarray]]:
 
 def _read(source: Path, faults: list[Fault]) -> dict[str, np.ndarray]:
     found = {}
-    for key in ("mean", "std", "min", "max", "median"):
+    for key in STATISTICS:
         path = source / f"{key}.npy"
         if not path.exists():
-            if key in ("mean", "std"):
+            if key in NEEDED:
                 faults.append(error(path, "missing statistics", RECOMPUTE))
             continue
         values = load(path)
@@ -66,7 +68,7 @@ def faults(
     ends: dict[int, int],
 ) -> Iterator[Fault]:
     """Faults of shape and value; ends holds the valid frames of each trial."""
-    train = [i for i in scan.numbers if tiers.get(i) == "train"]
+    train = [i for i in scan.numbers if tiers.get(i) == TRAIN]
     longest = max(ends.values(), default=0)
     trained = max((ends.get(i, 0) for i in train), default=longest)
     for what, arrays in found.items():
@@ -75,7 +77,7 @@ def faults(
             continue
         for key, values in arrays.items():
             path = _path(scan, what, key)
-            spread = _spread(values, shape, what, scan.year)
+            spread = _spread(values, shape, what, timed=scan.timed)
             if spread is None:
                 yield error(
                     path,
@@ -83,7 +85,7 @@ def faults(
                     RECOMPUTE,
                 )
                 continue
-            timed = scan.year == 2023 and spread.shape[-1] > 1
+            timed = scan.timed and spread.shape[-1] > 1
             if timed and spread.shape[-1] > shape[-1]:
                 yield warning(
                     path,
@@ -91,7 +93,7 @@ def faults(
                     f"fine if trials were left out; else {RECOMPUTE}",
                 )
             used = spread[..., :trained] if timed else spread
-            if key in ("mean", "std"):
+            if key in NEEDED:
                 later = spread[..., trained:longest] if timed else spread[..., :0]
                 yield from _finite(path, key, used, later)
             if key == "std":
@@ -107,7 +109,7 @@ def _path(scan: Scan, what: str, key: str) -> Path:
 def _data_shape(scan: Scan, what: str) -> tuple[int, ...] | None:
     """Usual shape of a modality's files, with the longest time of any."""
     shapes = [h.shape for h in scan.headers[what].values() if h.shape]
-    if scan.year == 2022 or not shapes:
+    if not scan.timed or not shapes:
         return most_common(shapes)
     usual = most_common(s[:-1] for s in shapes) or ()
     longest = max(h.shape[-1] for w in scan.headers.values() for h in w.values())
@@ -116,12 +118,11 @@ def _data_shape(scan: Scan, what: str) -> tuple[int, ...] | None:
 
 
 def _spread(
-    x: np.ndarray, shape: tuple[int, ...], what: str, year: int
+    x: np.ndarray, shape: tuple[int, ...], what: str, *, timed: bool
 ) -> np.ndarray | None:
     """Statistics with the axes of the data, of size 1 or equal; None if they misfit."""
     if x.size == 1:
         return x.reshape((1,) * len(shape))
-    timed = year == 2023
     if what != VIDEO and x.ndim == 1 and len(x) == shape[0]:
         return x.reshape(-1, 1) if timed else x
     if what == VIDEO and len(shape) > 2 + timed and x.shape == shape[:1]:

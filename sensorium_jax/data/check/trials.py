@@ -13,6 +13,7 @@ from sensorium_jax.data.check.npy import (
 )
 from sensorium_jax.data.session import BEHAVIOR, MODALITIES, PUPIL, RESPONSES, VIDEO
 from sensorium_jax.findings import Fault, error, most_common, warning
+from sensorium_jax.rules import Rules
 
 TIME_LAST = "store time last: np.moveaxis(array, 0, -1)"
 
@@ -21,11 +22,16 @@ class Scan(NamedTuple):
     """One session as its folders and headers show it; only sound files."""
 
     folder: Path
-    year: int
+    rules: Rules
     places: dict[str, Path]  # modality -> folder, of those that are there
     names: dict[str, str]  # modality -> its folder's name in this release
     headers: dict[str, dict[int, Header]]  # modality -> file number -> header
     numbers: tuple[int, ...]  # of every trial that any modality has
+
+    @property
+    def timed(self) -> bool:
+        """Whether files have an axis of time, their last."""
+        return self.rules.films
 
     def file(self, what: str, number: int) -> Path:
         """Where one modality of one trial lies."""
@@ -34,7 +40,7 @@ class Scan(NamedTuple):
 
 def scan(
     folder: Path,
-    year: int,
+    rules: Rules,
     names: dict[str, str],
     linked: dict[str, str],
     sick: set[str],
@@ -69,7 +75,7 @@ def scan(
                     faults.append(found)
                 else:
                     headers[what][number] = found
-    return Scan(folder, year, places, names, headers, tuple(every)), faults
+    return Scan(folder, rules, places, names, headers, tuple(every)), faults
 
 
 def _numbers(place: Path, faults: list[Fault]) -> set[int]:
@@ -151,14 +157,14 @@ def shapes(scan: Scan, count: int | None) -> tuple[list[Fault], set[tuple[str, i
 def _usual(scan: Scan, what: str) -> tuple[tuple[int, ...] | None, str | None]:
     """Shape (without time) and kind of dtype that most files of a modality have."""
     known = scan.headers[what].values()
-    cut = -1 if scan.year == 2023 else None
+    cut = -1 if scan.timed else None
     kind = most_common("f" if h.dtype.kind == "f" else h.dtype.name for h in known)
     return most_common(h.shape[:cut] for h in known), kind
 
 
 def _frames(scan: Scan, number: int, count: int | None) -> int | None:
     """Padded frames of a trial: what most of its float files say."""
-    if scan.year == 2022:
+    if not scan.timed:
         return None
     sizes = []
     for what in (RESPONSES, BEHAVIOR, PUPIL, VIDEO):
@@ -180,24 +186,22 @@ def _shape(
     frames: int | None,
 ) -> tuple[str, str] | None:
     """Finding and remedy for one file, if its shape or kind is wrong."""
-    shape, dynamic = found.shape, scan.year == 2023
+    shape, timed = found.shape, scan.timed
     ranks = (
-        ((3, 4) if dynamic else (2, 3))
-        if what == VIDEO
-        else ((2,) if dynamic else (1,))
+        ((3, 4) if timed else (2, 3)) if what == VIDEO else ((2,) if timed else (1,))
     )
     if len(shape) not in ranks:
-        form = _form(what, count, dynamic=dynamic)
+        form = _form(what, count, timed=timed)
         return f"shape {shape}, expected {form}", AGAIN
     if 0 in shape:
         return f"shape {shape} holds nothing", AGAIN
-    if dynamic and _time_first(what, shape, count, frames):
+    if timed and _time_first(what, shape, count, frames):
         return f"time first: shape {shape}, expected {frames} frames last", TIME_LAST
-    rows = shape[:-1] if dynamic else shape
+    rows = shape[:-1] if timed else shape
     want = {RESPONSES: (count,), PUPIL: (2,)}.get(what, usual[0])
     if rows != want and None not in (want or (None,)):
         return _rows_differ(what, rows, want or ())
-    if dynamic and frames is not None and shape[-1] != frames:
+    if timed and frames is not None and shape[-1] != frames:
         spare = found.dtype.kind in "iu" and shape[-1] < frames
         if not spare:  # whole-number videos hold no NaN and end without padding
             return (
@@ -237,8 +241,8 @@ def _rows_differ(
     return f"wrong row count: {rows[0]}, expected {want[0]}", AGAIN
 
 
-def _form(what: str, count: int | None, *, dynamic: bool) -> str:
-    time = ", frames" if dynamic else ""
+def _form(what: str, count: int | None, *, timed: bool) -> str:
+    time = ", frames" if timed else ""
     if what == VIDEO:
         return f"([channels, ]height, width{time})"
     return f"({count if what == RESPONSES and count else 'rows'}{time or ','})"

@@ -1,15 +1,17 @@
 """What both releases share: the facts of one session's folder, read with care."""
 
-import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from sensorium_jax.data.session import MODALITIES, RESPONSES, VIDEO
+from sensorium_jax.data.session import MODALITIES, RESPONSES, STATISTICS, VIDEO
 from sensorium_jax.errors import UserError
 
 SMALL = 65_536  # bytes; larger statistics stay on disk until they are used
+SOURCES = ("all", "stimulus_frame")  # of statistics; the first that is there counts
+NEEDED = STATISTICS[:2]  # without these there is no normalization
 
 
 class Facts(NamedTuple):
@@ -47,9 +49,11 @@ def fact(path: Path) -> np.ndarray:
     return values.astype(str) if values.dtype.kind == "S" else values
 
 
-def gather(folder: Path, stimulus: str) -> Facts:
-    """Read a session's facts; `stimulus` is the folder of its videos or images."""
-    links = _links(folder)
+def gather(folder: Path, stimulus: str, links: Mapping[str, str]) -> Facts:
+    """Read a session's facts; `stimulus` is the folder of its videos or images.
+
+    links name the folders that modalities lie in, where these differ from their names.
+    """
     folders = {}
     for what in MODALITIES:
         name = stimulus if what == VIDEO else what
@@ -106,19 +110,6 @@ def _rows(folder: Path, tiers: int, files: np.ndarray) -> tuple[np.ndarray, np.n
     )
 
 
-def _links(folder: Path) -> dict[str, str]:
-    path = folder / "config.json"
-    try:
-        return dict(json.loads(path.read_text()).get("links", {}))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, AttributeError) as error:
-        raise UserError(
-            f"{path} cannot be read ({error}). Expected JSON such as "
-            '{"links": {}}; the file may also be deleted.'
-        ) from None
-
-
 def _numbers(folder: Path) -> np.ndarray:
     """The <i> of every <i>.npy, sorted; the names of release files, nothing else."""
     names = (
@@ -145,18 +136,16 @@ def _columns(folder: Path) -> dict[str, np.ndarray]:
 def stored_statistics(folder: Path, name: str) -> dict[str, np.ndarray]:
     """The statistics arrays of one modality as stored; large ones as memory maps."""
     place = folder / "meta/statistics" / name
-    source = next(
-        (place / s for s in ("all", "stimulus_frame") if (place / s).is_dir()), None
-    )
+    source = next((place / s for s in SOURCES if (place / s).is_dir()), None)
     if source is None:
         raise UserError(
-            f"{place / 'all'} is missing. Inputs and responses are normalized with the "
-            "statistics there (mean.npy, std.npy); fetch the recording again, or write "
-            "it with sensorium_jax.data.release.write, which computes them."
+            f"{place / SOURCES[0]} is missing. Inputs and responses are normalized "
+            "with the statistics there (mean.npy, std.npy); fetch the recording again, "
+            "or write it with sensorium_jax.data.release.write, which computes them."
         )
     found = {}
-    for key in ("mean", "std", "min", "max", "median"):
-        if key in ("mean", "std") or (source / f"{key}.npy").exists():
+    for key in STATISTICS:
+        if key in NEEDED or (source / f"{key}.npy").exists():
             values = open_npy(source / f"{key}.npy")
             found[key] = np.array(values) if values.nbytes <= SMALL else values
     return found

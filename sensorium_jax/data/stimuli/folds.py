@@ -7,13 +7,13 @@ from typing import NamedTuple
 import numpy as np
 
 from sensorium_jax import progress
-from sensorium_jax.data.session import VALIDATION_TIERS, VIDEO, Session
+from sensorium_jax.data.session import VIDEO, Session
 from sensorium_jax.data.stimuli import hashes
 from sensorium_jax.data.stream.pools import labelled
 from sensorium_jax.errors import UserError
+from sensorium_jax.rules import TRAIN, UNUSED
 
 FOLDS = 7
-FOLD_TIERS = ("train", *VALIDATION_TIERS)
 Rows = Mapping[str, np.ndarray]  # rows of the trial table by session name
 
 
@@ -23,9 +23,9 @@ def fold_rows(session: Session, *, tests: bool = False) -> np.ndarray:
     tests adds every other labelled trial, as DwiseNeuro did with the five mice whose
     test responses are public; trials of tier none stay out.
     """
-    fit = np.isin(session.tiers, FOLD_TIERS)
+    fit = np.isin(session.tiers, (TRAIN, session.rules.validating(session.tiers) or ""))
     if tests:
-        others = np.flatnonzero(~fit & (session.tiers != "none"))
+        others = np.flatnonzero(~fit & (session.tiers != UNUSED))
         fit[[row for row in others if labelled(session, int(row))]] = True
     return np.flatnonzero(fit)
 

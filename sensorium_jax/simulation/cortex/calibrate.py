@@ -14,11 +14,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sensorium_jax.rules import RELEASES
 from sensorium_jax.simulation.cortex import calcium, rates
 from sensorium_jax.simulation.cortex.filters import KAPPA, take
 from sensorium_jax.simulation.cortex.neurons import Neurons
 
-SETTLED = 50  # frames of a video before scores begin
+SETTLED = RELEASES["2023"].skip  # frames of a video before scores begin
 EVENTS_RANGE = (0.0015, 3.0)
 MOST_SHARED = 0.8
 TURNS = (0, 7, 17, 29)

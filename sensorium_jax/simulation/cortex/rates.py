@@ -14,6 +14,7 @@ import numpy as np
 
 from sensorium_jax.axes import check
 from sensorium_jax.errors import UserError
+from sensorium_jax.rules import Rules
 from sensorium_jax.simulation.cortex import behavior, filters, truth
 from sensorium_jax.simulation.cortex.neurons import Neurons
 
@@ -196,7 +197,7 @@ class Truth(NamedTuple):
 
     mice: tuple[str, ...]  # folder names
     neurons: tuple[Neurons, ...]
-    year: int
+    rules: Rules  # of the release that they are recorded for
     weights: tuple[Weights, ...]
 
     def respond(self, video_bthwc, behavior_btk, pupil_bt2, mouse: int | str):
@@ -208,7 +209,7 @@ class Truth(NamedTuple):
         check(video_bthwc=video_bthwc, behavior_btk=behavior_btk, pupil_bt2=pupil_bt2)
         row = self.mice.index(mouse) if isinstance(mouse, str) else int(mouse)
         trials = (video_bthwc[..., 0], behavior_btk, pupil_bt2)
-        return _respond(self.weights[row], trials, pictures=self.year == 2022)
+        return _respond(self.weights[row], trials, pictures=not self.rules.films)
 
 
 @partial(jax.jit, static_argnames="pictures")
@@ -224,7 +225,7 @@ def load(path: str | Path) -> Truth:
             f"No simulated mouse in {path}: expected folders with {truth.FOLDER}/. "
             "Make one with: sensorium simulate OUT --preset tiny"
         )
-    found = [truth.read_neurons(f) for f in folders]
-    neurons = tuple(n for n, _ in found)
+    pairs = [truth.read_neurons(f) for f in folders]
+    neurons = tuple(n for n, _ in pairs)
     names = tuple(f.resolve().name for f in folders)
-    return Truth(names, neurons, found[0][1], tuple(weights(n) for n in neurons))
+    return Truth(names, neurons, pairs[0][1], tuple(weights(n) for n in neurons))
