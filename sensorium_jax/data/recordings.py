@@ -10,12 +10,13 @@ from sensorium_jax.axes import MouseInfo
 from sensorium_jax.data import config, statistics
 from sensorium_jax.data.release import dynamic2023, static2022
 from sensorium_jax.data.session import Session
+from sensorium_jax.data.store.layout import is_store
 from sensorium_jax.errors import UserError, unknown
 from sensorium_jax.normalize import JUDGED
 from sensorium_jax.rules import TRAIN
 
 DEPTH = 3  # archives unpack into a folder of their own name, sometimes twice
-RELEASES = {r.STIMULUS: r for r in (dynamic2023, static2022)}
+READERS = {r.STIMULUS: r for r in (dynamic2023, static2022)}
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Recordings:
         carry. Where these carry none, the release of their layout is followed, which
         is said on standard error.
         """
-        if "://" in str(path) or (Path(path) / "zarr.json").exists():
+        if is_store(path):
             from sensorium_jax.data.store.read import open_store
 
             return cls(tuple(open_store(str(path), rules)), str(path))
@@ -129,12 +130,12 @@ def find(root: Path):
             f"one mouse, or a store.{hint}"
         )
     try:
-        found = list(_walk(root, DEPTH))
+        folders = list(_walk(root, DEPTH))
     except OSError as error:
         raise UserError(
             f"{root} cannot be read ({error}). Check its permissions."
         ) from None
-    if not found:
+    if not folders:
         holds = sorted(p.name for p in root.iterdir())
         words = (
             f"holds {', '.join(holds[:5])}{' ...' * (len(holds) > 5)}"
@@ -146,11 +147,11 @@ def find(root: Path):
             "data/images (2022) inside. Fetch a recording, or make one with: "
             "sensorium simulate."
         )
-    return found
+    return folders
 
 
 def _walk(folder: Path, depth: int):
-    for stimulus, release in RELEASES.items():
+    for stimulus, release in READERS.items():
         if (folder / "data" / stimulus).is_dir():
             yield folder, release
             return

@@ -95,11 +95,11 @@ def verify(job: Job, file: BinaryIO, said: Served, *, resumed: bool) -> None:
     for name, expected in wanted.items():
         file.flush()
         with job.part.open("rb") as whole:
-            found = hashlib.file_digest(whole, name).hexdigest()
-        if found == expected:
+            digest = hashlib.file_digest(whole, name).hexdigest()
+        if digest == expected:
             continue
         discard(job, file)
-        words = f"the {name} is {found}, expected {expected}"
+        words = f"the {name} is {digest}, expected {expected}"
         if resumed or want is None:  # an older part, or an unseen end, may be to blame
             raise Again(words)
         raise UserError(f"{job.url}: {words}. The file was not kept.")
@@ -114,9 +114,9 @@ def check_existing(job: Job) -> None:
         )
     if job.sha256:
         with job.path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-        if found != job.sha256.lower():
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if digest != job.sha256.lower():
             raise UserError(
-                f"{job.path} has sha256 {found}, expected {job.sha256}. "
+                f"{job.path} has sha256 {digest}, expected {job.sha256}. "
                 "Delete it and retry."
             )

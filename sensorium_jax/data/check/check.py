@@ -16,6 +16,7 @@ from sensorium_jax.data.check.npy import AGAIN, load
 from sensorium_jax.data.check.trials import Scan
 from sensorium_jax.data.recordings import Recordings
 from sensorium_jax.data.session import Session
+from sensorium_jax.data.store.layout import is_store
 from sensorium_jax.errors import UserError
 from sensorium_jax.findings import Fault, error, warning
 from sensorium_jax.progress import bar
@@ -60,7 +61,7 @@ def inspect(
     budget: int = BUDGET,
 ) -> Report:
     """As check, with what was read; budget is the bytes that are read without deep."""
-    if "://" in str(path) or (Path(path) / "zarr.json").exists():
+    if is_store(path):
         return _store(str(path), deep=deep, rules=rules, budget=budget)
     root = Path(path).expanduser().absolute()
     if not root.is_dir():
@@ -186,7 +187,7 @@ def _store(path: str, *, deep: bool, rules: str | None, budget: int) -> Report:
         if deep or size <= budget:
             read = "every file against its checksum"
             faults.extend(
-                error(p, f"the file {how}", CONVERT) for p, how in damaged(root)
+                error(p, f"the file {finding}", CONVERT) for p, finding in damaged(root)
             )
     return Report(_tidy(root, faults), names, count, read)
 

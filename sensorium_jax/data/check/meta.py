@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from sensorium_jax.data.check.npy import AGAIN, folder_files, load, not_numbers
+from sensorium_jax.data.release.tree import TIERS
 from sensorium_jax.errors import did_you_mean
 from sensorium_jax.findings import Fault, error, warning
 from sensorium_jax.rules import RELEASES, TRAIN, UNUSED, Rules
@@ -18,7 +19,7 @@ def tiers(
     folder: Path, numbers: Sequence[int], rules: Rules, faults: list[Fault]
 ) -> dict[int, str]:
     """The tier of each trial file as far as it can be told."""
-    path = folder / "meta/trials/tiers.npy"
+    path = folder / TIERS
     if not path.exists():
         faults.append(
             error(path, "missing tiers: the file is not there", ONE_PER_TRIAL)
@@ -48,10 +49,10 @@ def tiers(
     elif len(numbers) == len(values):
         rows = dict(zip(numbers, map(str, values), strict=True))
     else:
-        found = f"short tiers: {len(values)} for {len(numbers)} trial files"
+        finding = f"short tiers: {len(values)} for {len(numbers)} trial files"
         if len(values) > len(numbers):
-            found = f"{len(values)} tiers for files numbered up to {max(numbers)}"
-        faults.append(error(path, found, ONE_PER_TRIAL))
+            finding = f"{len(values)} tiers for files numbered up to {max(numbers)}"
+        faults.append(error(path, finding, ONE_PER_TRIAL))
         return {}
     faults.extend(_splits(path, list(rows.values()), rules))
     return rows

@@ -85,9 +85,9 @@ def _remedy(problem: OSError) -> str:
 
 def load(path: Path) -> np.ndarray | Fault:
     """A whole array, or why there is none."""
-    found = header(path)
-    if isinstance(found, Fault):
-        return found
+    head = header(path)
+    if isinstance(head, Fault):
+        return head
     try:
         return np.load(path)
     except (OSError, ValueError, EOFError, MemoryError) as problem:

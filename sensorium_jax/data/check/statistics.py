@@ -18,24 +18,24 @@ TRIALS = 256  # training trials that are looked at where a std is zero
 
 def read(scan: Scan, faults: list[Fault]) -> dict[str, dict[str, np.ndarray]]:
     """Statistics of each modality that are sound files of numbers."""
-    found: dict[str, dict[str, np.ndarray]] = {}
+    statistics: dict[str, dict[str, np.ndarray]] = {}
     for what in scan.places:
         place = scan.folder / "meta/statistics" / scan.names[what]
         sources = [place / s for s in SOURCES if (place / s).is_dir()]
         if not sources:
             faults.append(error(place / SOURCES[0], "missing statistics", RECOMPUTE))
             continue
-        found[what] = _read(sources[0], faults)
+        statistics[what] = _read(sources[0], faults)
         for other in sources[1:]:
             for path in folder_files(other):
                 values = load(path) if path.suffix == ".npy" else None
                 if isinstance(values, Fault):
                     faults.append(values._replace(level="warning"))
-    return found
+    return statistics
 
 
 def _read(source: Path, faults: list[Fault]) -> dict[str, np.ndarray]:
-    found = {}
+    statistics = {}
     for key in STATISTICS:
         path = source / f"{key}.npy"
         if not path.exists():
@@ -48,13 +48,13 @@ def _read(source: Path, faults: list[Fault]) -> dict[str, np.ndarray]:
         if isinstance(values, Fault):
             faults.append(values)
         else:
-            found[key] = values
-    return found
+            statistics[key] = values
+    return statistics
 
 
-def scale(found: dict[str, dict[str, np.ndarray]]) -> float:
+def scale(statistics: dict[str, dict[str, np.ndarray]]) -> float:
     """Mean std of responses, the yardstick of what counts as negative."""
-    std = found.get(RESPONSES, {}).get("std")
+    std = statistics.get(RESPONSES, {}).get("std")
     if std is None:
         return 1.0
     std = std[np.isfinite(std) & (std > 0)]
@@ -63,7 +63,7 @@ def scale(found: dict[str, dict[str, np.ndarray]]) -> float:
 
 def faults(
     scan: Scan,
-    found: dict[str, dict[str, np.ndarray]],
+    statistics: dict[str, dict[str, np.ndarray]],
     tiers: dict[int, str],
     ends: dict[int, int],
 ) -> Iterator[Fault]:
@@ -71,7 +71,7 @@ def faults(
     train = [i for i in scan.numbers if tiers.get(i) == TRAIN]
     longest = max(ends.values(), default=0)
     trained = max((ends.get(i, 0) for i in train), default=longest)
-    for what, arrays in found.items():
+    for what, arrays in statistics.items():
         shape = _data_shape(scan, what)
         if shape is None:
             continue
@@ -205,7 +205,7 @@ def _extremes(
         if any(m != n != 1 for m, n in zip(data.shape[:-1], shape[:-1], strict=True)):
             continue
         for extreme, best in ((np.fmin, low), (np.fmax, high)):
-            found = extreme.reduce(data, axes, keepdims=True) if axes else data
-            found = found[..., : shape[-1]]
-            best[part] = extreme(best[part], found)
+            values = extreme.reduce(data, axes, keepdims=True) if axes else data
+            values = values[..., : shape[-1]]
+            best[part] = extreme(best[part], values)
     return low, high

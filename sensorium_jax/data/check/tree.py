@@ -9,14 +9,14 @@ from pathlib import Path
 
 from sensorium_jax.data import config
 from sensorium_jax.data.config import Told
-from sensorium_jax.data.recordings import DEPTH, RELEASES
+from sensorium_jax.data.recordings import DEPTH, READERS
 from sensorium_jax.data.release import dynamic2023, static2022
 from sensorium_jax.data.session import BEHAVIOR, MODALITIES, PUPIL, RESPONSES, VIDEO
 from sensorium_jax.errors import UserError
 from sensorium_jax.findings import Fault, error
 
 PARTS = (  # any of them makes a folder a session, perhaps a broken one
-    *(f"data/{name}" for name in (*RELEASES, RESPONSES, BEHAVIOR, PUPIL)),
+    *(f"data/{name}" for name in (*READERS, RESPONSES, BEHAVIOR, PUPIL)),
     *(f"meta/{name}" for name in ("trials", "neurons", "statistics")),
 )
 
@@ -124,7 +124,7 @@ def layout(
     session is then taken as if it said nothing.
     """
     stimulus = _stimulus(folder)
-    kind = RELEASES[stimulus].KIND
+    kind = READERS[stimulus].KIND
     problem, plain = None, {}
     try:
         plain = config.load(folder)
@@ -141,7 +141,7 @@ def layout(
 def _stimulus(folder: Path) -> str:
     """Which folder the stimuli lie in, or should."""
     for place in ("data", "meta/statistics"):
-        for name in RELEASES:
+        for name in READERS:
             if (folder / place / name).exists():
                 return name
     fallback = static2022 if folder.name.startswith("static") else dynamic2023

@@ -67,31 +67,31 @@ def scan(
             if number not in listed[what]:
                 faults.append(_missing(path, what, listed))
             elif str(path) not in sick:
-                found = header(path)
-                if isinstance(found, Header):
-                    wrong = not_numbers(path, found.dtype)
-                    found = wrong or found
-                if isinstance(found, Fault):
-                    faults.append(found)
+                head = header(path)
+                if isinstance(head, Header):
+                    wrong = not_numbers(path, head.dtype)
+                    head = wrong or head
+                if isinstance(head, Fault):
+                    faults.append(head)
                 else:
-                    headers[what][number] = found
+                    headers[what][number] = head
     return Scan(folder, rules, places, names, headers, tuple(every)), faults
 
 
 def _numbers(place: Path, faults: list[Fault]) -> set[int]:
-    found, odd = set(), []
+    numbers, odd = set(), []
     for path in folder_files(place):
         if path.suffix != ".npy" or path.name.startswith("."):
             continue
         if path.stem.isdigit() and str(int(path.stem)) == path.stem:
-            found.add(int(path.stem))
+            numbers.add(int(path.stem))
         else:
             odd.append(path)
     faults.extend(
         warning(path, "not a trial number, so never read", "rename or remove it")
         for path in odd
     )
-    return found
+    return numbers
 
 
 def _missing(path: Path, what: str, listed: dict[str, set[int]]) -> Fault:
@@ -144,10 +144,10 @@ def shapes(scan: Scan, count: int | None) -> tuple[list[Fault], set[tuple[str, i
     for number in scan.numbers:
         frames = _frames(scan, number, count)
         for what, known in scan.headers.items():
-            found = known.get(number)
-            if found is None:
+            head = known.get(number)
+            if head is None:
                 continue
-            wrong = _shape(scan, what, found, usual[what], count, frames)
+            wrong = _shape(scan, what, head, usual[what], count, frames)
             if wrong:
                 faults.append(error(scan.file(what, number), *wrong))
                 bad.add((what, number))
@@ -168,25 +168,25 @@ def _frames(scan: Scan, number: int, count: int | None) -> int | None:
         return None
     sizes = []
     for what in (RESPONSES, BEHAVIOR, PUPIL, VIDEO):
-        found = scan.headers.get(what, {}).get(number)
-        if found is None or len(found.shape) < 2 or found.dtype.kind != "f":
+        head = scan.headers.get(what, {}).get(number)
+        if head is None or len(head.shape) < 2 or head.dtype.kind != "f":
             continue
         rows = {RESPONSES: count, PUPIL: 2}.get(what)
-        flipped = rows is not None and found.shape[0] != rows == found.shape[-1]
-        sizes.append(found.shape[0] if flipped else found.shape[-1])
+        flipped = rows is not None and head.shape[0] != rows == head.shape[-1]
+        sizes.append(head.shape[0] if flipped else head.shape[-1])
     return most_common(sizes)
 
 
 def _shape(
     scan: Scan,
     what: str,
-    found: Header,
+    head: Header,
     usual: tuple[tuple[int, ...] | None, str | None],
     count: int | None,
     frames: int | None,
 ) -> tuple[str, str] | None:
     """Finding and remedy for one file, if its shape or kind is wrong."""
-    shape, timed = found.shape, scan.timed
+    shape, timed = head.shape, scan.timed
     ranks = (
         ((3, 4) if timed else (2, 3)) if what == VIDEO else ((2,) if timed else (1,))
     )
@@ -202,17 +202,17 @@ def _shape(
     if rows != want and None not in (want or (None,)):
         return _rows_differ(what, rows, want or ())
     if timed and frames is not None and shape[-1] != frames:
-        spare = found.dtype.kind in "iu" and shape[-1] < frames
+        spare = head.dtype.kind in "iu" and shape[-1] < frames
         if not spare:  # whole-number videos hold no NaN and end without padding
             return (
                 f"wrong length: {shape[-1]} frames, the trial has {frames}",
                 "cut or pad (with NaN) every array of a trial to the same frames",
             )
-    kind = "f" if found.dtype.kind == "f" else found.dtype.name
+    kind = "f" if head.dtype.kind == "f" else head.dtype.name
     if kind != usual[1]:
         most = "floating point" if usual[1] == "f" else usual[1]
         return (
-            f"wrong dtype: {found.dtype}, the session's others are {most}",
+            f"wrong dtype: {head.dtype}, the session's others are {most}",
             "save every file of a folder with one kind of number",
         )
     return None

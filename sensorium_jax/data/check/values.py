@@ -146,7 +146,7 @@ def _nan(path: Path, x: np.ndarray, faults: list[Fault], *, timed: bool) -> int 
 
 def _inside(path: Path, finding: str) -> Fault:
     return error(
-        path, finding, "fill the gap, or leave the neuron out, or give tier 'none'"
+        path, finding, f"fill the gap, or leave the neuron out, or give tier '{UNUSED}'"
     )
 
 
@@ -155,7 +155,9 @@ def _range(
 ) -> Iterator[Fault]:
     if np.isinf(low) or np.isinf(high):
         yield error(
-            path, "infinity among the values", "replace it by a number, or tier 'none'"
+            path,
+            "infinity among the values",
+            f"replace it by a number, or tier '{UNUSED}'",
         )
     elif what == RESPONSES and low < -max(NEGATIVE * scale, 1e-6):
         yield error(

@@ -10,6 +10,7 @@ from sensorium_jax.data.session import MODALITIES, RESPONSES, STATISTICS, VIDEO
 from sensorium_jax.errors import UserError
 
 SMALL = 65_536  # bytes; larger statistics stay on disk until they are used
+TIERS = "meta/trials/tiers.npy"  # written last: without it nothing is a session
 SOURCES = ("all", "stimulus_frame")  # of statistics; the first that is there counts
 NEEDED = STATISTICS[:2]  # without these there is no normalization
 
@@ -68,7 +69,7 @@ def gather(folder: Path, stimulus: str, links: Mapping[str, str]) -> Facts:
                 f"data/{stimulus} and data/responses with one .npy per trial; unpack "
                 "the whole archive of this mouse again."
             )
-    path = folder / "meta/trials/tiers.npy"
+    path = folder / TIERS
     if not path.exists():
         raise UserError(
             f"{path} is missing, so the trials have no tiers. A session needs one tier "
@@ -105,7 +106,7 @@ def _rows(folder: Path, tiers: int, files: np.ndarray) -> tuple[np.ndarray, np.n
         return np.arange(tiers), files
     raise UserError(
         f"{folder} has trial files up to number {files[-1]}, {len(files)} in all, but "
-        f"meta/trials/tiers.npy has {tiers} rows. Expected one row per file number; "
+        f"{TIERS} has {tiers} rows. Expected one row per file number; "
         "fetch the recording again."
     )
 
@@ -120,7 +121,7 @@ def _numbers(folder: Path) -> np.ndarray:
 
 def _columns(folder: Path) -> dict[str, np.ndarray]:
     """Every array of a folder that has rows; pickled ones are nobody's business."""
-    found = {}
+    columns = {}
     for path in sorted(folder.glob("*.npy")) if folder.is_dir() else ():
         try:
             values = fact(path)
@@ -129,8 +130,8 @@ def _columns(folder: Path) -> dict[str, np.ndarray]:
                 continue
             raise
         if values.ndim:
-            found[path.stem] = values
-    return found
+            columns[path.stem] = values
+    return columns
 
 
 def stored_statistics(folder: Path, name: str) -> dict[str, np.ndarray]:
@@ -143,12 +144,12 @@ def stored_statistics(folder: Path, name: str) -> dict[str, np.ndarray]:
             "with the statistics there (mean.npy, std.npy); fetch the recording again, "
             "or write it with sensorium_jax.data.release.write, which computes them."
         )
-    found = {}
+    statistics = {}
     for key in STATISTICS:
         if key in NEEDED or (source / f"{key}.npy").exists():
             values = open_npy(source / f"{key}.npy")
-            found[key] = np.array(values) if values.nbytes <= SMALL else values
-    return found
+            statistics[key] = np.array(values) if values.nbytes <= SMALL else values
+    return statistics
 
 
 def misfit(folder: Path, what: str, shape: tuple, expected: str) -> UserError:

@@ -11,7 +11,7 @@ import numpy as np
 from sensorium_jax.data import config as said
 from sensorium_jax.data.release import dynamic2023, static2022
 from sensorium_jax.data.release.layout_statistics import layout_moments
-from sensorium_jax.data.release.tree import SOURCES
+from sensorium_jax.data.release.tree import SOURCES, TIERS
 from sensorium_jax.data.session import BEHAVIOR, PUPIL, RESPONSES, VIDEO
 from sensorium_jax.errors import UserError, unknown
 from sensorium_jax.io import atomic
@@ -79,7 +79,7 @@ class SessionWriter:
     @property
     def finished(self) -> bool:
         """Whether finish has run to its end."""
-        return (self.folder / "meta/trials/tiers.npy").exists()
+        return (self.folder / TIERS).exists()
 
     def add(
         self,
@@ -162,7 +162,7 @@ class SessionWriter:
         said.told(plain, rules.kind, str(self.folder / said.FILE))  # refuses nonsense
         atomic.write_json(self.folder / said.FILE, plain, partial=self.folder / PARTIAL)
         shutil.rmtree(self.folder / PARTIAL, ignore_errors=True)
-        save_npy(self.folder / "meta/trials/tiers.npy", tiers)
+        save_npy(self.folder / TIERS, tiers)
         return self.folder
 
     def _rules_of(self, tiers: np.ndarray) -> Rules:

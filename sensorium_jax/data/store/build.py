@@ -149,7 +149,7 @@ def _check_same(
 
 def _plan(store: Path, session: Session, responses: str, pool: Executor) -> MousePlan:
     """Look at every trial's length and grey levels, unless an earlier run did."""
-    header = store / session.name / "zarr.json"
+    header = store / session.name / layout.HEADER
     if header.exists():
         known = json.loads(header.read_bytes())["attributes"]
         frames, video_dtype = known["frames"], known["dtypes"][VIDEO]
@@ -193,10 +193,10 @@ def _check_target(source: str | Path, target: str | Path) -> None:
     local = "://" not in str(source)
     if local and store.resolve() == Path(source).expanduser().resolve():
         raise UserError(f"{store} is both source and target; choose another target.")
-    strangers = store.is_dir() and not (store / "zarr.json").exists()
+    strangers = store.is_dir() and not (store / layout.HEADER).exists()
     if strangers and {p.name for p in store.iterdir()} - {
         atomic.PARTIAL,
-        "LICENSE.txt",
+        layout.LICENSE_FILE,
     }:
         raise UserError(
             f"{store} holds other files and no store. Expected an empty folder, none, "

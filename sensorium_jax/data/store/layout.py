@@ -16,6 +16,7 @@ STORE/<mouse>/complete.json     comes last: without it nobody opens the mouse
 import io
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ from sensorium_jax.data.session import (
 )
 
 VERSION = 1
+HEADER, LICENSE_FILE = "zarr.json", "LICENSE.txt"
 CHUNK = 20  # frames; a window of 16 reads two chunks at most, or three with stride 2
 GROUP = 20  # trials per shard: the unit of writing, and what a kill can cost
 PICTURES = 400  # trials per shard where a trial is one frame
@@ -44,6 +46,11 @@ their papers.
 
 Recordings that you simulated or measured yourself stay under your own terms.
 """
+
+
+def is_store(path: str | Path) -> bool:
+    """Whether a path is a store, begun or whole; a URL can be nothing else."""
+    return "://" in str(path) or (Path(path).expanduser() / HEADER).exists()
 
 
 def group_size(frames: int) -> int:

@@ -12,7 +12,7 @@ import tensorstore as ts  # pyright: ignore[reportMissingImports]
 from sensorium_jax.data import config
 from sensorium_jax.data.config import Told
 from sensorium_jax.data.session import VIDEO, Session, Stats
-from sensorium_jax.data.store.layout import VERSION, unpack
+from sensorium_jax.data.store.layout import HEADER, VERSION, unpack
 from sensorium_jax.errors import UserError
 from sensorium_jax.rules import RELEASES
 
@@ -99,7 +99,7 @@ def open_store(path: str | Path, rules: str | None = None) -> list[Session]:
     retries = {"max_retries": RETRIES, "initial_delay": "0.2s", "max_delay": "5s"}
     context = ts.Context({"cache_pool": pool, "http_request_retries": retries})
     place = path.rstrip("/") + "/" if remote else _folder(path)
-    root = json.loads(_get(place, "zarr.json", path, context))
+    root = json.loads(_get(place, HEADER, path, context))
     facts = root.get("attributes", {}).get("sensorium")
     if facts is None:
         raise UserError(
@@ -114,7 +114,7 @@ def open_store(path: str | Path, rules: str | None = None) -> list[Session]:
     sessions, said = [], []
     for name in facts["sessions"]:
         below, where = _below(place, name), f"{path.rstrip('/')}/{name}"
-        header = json.loads(_get(below, "zarr.json", where, context))["attributes"]
+        header = json.loads(_get(below, HEADER, where, context))["attributes"]
         said.append(_told(header, where, rules))
         sessions.append(_session(below, where, header, said[-1], context))
     config.note(path, said)
@@ -141,13 +141,13 @@ def _below(place: Any, name: str) -> Any:
 def _get(place: Any, key: str, where: str, context: ts.Context) -> bytes:
     try:
         opened = ts.KvStore.open(place, context=context).result()
-        found = opened.read(key).result()
+        read = opened.read(key).result()
     except ValueError as error:
         raise UserError(
             f"{where} is out of reach: {error}. Check the address and that its server "
             "is running."
         ) from None
-    if found.state != "value":
+    if read.state != "value":
         if key == "complete.json":
             raise UserError(
                 f"{where} is not converted to its end. Run the same `sensorium "
@@ -156,7 +156,7 @@ def _get(place: Any, key: str, where: str, context: ts.Context) -> bytes:
         raise UserError(
             f"{where} has no {key}. Expected a store made by `sensorium convert`."
         )
-    return found.value
+    return read.value
 
 
 def _session(
@@ -166,8 +166,8 @@ def _session(
     arrays = unpack(_get(place, "meta.npz", where, context))
 
     def under(prefix: str) -> dict[str, np.ndarray]:
-        found = {k: v for k, v in arrays.items() if k.startswith(prefix)}
-        return {k.removeprefix(prefix): v for k, v in found.items()}
+        chosen = {k: v for k, v in arrays.items() if k.startswith(prefix)}
+        return {k.removeprefix(prefix): v for k, v in chosen.items()}
 
     statistics: dict[str, dict[str, np.ndarray]] = {}
     for key, value in under("statistics/").items():

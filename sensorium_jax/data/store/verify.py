@@ -45,8 +45,8 @@ def _differs(path: Path, size: int, digest: str) -> str:
     content = path.read_bytes()
     if len(content) != size:
         return f"has {len(content)} bytes, expected {size}"
-    found = blake2b(content, digest_size=16).hexdigest()
-    return "" if found == digest else "has another checksum"
+    actual = blake2b(content, digest_size=16).hexdigest()
+    return "" if actual == digest else "has another checksum"
 
 
 def drop_damaged(store: Path) -> list[Path]:

@@ -28,14 +28,14 @@ def begin_store(store: str | Path, names: Sequence[str]) -> None:
     """Write what lies at the top of a store; a store of other mice is refused."""
     store = Path(store)
     attributes = {"sensorium": {"version": layout.VERSION, "sessions": list(names)}}
-    content, path = layout.zarr_group(attributes), store / "zarr.json"
+    content, path = layout.zarr_group(attributes), store / layout.HEADER
     if path.exists() and path.read_bytes() != content:
         raise UserError(
             f"{store} holds another store. Expected none, or one of exactly "
             f"{', '.join(names)}. Choose another folder, or remove this one."
         )
     options: dict[str, Any] = {"partial": store / atomic.PARTIAL, "durable": True}
-    atomic.write(store / "LICENSE.txt", layout.LICENSE, **options)
+    atomic.write(store / layout.LICENSE_FILE, layout.LICENSE, **options)
     atomic.write(path, content, **options)
 
 
@@ -110,8 +110,8 @@ class StoreWriter:
         }
         header = layout.zarr_group(sizes | said)
         # A store that was made before stores carried rules gets them now.
-        old = layout.zarr_group(sizes | {"year": s.year})
-        path = self.folder / "zarr.json"
+        old = layout.zarr_group(sizes | {"year": int(s.rules.layout)})
+        path = self.folder / layout.HEADER
         if path.exists() and path.read_bytes() not in (header, old):
             raise UserError(
                 f"{self.folder} was begun from other recordings or with other options "

@@ -64,10 +64,10 @@ def trials(
     tiers = (tier,) if isinstance(tier, str) else tuple(tier)
     pools = []
     for mouse, session in enumerate(sessions):
-        found = [session.trials_of(t) for t in tiers if _has(session, t, tiers)]
-        if not found:
+        parts = [session.trials_of(t) for t in tiers if _has(session, t, tiers)]
+        if not parts:
             session.trials_of(tiers[0])
-        pools.append(_some(np.sort(np.concatenate(found)), chosen, mouse, 1))
+        pools.append(_some(np.sort(np.concatenate(parts)), chosen, mouse, 1))
     return pools
 
 

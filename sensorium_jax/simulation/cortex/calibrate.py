@@ -58,8 +58,8 @@ def calibrate(
         part = rates.take(w, rows)
         some = take(neurons, rows)
         parts.append(_calibrate(some, part, trials, pictures=pictures, aim=aim))
-    found = ("mean_energy", "drive_rms", "mean_rate", "events", "shared")
-    joined = {k: np.concatenate([getattr(p, k) for p in parts]) for k in found}
+    solved = ("mean_energy", "drive_rms", "mean_rate", "events", "shared")
+    joined = {k: np.concatenate([getattr(p, k) for p in parts]) for k in solved}
     return neurons._replace(**joined)
 
 

@@ -45,8 +45,8 @@ NUMBERS = (
 def weights(neurons: Neurons, height: int = 36, width: int = 64) -> Weights:
     """Build filters and constants of one mouse."""
     numbers = {k: np.asarray(getattr(neurons, k), np.float32) for k in NUMBERS}
-    made = filters.build(neurons, height, width)
-    return Weights(made, numbers, np.asarray(neurons.eye_22, np.float32))
+    built = filters.build(neurons, height, width)
+    return Weights(built, numbers, np.asarray(neurons.eye_22, np.float32))
 
 
 def renumber(old: Weights, neurons: Neurons) -> Weights:
@@ -57,8 +57,8 @@ def renumber(old: Weights, neurons: Neurons) -> Weights:
 
 def take(w: Weights, rows) -> Weights:
     """The weights of some neurons."""
-    made = filters.Filters(*(f[rows] for f in w.filters))
-    return Weights(made, {k: v[rows] for k, v in w.numbers.items()}, w.eye_22)
+    some = filters.Filters(*(f[rows] for f in w.filters))
+    return Weights(some, {k: v[rows] for k, v in w.numbers.items()}, w.eye_22)
 
 
 def _blur_matrix(size: int, sigma: float) -> np.ndarray:
