@@ -1,4 +1,4 @@
-"""Folds equal the winner's, duplicates never straddle them, repeats are found."""
+"""Folds equal the winner's, no film straddles them, equal films are recognized."""
 
 import importlib
 import json

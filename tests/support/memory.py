@@ -1,7 +1,6 @@
 """Sessions that live in memory, for tests of what reads sessions."""
 
 from concurrent.futures import Future
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -131,8 +130,3 @@ def recordings(**changes: Any) -> Recordings:
             ),
         )
     )
-
-
-def renamed(old: Session, name: str) -> Session:
-    """The same session under another name."""
-    return replace(old, name=name, where=f"memory/{name}")

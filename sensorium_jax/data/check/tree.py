@@ -6,6 +6,7 @@ import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from sensorium_jax.data import config
 from sensorium_jax.data.config import Told
@@ -14,6 +15,7 @@ from sensorium_jax.data.release import dynamic2023, static2022
 from sensorium_jax.data.session import BEHAVIOR, MODALITIES, PUPIL, RESPONSES, VIDEO
 from sensorium_jax.errors import UserError
 from sensorium_jax.findings import Fault, error
+from sensorium_jax.rules import OWN, wrong
 
 PARTS = (  # any of them makes a folder a session, perhaps a broken one
     *(f"data/{name}" for name in (*READERS, RESPONSES, BEHAVIOR, PUPIL)),
@@ -120,8 +122,8 @@ def layout(
 ) -> tuple[Told, dict[str, str], dict[str, str]]:
     """What a session says of itself, its modalities' names, and where they lie.
 
-    The last are folders of data/. A config.json that says nonsense is a fault; the
-    session is then taken as if it said nothing.
+    The last are folders of data/. A config.json that says nonsense is a fault; of it
+    only sound rules count, or else those of own recordings, which forbid nothing.
     """
     stimulus = _stimulus(folder)
     kind = READERS[stimulus].KIND
@@ -133,9 +135,17 @@ def layout(
         problem = "not a JSON object", "delete it; it may be absent"
     if problem:
         faults.append(error(folder / config.FILE, *problem))
-    told = config.told({} if problem else plain, kind, str(folder), chosen)
+        plain = _rules_alone(plain, kind)
+    told = config.told(plain, kind, str(folder), chosen)
     names = {w: w for w in MODALITIES} | {VIDEO: stimulus}
     return told, names, {w: told.links.get(n, n) for w, n in names.items()}
+
+
+def _rules_alone(plain: Any, kind: str) -> dict[str, Any]:
+    if not isinstance(plain, dict) or config.RULES not in plain:
+        return {}
+    rules = plain[config.RULES]
+    return {config.RULES: {"name": OWN} if wrong(rules, kind) else rules}
 
 
 def _stimulus(folder: Path) -> str:
