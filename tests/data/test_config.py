@@ -1,14 +1,16 @@
 """Recordings carry their rules: in config.json, in stores, against any override."""
 
 import json
+import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from sensorium_jax.cli import main
 from sensorium_jax.data.check.check import check
-from sensorium_jax.data.config import FILE
+from sensorium_jax.data.config import FILE, told
 from sensorium_jax.data.recordings import Recordings
 from sensorium_jax.data.release.write import SessionWriter, write_session
 from sensorium_jax.data.store import build
@@ -183,6 +185,14 @@ def test_an_old_store_opens_and_gets_rules_when_converted_again(tmp_path, capsys
     assert Recordings.open(store, "own")[0].rules == own(FILMS)
     done = build.convert(tree, store, durable=False)
     assert done.written_groups == 0 and trees.snapshot(store) == whole
+
+
+def test_the_config_of_the_docs_is_understood():
+    page = (Path(__file__).parents[2] / "docs/your-data.md").read_text()
+    (block,) = re.findall(r"```json\n(.*?)```", page, re.S)
+    said = told(json.loads(block), FILMS, "the docs")
+    assert said.rules == own(FILMS, skip=10, validation=("test",), hidden=("secret",))
+    assert said[3:] == (20.0, 1.5)
 
 
 def test_the_kind_follows_the_frames_or_the_release(tmp_path):
