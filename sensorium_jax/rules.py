@@ -67,7 +67,7 @@ class Rules(NamedTuple):
         return plain
 
     def words(self) -> str:
-        """The rules as a sentence's end."""
+        """The rules in words, for the end of a sentence."""
         skipped = f"the first {self.skip} frames of a trial are not scored"
         judged = f"{' or '.join(self.validation) or 'any labelled tier'} validates"
         first = skipped if self.skip else "no frame is skipped"

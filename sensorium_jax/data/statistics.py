@@ -1,4 +1,4 @@
-"""Which of a session's stored statistics apply, in the smallest shape that tells.
+"""Which of a session's stored statistics apply, in the smallest shape that holds them.
 
 Inputs are given to a model "normalized" as the judges do, "minmax" (0 to 1 over the
 training trials), or "raw". Mean and std here are such that (x - mean) / std is what a

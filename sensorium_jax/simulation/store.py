@@ -22,6 +22,7 @@ from sensorium_jax.rules import TRAIN, Rules
 from sensorium_jax.simulation.cortex import truth
 from sensorium_jax.simulation.design import Preset, Shown
 from sensorium_jax.simulation.draws import FPS
+from sensorium_jax.simulation.stimuli.clip import frame_shape
 from sensorium_jax.simulation.trials import (
     SimulatedMouse,
     SimulatedTrial,
@@ -120,7 +121,7 @@ def _session(
         files=trials,
         unit_ids_n=np.arange(1, mouse.neurons.cells + 1, dtype=np.int64),
         coordinates_n3=mouse.neurons.coordinates_n3.astype(np.float32),
-        frame_shape=(144, 256, 1) if pictures else (36, 64, 1),
+        frame_shape=frame_shape(films=mouse.rules.films),
         video_dtype=np.dtype(np.uint8),
         behaviors=3 if pictures else 2,
         has_pupil=True,

@@ -26,6 +26,7 @@ from sensorium_jax.simulation import design, store
 from sensorium_jax.simulation.cortex import truth
 from sensorium_jax.simulation.design import Preset, Shown
 from sensorium_jax.simulation.draws import FPS
+from sensorium_jax.simulation.stimuli.clip import frame_shape
 from sensorium_jax.simulation.trials import SimulatedMouse, clip, make, new_mouse
 
 YEARS = tuple(map(int, RELEASES))
@@ -118,7 +119,7 @@ def _record(
         folder,
         rules=rules,
         neurons=p.neurons,
-        frame_shape=(36, 64, 1) if rules.films else (144, 256, 1),
+        frame_shape=frame_shape(films=rules.films),
         pad_to=p.pad_to,
         video_dtype=np.float32 if p.pad_to else np.uint8,
     )

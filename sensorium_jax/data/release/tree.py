@@ -120,7 +120,7 @@ def _numbers(folder: Path) -> np.ndarray:
 
 
 def _columns(folder: Path) -> dict[str, np.ndarray]:
-    """Every array of a folder that has rows; pickled ones are nobody's business."""
+    """Every array of a folder that has rows; pickled ones are left out."""
     columns = {}
     for path in sorted(folder.glob("*.npy")) if folder.is_dir() else ():
         try:

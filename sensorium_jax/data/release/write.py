@@ -159,14 +159,15 @@ class SessionWriter:
         self._facts("neurons", facts, self.neurons, "neurons")
         self._facts("trials", columns or {}, len(tiers), "tiers")
         plain = {said.LINKS: {}, said.RULES: rules.as_json(), **(config or {})}
-        said.told(plain, rules.kind, str(self.folder / said.FILE))  # refuses nonsense
+        # Raises where an entry is wrong.
+        said.told(plain, rules.kind, str(self.folder / said.FILE))
         atomic.write_json(self.folder / said.FILE, plain, partial=self.folder / PARTIAL)
         shutil.rmtree(self.folder / PARTIAL, ignore_errors=True)
         save_npy(self.folder / TIERS, tiers)
         return self.folder
 
     def _rules_of(self, tiers: np.ndarray) -> Rules:
-        """The rules with the tier that validates; tiers that cannot be are refused."""
+        """The rules with the tier that validates; unknown tiers are refused."""
         used = np.flatnonzero(tiers != UNUSED)
         missing = [int(i) for i in used if not self.has(int(i))]
         if missing:
@@ -232,7 +233,7 @@ def write_session(
     video_dtype: Any = np.float32,
     **facts: Any,
 ) -> Path:
-    """Write your own recording; lists of trials in, a folder that everything reads out.
+    """Write your own recording; lists of trials in, a folder of files out.
 
     videos: per trial [t, h, w] or [t, h, w, c], 0..255; one frame each makes pictures.
     responses: per trial [t, n]; behavior [t, k]; pupil [t, 2]. Without tiers, stimuli
@@ -293,7 +294,8 @@ def _resolved(
     if rules.name == OWN:
         hidden = tuple(dict.fromkeys((*rules.hidden, *hide)))
         rules = rules._replace(hidden=hidden, skip=skip or rules.skip)
-        return from_json(rules.as_json(), rules.kind, "Own rules")  # refuses nonsense
+        # Raises where the rules contradict themselves.
+        return from_json(rules.as_json(), rules.kind, "Own rules")
     odd = [name for name in hide if name not in rules.hidden]
     if odd or skip not in (0, rules.skip):
         raise UserError(

@@ -17,13 +17,13 @@ from sensorium_jax.errors import UserError
 from sensorium_jax.rules import Rules
 from sensorium_jax.simulation.cortex import behavior, filters, truth
 from sensorium_jax.simulation.cortex.neurons import Neurons
+from sensorium_jax.simulation.stimuli.clip import HEIGHT, WIDTH, ZOOM
 
 LIGHT, CONTRAST = (
     85.0,
     50.0,
 )  # grey level of the adapted screen, and one unit of contrast
 ON_FRAMES, OFF_FRAMES, FIRST = 15, 3, 2  # a flashed picture; the window starts at FIRST
-ZOOM = 4
 EPSILON = 1e-6
 
 
@@ -42,7 +42,7 @@ NUMBERS = (
 )
 
 
-def weights(neurons: Neurons, height: int = 36, width: int = 64) -> Weights:
+def weights(neurons: Neurons, height: int = HEIGHT, width: int = WIDTH) -> Weights:
     """Build filters and constants of one mouse."""
     numbers = {k: np.asarray(getattr(neurons, k), np.float32) for k in NUMBERS}
     built = filters.build(neurons, height, width)
