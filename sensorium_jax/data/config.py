@@ -73,6 +73,23 @@ def told(config: Any, kind: str, where: str, chosen: str | None = None) -> Told:
     )
 
 
+def to_json(
+    rules: Rules,
+    where: str,
+    frames_per_second: float | None = None,
+    degrees_per_pixel: float | None = None,
+) -> dict[str, Any]:
+    """What config.json is to hold; a size that cannot be is an error."""
+    sizes = {
+        FRAMES_PER_SECOND: frames_per_second,
+        DEGREES_PER_PIXEL: degrees_per_pixel,
+    }
+    known = {k: v for k, v in sizes.items() if v is not None}
+    config = {LINKS: {}, RULES: rules.as_json(), **known}
+    told(config, rules.kind, where)
+    return config
+
+
 def _size(config: Mapping[str, Any], key: str) -> float | None:
     value = config.get(key)
     return None if value is None else float(value)

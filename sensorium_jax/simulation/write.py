@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from sensorium_jax import progress
-from sensorium_jax.data.config import FRAMES_PER_SECOND
 from sensorium_jax.data.release.write import SessionWriter
 from sensorium_jax.data.store.write import begin_store
 from sensorium_jax.errors import UserError, unknown
@@ -179,7 +178,7 @@ def _finish(
             "scan_idx": np.ones(units, int),
         },
         layout="per_frame" if rules.films else "per_neuron",
-        config={FRAMES_PER_SECOND: FPS} if rules.films else {},
+        rate_hz=FPS if rules.films else None,
     )
 
 

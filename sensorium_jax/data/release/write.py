@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from sensorium_jax.data import config as said
+from sensorium_jax.data import config
 from sensorium_jax.data.release import dynamic2023, static2022
 from sensorium_jax.data.release.layout_statistics import layout_moments
 from sensorium_jax.data.release.tree import SOURCES, TIERS
@@ -139,13 +139,14 @@ class SessionWriter:
         columns: Mapping[str, Any] | None = None,
         unit_columns: Mapping[str, Any] | None = None,
         layout: str = "per_neuron",
-        config: Mapping[str, Any] | None = None,
+        rate_hz: float | None = None,
+        degrees_per_pixel: float | None = None,
     ) -> Path:
         """Write the session's facts and the statistics over its training trials.
 
         tiers[i] describes file i. layout "per_frame" gives the (N, T) response std of
-        the 2023 release. config goes into config.json, beside the rules. Returns the
-        folder.
+        the 2023 release. The rules go into config.json, with frames per second and
+        degrees per pixel where known. Returns the folder.
         """
         tiers = np.asarray(tiers, str)
         if layout not in LAYOUTS:
@@ -158,10 +159,9 @@ class SessionWriter:
             facts["cell_motor_coordinates"] = coordinates
         self._facts("neurons", facts, self.neurons, "neurons")
         self._facts("trials", columns or {}, len(tiers), "tiers")
-        plain = {said.LINKS: {}, said.RULES: rules.as_json(), **(config or {})}
-        # Raises where an entry is wrong.
-        said.told(plain, rules.kind, str(self.folder / said.FILE))
-        atomic.write_json(self.folder / said.FILE, plain, partial=self.folder / PARTIAL)
+        path = self.folder / config.FILE
+        plain = config.to_json(rules, str(path), rate_hz, degrees_per_pixel)
+        atomic.write_json(path, plain, partial=self.folder / PARTIAL)
         shutil.rmtree(self.folder / PARTIAL, ignore_errors=True)
         save_npy(self.folder / TIERS, tiers)
         return self.folder
@@ -252,9 +252,8 @@ def write_session(
         raise UserError(f"Expected as many of each, one per trial, found {lengths}.")
     first = channels(videos[0])
     rules = _resolved(rules, PICTURES if len(first) == 1 else FILMS, hide, skip)
-    known = {said.FRAMES_PER_SECOND: rate_hz, said.DEGREES_PER_PIXEL: degrees_per_pixel}
-    config = {k: v for k, v in known.items() if v is not None}
-    said.told(config, rules.kind, str(folder))
+    sizes = {"rate_hz": rate_hz, "degrees_per_pixel": degrees_per_pixel}
+    config.to_json(rules, str(folder), *sizes.values())  # complain before the work
     writer = SessionWriter(
         folder,
         rules=rules,
@@ -279,7 +278,7 @@ def write_session(
     if not rules.films:
         columns = {"frame_image_id": image_ids, "trial_idx": np.arange(len(image_ids))}
         facts["columns"] = columns | dict(facts.get("columns") or {})
-    return writer.finish(tiers, config=config, **facts)
+    return writer.finish(tiers, **sizes, **facts)
 
 
 def _resolved(
