@@ -31,7 +31,7 @@ def warning(file: str | Path, finding: str, remedy: str) -> Fault:
 
 
 def most_common(values: Iterable[Key]) -> Key | None:
-    """The value that occurs most often; None of none. What differs from it is odd."""
+    """The value that occurs most often; None where there are no values."""
     counts = Counter(values).most_common(1)
     return counts[0][0] if counts else None
 

@@ -7,7 +7,7 @@ their own in config.json: nothing is skipped and any labelled tier may validate.
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from sensorium_jax.errors import UserError, unknown
+from sensorium_jax.errors import UserError, did_you_mean, unknown
 
 PICTURES, FILMS = "pictures", "films"
 KINDS = (PICTURES, FILMS)
@@ -32,30 +32,42 @@ class Rules(NamedTuple):
         """The release whose file layout such recordings have."""
         return RELEASE_OF[self.kind]
 
+    @property
+    def films(self) -> bool:
+        """Whether trials have frames to skip, cut and join; pictures have one each."""
+        return self.kind == FILMS
+
     def validating(self, tiers: Iterable[str]) -> str | None:
-        """The tier that validates, of those that a recording has; None of none.
+        """The tier that validates, of the tiers of all trials; None where none can.
 
         The first of `validation` that is there. Where anything may validate: the first
         of the usual names, else the tier of most trials besides training.
         """
         every = [str(t) for t in tiers]
-        for name in self.validation or USUAL:
+        for name in self.validation:
             if name in every:
                 return name
-        others = [t for t in every if t not in (TRAIN, UNUSED, *self.hidden)]
-        if self.validation or not others:
+        if self.validation:
             return None
-        return max(dict.fromkeys(others), key=others.count)
+        others = [t for t in every if t not in (TRAIN, UNUSED, *self.hidden)]
+        for name in USUAL:
+            if name in others:
+                return name
+        return max(dict.fromkeys(others), key=others.count, default=None)
 
     def as_json(self) -> dict[str, Any]:
         """What config.json keeps; the rules of a release are kept by name alone."""
-        if self == RELEASES.get(self.name):
-            return {"name": self.name}
-        plain = {k: v for k, v in self._asdict().items() if v}
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in plain.items()}
+        base = _named(self.name, self.kind)
+        plain: dict[str, Any] = {"name": self.name}
+        if self.name == OWN:
+            plain["kind"] = self.kind
+        for key, value in self._asdict().items():
+            if value != getattr(base, key):
+                plain[key] = list(value) if isinstance(value, tuple) else value
+        return plain
 
     def words(self) -> str:
-        """The rules as a sentence's end."""
+        """The rules in words, for the end of a sentence."""
         skipped = f"the first {self.skip} frames of a trial are not scored"
         judged = f"{' or '.join(self.validation) or 'any labelled tier'} validates"
         first = skipped if self.skip else "no frame is skipped"
@@ -95,8 +107,13 @@ RELEASES = {
     ),
 }
 RELEASE_OF = {rules.kind: name for name, rules in RELEASES.items()}
+FRAMES_PER_SECOND = {"2023": 30.0}  # of the releases that do not say so themselves
 OWN = "own"
 NAMES = (*RELEASES, OWN)
+EXPECTED = (
+    'Expected rules such as {"name": "own", "skip": 0, "validation": ["test"], '
+    '"hidden": []} or {"name": "2023"}; they may also be deleted'
+)
 
 
 def own(kind: str, **given: Any) -> Rules:
@@ -104,49 +121,67 @@ def own(kind: str, **given: Any) -> Rules:
     return Rules(OWN, kind)._replace(**given)
 
 
+def _named(name: str, kind: str) -> Rules:
+    return RELEASES[name] if name in RELEASES else own(kind)
+
+
 def of_kind(kind: str, name: str | None = None) -> Rules:
     """Rules by name for recordings of a kind; without a name those of its release."""
     if name is None:
         return RELEASES[RELEASE_OF[kind]]
-    if name == OWN:
-        return own(kind)
-    if name not in RELEASES:
+    if name not in NAMES:
         raise unknown("rules", name, NAMES, "Give --rules.")
-    if RELEASES[name].kind != kind:
+    rules = _named(name, kind)
+    if rules.kind != kind:
         raise UserError(
-            f"The rules of {name} are for {RELEASES[name].kind}, the recordings are "
-            f"{kind}. Give --rules {RELEASE_OF[kind]} or --rules {OWN}."
+            f"The rules of {name} are for {rules.kind}, the recordings are {kind}. "
+            f"Give --rules {RELEASE_OF[kind]} or --rules {OWN}."
         )
-    return RELEASES[name]
+    return rules
 
 
 def from_json(plain: Any, kind: str, where: str) -> Rules:
     """Rules as config.json has them; kind is what the files show."""
+    problem = wrong(plain, kind)
+    if problem:
+        raise UserError(f"{where}: {problem}. {EXPECTED}.")
+    given = {k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()}
+    return _named(plain.get("name", OWN), kind)._replace(**given)
+
+
+def wrong(plain: Any, kind: str) -> str:
+    """What is wrong with rules as config.json has them; nothing where all is well."""
     if not isinstance(plain, Mapping):
-        raise _wrong(where, f"rules are {plain!r}")
-    name = plain.get("name", OWN)
-    if name in RELEASES and len(plain) == 1:
-        return of_kind(kind, name)
-    odd = [key for key in plain if key not in Rules._fields]
-    if odd:
-        raise _wrong(where, f"rules have the field '{odd[0]}'")
-    skip = plain.get("skip", 0)
+        return f"rules are {plain!r}"
+    for key in plain:
+        if key not in Rules._fields:
+            near = did_you_mean(key, Rules._fields).strip()
+            return f"rules have the field '{key}'. {near}".rstrip(" .")
+    name, skip = plain.get("name", OWN), plain.get("skip", 0)
+    if name not in NAMES:
+        return f"rules have the name {name!r}, known are {', '.join(NAMES)}"
+    for meant in (plain.get("kind", kind), _named(name, kind).kind):
+        if meant != kind:
+            return f"rules are for {meant!r}, the recordings are {kind}"
     if type(skip) is not int or skip < 0:
-        raise _wrong(where, f"skip is {skip!r}")
-    if not isinstance(name, str) or plain.get("kind", kind) != kind:
-        raise _wrong(where, f"name is {name!r} and kind {plain.get('kind')!r}")
-    lists: dict[str, tuple[str, ...]] = {}
+        return f"skip is {skip!r}, not a number of frames"
+    if skip and kind == PICTURES:
+        return f"skip is {skip}, but a picture is one frame"
+    return _wrong_tiers(plain)
+
+
+def _wrong_tiers(plain: Mapping[str, Any]) -> str:
     for key in ("validation", "hidden", "tiers", "tracks"):
-        values = plain.get(key, [])
-        if not isinstance(values, list) or not all(isinstance(v, str) for v in values):
-            raise _wrong(where, f"{key} is {values!r}")
-        lists[key] = tuple(values)
-    return Rules(name, kind, skip, **lists)
-
-
-def _wrong(where: str, found: str) -> UserError:
-    return UserError(
-        f"{where}: {found}. Expected rules such as "
-        '{"name": "own", "skip": 0, "validation": ["test"], "hidden": []} '
-        f'or {{"name": "2023"}}; the rules may also be deleted.'
-    )
+        names = plain.get(key, [])
+        if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
+            return f"{key} is {names!r}, not a list of names"
+    tiers = plain.get("tiers", [])
+    if tiers and TRAIN not in tiers:
+        return f"tiers are {tiers}, without '{TRAIN}'"
+    for key in ("validation", "hidden"):
+        for name in plain.get(key, []):
+            if name in (TRAIN, UNUSED):
+                return f"{key} holds '{name}', which is for another use"
+            if tiers and name not in tiers:
+                return f"{key} holds '{name}', which is not among the tiers {tiers}"
+    return ""

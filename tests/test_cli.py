@@ -20,6 +20,7 @@ def place(tmp_path_factory):
     rng = np.random.default_rng(0)
     write_session(
         root / "good/mouse",
+        rules="2023",
         videos=rng.integers(0, 256, (12, 6, 8, 8)),
         responses=rng.gamma(1, 2, (12, 6, 3)),
     )
@@ -110,7 +111,7 @@ def test_json_is_one_object_and_all_of_stdout(place, capsys, words):
 
 
 def test_interrupted_is_130(place, capsys, monkeypatch):
-    def interrupt(_):
+    def interrupt(*_, **options):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(data, "info", interrupt)

@@ -54,6 +54,7 @@ def synthesize(folder: Path, size: Size) -> None:
     shape = (36, 64, 1)
     writer = SessionWriter(
         folder / "tree/dynamic0",
+        rules="2023",
         neurons=size.neurons,
         frame_shape=shape,
         video_dtype="u1",

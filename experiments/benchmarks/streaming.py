@@ -52,6 +52,7 @@ def synthesize(folder: Path, size: Size) -> None:
         writers = [
             SessionWriter(
                 folder / part / f"dynamic{m}",
+                rules="2023",
                 neurons=size.neurons,
                 frame_shape=(36, 64, 1),
                 pad_to=324,

@@ -52,6 +52,7 @@ def recordings(folder: Path, case: Case) -> Path:
         length = case.frames + 20
         write_session(
             folder / "tree" / f"dynamic{m}",
+            rules="2023",
             videos=list(rng.integers(0, 256, (trials, length, 36, 64))),
             responses=list(rng.gamma(1, 1, (trials, length, case.neurons))),
             behavior=list(rng.normal(size=(trials, length, 2))),

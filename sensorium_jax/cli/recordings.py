@@ -3,6 +3,13 @@
 from typing import Any
 
 from sensorium_jax.cli.verb import add, count, runs, seconds, seed
+from sensorium_jax.rules import NAMES
+
+
+def add_rules(verb: Any) -> None:
+    """The flag that overrides what recordings were made for."""
+    words = "what the recordings were made for; their own config.json says it otherwise"
+    verb.add_argument("--rules", choices=NAMES, help=words)
 
 
 def data_verbs(verbs: Any) -> None:
@@ -11,10 +18,11 @@ def data_verbs(verbs: Any) -> None:
     def info(a, _):
         from sensorium_jax.run import data
 
-        return data.info(a.data)
+        return data.info(a.data, rules=a.rules)
 
     verb = add(verbs, "info", "What a folder of recordings holds.", info)
     verb.add_argument("data", help="official tree, store, or URL of a store")
+    add_rules(verb)
 
 
 def trust_verbs(verbs: Any) -> None:
@@ -23,11 +31,12 @@ def trust_verbs(verbs: Any) -> None:
     def check(a, _):
         from sensorium_jax.run.check import check
 
-        return check(a.data, deep=a.deep)
+        return check(a.data, deep=a.deep, rules=a.rules)
 
     verb = add(verbs, "check", "Find what would stop a run or spoil it.", check)
     verb.add_argument("data", help="official tree, one mouse, store, or URL of a store")
     verb.add_argument("--deep", action="store_true", help="read every array")
+    add_rules(verb)
 
     verb = add(
         verbs, "download", "Fetch official recordings from GIN.", runs("download")
@@ -57,7 +66,7 @@ def convert_verb(verbs: Any) -> None:
     def call(a, _):
         from sensorium_jax.run.convert import convert
 
-        options = {"responses": a.responses, "threads": a.threads}
+        options = {"responses": a.responses, "threads": a.threads, "rules": a.rules}
         return convert(a.data, a.store, verify=a.verify, **options)
 
     words = "Write recordings as a store that streams from disk or a URL."
@@ -68,6 +77,7 @@ def convert_verb(verbs: Any) -> None:
     verb.add_argument("--verify", action="store_true", help=words)
     verb.add_argument("--responses", default="float32", choices=("float32", "float16"))
     verb.add_argument("--threads", type=count, default=4, help="trials read at a time")
+    add_rules(verb)
 
 
 def simulate_verb(verbs: Any) -> None:

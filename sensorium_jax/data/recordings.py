@@ -1,4 +1,4 @@
-"""Recordings: every mouse under a path, of either year or of a store, opened lazily."""
+"""Recordings: every mouse under a path, in a tree or in a store, opened lazily."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -7,13 +7,16 @@ from pathlib import Path
 import numpy as np
 
 from sensorium_jax.axes import MouseInfo
-from sensorium_jax.data import statistics
+from sensorium_jax.data import config, statistics
 from sensorium_jax.data.release import dynamic2023, static2022
 from sensorium_jax.data.session import Session
+from sensorium_jax.data.store.layout import is_store
 from sensorium_jax.errors import UserError, unknown
+from sensorium_jax.normalize import JUDGED
+from sensorium_jax.rules import TRAIN
 
 DEPTH = 3  # archives unpack into a folder of their own name, sometimes twice
-YEARS = {dynamic2023.STIMULUS: dynamic2023, static2022.STIMULUS: static2022}
+READERS = {r.STIMULUS: r for r in (dynamic2023, static2022)}
 
 
 @dataclass(frozen=True)
@@ -24,15 +27,22 @@ class Recordings:
     path: str
 
     @classmethod
-    def open(cls, path: str | Path) -> "Recordings":
-        """Open a tree of either year, one mouse's folder, a store, or a store's URL."""
-        if "://" in str(path) or (Path(path) / "zarr.json").exists():
+    def open(cls, path: str | Path, rules: str | None = None) -> "Recordings":
+        """Open a tree of either layout, one mouse's folder, a store, or a store's URL.
+
+        rules ("own", "2022" or "2023") take the place of those that the recordings
+        carry. Where these carry none, the release of their layout is followed, which
+        is said on standard error.
+        """
+        if is_store(path):
             from sensorium_jax.data.store.read import open_store
 
-            return cls(tuple(open_store(str(path))), str(path))
+            return cls(tuple(open_store(str(path), rules)), str(path))
         root = Path(path).expanduser()
         folders = find(root)
-        sessions = [year.open_session(folder) for folder, year in folders]
+        said = [config.of_folder(folder, r.KIND, rules) for folder, r in folders]
+        pairs = zip(folders, said, strict=True)
+        sessions = [r.open_session(folder, told) for (folder, r), told in pairs]
         names = [s.name for s in sessions]
         for name in names:
             if names.count(name) > 1:
@@ -41,6 +51,7 @@ class Recordings:
                     f"Two sessions are named '{name}': {' and '.join(same)}. Expected "
                     "one folder per mouse; remove or rename one."
                 )
+        config.note(str(path), said)
         return cls(tuple(sorted(sessions, key=lambda s: s.name)), str(path))
 
     @property
@@ -70,7 +81,7 @@ class Recordings:
             return self
         return replace(self, sessions=tuple(self[m] for m in mice))
 
-    def mouse_info(self, response_scaling: str = "per_frame") -> MouseInfo:
+    def mouse_info(self, response_scaling: str = JUDGED) -> MouseInfo:
         """What a model must know of the mice; mean rates are in normalized units."""
         shapes = {s.frame_shape for s in self.sessions}
         if len(shapes) != 1:
@@ -78,7 +89,7 @@ class Recordings:
                 f"The mice of {self.path} saw frames of different shapes (H, W, C): "
                 f"{sorted(shapes)}. Expected one; select mice that share it."
             )
-        train = np.array([int((s.tiers == "train").sum()) for s in self.sessions])
+        train = np.array([int((s.tiers == TRAIN).sum()) for s in self.sessions])
         if not train.all():
             bare = self.sessions[int(np.argmin(train))]
             raise UserError(
@@ -111,7 +122,7 @@ class Recordings:
 
 
 def find(root: Path):
-    """Every session folder under root, with the module of its year."""
+    """Every session folder under root, with the module of its release."""
     if not root.is_dir():
         hint = " Unpack the archive first." if root.suffix == ".zip" else ""
         raise UserError(
@@ -119,12 +130,12 @@ def find(root: Path):
             f"one mouse, or a store.{hint}"
         )
     try:
-        found = list(_walk(root, DEPTH))
+        folders = list(_walk(root, DEPTH))
     except OSError as error:
         raise UserError(
             f"{root} cannot be read ({error}). Check its permissions."
         ) from None
-    if not found:
+    if not folders:
         holds = sorted(p.name for p in root.iterdir())
         words = (
             f"holds {', '.join(holds[:5])}{' ...' * (len(holds) > 5)}"
@@ -136,13 +147,13 @@ def find(root: Path):
             "data/images (2022) inside. Fetch a recording, or make one with: "
             "sensorium simulate."
         )
-    return found
+    return folders
 
 
 def _walk(folder: Path, depth: int):
-    for stimulus, year in YEARS.items():
+    for stimulus, release in READERS.items():
         if (folder / "data" / stimulus).is_dir():
-            yield folder, year
+            yield folder, release
             return
     if depth:
         for below in sorted(folder.iterdir()):

@@ -13,23 +13,12 @@ from typing import Protocol
 import numpy as np
 
 from sensorium_jax.axes import Trial
-from sensorium_jax.errors import unknown
-from sensorium_jax.rules import Rules
+from sensorium_jax.errors import UserError, unknown
+from sensorium_jax.rules import UNUSED, VAL, Rules
 
 VIDEO, RESPONSES, BEHAVIOR, PUPIL = "videos", "responses", "behavior", "pupil_center"
 MODALITIES = (VIDEO, RESPONSES, BEHAVIOR, PUPIL)
-
-# Tiers whose responses the organizers may hide behind zeros; `none` is never used.
-HIDDEN_TIERS = (
-    "live_test_main",
-    "live_test_bonus",
-    "final_test_main",
-    "final_test_bonus",
-    "test",
-    "final_test",
-)
-TIERS = ("train", "oracle", "validation", *HIDDEN_TIERS, "none")
-VALIDATION_TIERS = ("oracle", "validation")
+STATISTICS = ("mean", "std", "min", "max", "median")  # of each; fields of Stats
 
 
 class Reader(Protocol):
@@ -87,6 +76,8 @@ class Session:
     unit_columns: Mapping[str, np.ndarray] = field(
         default_factory=dict
     )  # area, layer, ...
+    frames_per_second: float | None = None  # None where unknown
+    degrees_per_pixel: float | None = None  # of visual angle; None where unknown
 
     @property
     def year(self) -> int:
@@ -118,13 +109,19 @@ class Session:
         return digest.hexdigest()
 
     def trials_of(self, tier: str) -> np.ndarray:
-        """Rows of the trials of one tier; `val` stands for the validation tier."""
-        wanted = VALIDATION_TIERS if tier == "val" else (tier,)
-        found = np.flatnonzero(np.isin(self.tiers, wanted))
-        if not found.size:
-            have = sorted(set(self.tiers.tolist()) - {"none"})
+        """Rows of the trials of one tier; `val` stands for the tier that validates."""
+        wanted = self.rules.validating(self.tiers) if tier == VAL else tier
+        rows = np.flatnonzero(self.tiers == wanted)
+        have = sorted(set(self.tiers.tolist()) - {UNUSED})
+        if wanted is None:
+            raise UserError(
+                f"No tier of {self.where} validates: it has {', '.join(have)}, and its "
+                f"rules are: {self.rules.words()}. Give trials such a tier, or name "
+                "another one in the rules."
+            )
+        if not rows.size:
             raise unknown("tier", tier, have, f"(in {self.where})")
-        return found
+        return rows
 
     def shape(self, what: str, frames: int) -> tuple[int, ...]:
         """Shape of a time-first array of one modality."""

@@ -1,4 +1,9 @@
-"""Which of a session's stored statistics apply, in the smallest shape that tells."""
+"""Which of a session's stored statistics apply, in the smallest shape that holds them.
+
+Inputs are given to a model "normalized" as the judges do, "minmax" (0 to 1 over the
+training trials), or "raw". Mean and std here are such that (x - mean) / std is what a
+model of those inputs sees.
+"""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -6,13 +11,14 @@ from typing import NamedTuple
 import numpy as np
 
 from sensorium_jax.data.session import BEHAVIOR, PUPIL, RESPONSES, VIDEO, Session, Stats
-from sensorium_jax.normalize import JUDGED, response_precision
+from sensorium_jax.errors import UserError, unknown
+from sensorium_jax.normalize import INPUTS, JUDGED, response_precision
 
 SAME = 1e-6  # relative spread under which stored values count as one value
 
 
 class VideoStats(NamedTuple):
-    """Mean and std of grey levels, stacked over mice for the step.
+    """What grey levels are normalized by, stacked over mice for the step.
 
     The axes T, H and W have size 1 unless the release really differs along them.
     """
@@ -26,7 +32,7 @@ class RowStats(NamedTuple):
 
     mean_tk: np.ndarray  # what is subtracted: nothing from behavior, officially
     std_tk: np.ndarray
-    usual_tk: np.ndarray  # its mean while training trials were recorded
+    usual_tk: np.ndarray  # as recorded, its mean over the training trials
 
 
 def collapse(x: np.ndarray, axes: Sequence[int]) -> np.ndarray:
@@ -57,16 +63,35 @@ def _video_thwc(x: np.ndarray, channels: int) -> np.ndarray:
     return collapse(x_thwc, (0, 1, 2))
 
 
-def video_stats(sessions: Sequence[Session]) -> VideoStats:
+def _check(inputs: str) -> None:
+    if inputs not in INPUTS:
+        raise unknown("inputs", inputs, INPUTS)
+
+
+def _pair(session: Session, what: str, inputs: str) -> tuple[np.ndarray, np.ndarray]:
+    """Stored mean and std, or what takes their place, in the stored shapes."""
+    if inputs == "raw":
+        return np.zeros(1, np.float32), np.ones(1, np.float32)
+    stored: Stats = session.statistics[what]
+    if inputs == "normalized":
+        return stored.mean, stored.std
+    if stored.min is None or stored.max is None:
+        raise UserError(
+            f"{session.where} has no min and max of {what} in its statistics, which "
+            "min-max inputs need. Write min.npy and max.npy over the training trials "
+            "beside mean.npy, or take normalized or raw inputs."
+        )
+    return stored.min, np.asarray(stored.max) - np.asarray(stored.min)
+
+
+def video_stats(sessions: Sequence[Session], inputs: str = "normalized") -> VideoStats:
     """Grey level statistics of several mice; all get the largest T, H and W needed."""
+    _check(inputs)
     pairs = []
     for s in sessions:
-        stored: Stats = s.statistics[VIDEO]
-        channels = s.frame_shape[2]
-        pair = _safe(
-            _video_thwc(stored.mean, channels), _video_thwc(stored.std, channels)
-        )
-        pairs.append(pair)
+        channels = 1 if inputs == "raw" else s.frame_shape[2]
+        pair = (_video_thwc(x, channels) for x in _pair(s, VIDEO, inputs))
+        pairs.append(_safe(*pair))
     frames = max(x.shape[0] for pair in pairs for x in pair)
     pairs = [[_lengthen(x, frames) for x in pair] for pair in pairs]
     shape = np.broadcast_shapes(*(x.shape for pair in pairs for x in pair))
@@ -84,32 +109,35 @@ def _lengthen(x_t: np.ndarray, frames: int) -> np.ndarray:
     return np.concatenate([x_t, np.repeat(x_t[-1:], frames - len(x_t), axis=0)])
 
 
-def row_stats(session: Session, what: str) -> RowStats:
+def row_stats(session: Session, what: str, inputs: str = "normalized") -> RowStats:
     """Statistics of behavior or pupil of one mouse."""
+    _check(inputs)
     size = {BEHAVIOR: session.behaviors, PUPIL: 2}[what]
     if not session.has(what):
         none = np.zeros((1, size), np.float32)
         return RowStats(none, none + 1, none)
-    stored = session.statistics[what]
-    usual, std = _safe(_rows(stored.mean, size), _rows(stored.std, size))
-    return RowStats(usual if what == PUPIL else usual[:1] * 0, std, usual)
+    usual, _ = _safe(_rows(session.statistics[what].mean, size), np.ones(1))
+    mean, std = _safe(*(_rows(x, size) for x in _pair(session, what, inputs)))
+    if what == BEHAVIOR and inputs == "normalized":
+        mean = np.zeros_like(mean[:1])
+    return RowStats(mean, std, usual)
 
 
 def stacked_rows(
-    sessions: Sequence[Session], what: str, mice: int
+    sessions: Sequence[Session], what: str, mice: int, inputs: str = "normalized"
 ) -> dict[str, np.ndarray]:
     """How a signal is normalized, {mean, std, usual} of [mice, T or 1, size].
 
     Mice that lack the signal, or only fill a mesh, get mean 0 and std 1.
     """
-    found = [row_stats(s, what) for s in sessions]
-    frames = max(len(x) for rows in found for x in rows)
-    size = max(rows.std_tk.shape[1] for rows in found)
+    each = [row_stats(s, what, inputs) for s in sessions]
+    frames = max(len(x) for rows in each for x in rows)
+    size = max(rows.std_tk.shape[1] for rows in each)
     stacked = {
         name: np.full((mice, frames, size), float(name == "std"), np.float32)
         for name in ("mean", "std", "usual")
     }
-    for m, rows in enumerate(found):
+    for m, rows in enumerate(each):
         for out, x_tk in zip(stacked.values(), rows, strict=True):
             out[m, :, : x_tk.shape[1]] = _lengthen(x_tk, frames)
     return stacked
@@ -121,7 +149,7 @@ def _rows(x: np.ndarray, size: int) -> np.ndarray:
     return collapse(np.broadcast_to(x_tk, (len(x_tk), size)), (0,))
 
 
-def precision(session: Session, mode: str = "per_frame") -> np.ndarray:
+def precision(session: Session, mode: str = JUDGED) -> np.ndarray:
     """What a mouse's responses are multiplied by, [t or 1, n]; float32.
 
     The 1 % floor comes from every neuron and frame, so cut frames or neurons after.
@@ -140,7 +168,7 @@ def to_judged(session: Session, units: str) -> np.ndarray:
     return precision_tn if units == "raw" else precision_tn / precision(session, units)
 
 
-def mean_rates(session: Session, mode: str = "per_frame") -> np.ndarray:
+def mean_rates(session: Session, mode: str = JUDGED) -> np.ndarray:
     """Mean response of every neuron in normalized units, [n]."""
     mean = np.asarray(session.statistics[RESPONSES].mean, np.float32)
     mean_tn = np.broadcast_to(mean, (*mean.shape[:-1], session.neurons))

@@ -12,6 +12,8 @@ import numpy as np
 
 from sensorium_jax.errors import UserError
 
+PARTIAL = ".partial"  # folder of what is being written, beside what is whole
+
 
 @contextmanager
 def whole(
@@ -31,12 +33,17 @@ def whole(
     temporary = folder / f".{path.parent.name}-{path.name}.{os.getpid()}"
     try:
         yield temporary
-        if durable:
-            with open(temporary, "rb") as file:
-                os.fsync(file.fileno())
-        os.replace(temporary, path)
+        put(temporary, path, durable=durable)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def put(temporary: str | Path, path: str | Path, *, durable: bool = False) -> None:
+    """Give a whole file, or a folder, its final name."""
+    if durable:
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+    os.replace(temporary, path)
 
 
 def write(path: str | Path, content: bytes | str, **options: Any) -> None:

@@ -2,7 +2,6 @@
 
 import errno
 import http.client
-import os
 import ssl
 import time
 import urllib.error
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from sensorium_jax.errors import UserError
+from sensorium_jax.io import atomic
 from sensorium_jax.io.part import (
     Again,
     Job,
@@ -18,7 +18,6 @@ from sensorium_jax.io.part import (
     discard,
     length,
     locked,
-    need_space,
     recall,
     remember,
     verify,
@@ -69,8 +68,7 @@ def fetch_file(
     with locked(job.part) as file:
         _persist(job, file, attempts, pause)
         file.flush()
-        os.fsync(file.fileno())
-        os.replace(job.part, path)
+        atomic.put(job.part, path, durable=True)
         job.note.unlink(missing_ok=True)
     return path
 
@@ -142,7 +140,8 @@ def _receive(
         if said is None or (said.size, said.validator) != (now.size, now.validator):
             file.truncate(0)  # else a server without ranges: compare, then go on
         now = _whole_size(job, file, response, now)
-    need_space(job, (now.size or 0) - length(file))
+    need = (now.size or 0) - length(file)
+    atomic.need_space(job.path.parent, need, f"for {job.path.name}")
     remember(job, now)
     _copy(job, file, response, start, now.size)
     return now

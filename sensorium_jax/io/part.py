@@ -5,13 +5,13 @@ import fcntl
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from sensorium_jax.errors import UserError
+from sensorium_jax.io import atomic
 from sensorium_jax.io.served import Served
 
 
@@ -61,7 +61,7 @@ def locked(part: Path) -> Iterator[BinaryIO]:
 
 def remember(job: Job, said: Served) -> None:
     """Note what the server said, so that a later run may resume."""
-    job.note.write_text(json.dumps({"url": job.url, **said._asdict()}))
+    atomic.write(job.note, json.dumps({"url": job.url, **said._asdict()}))
 
 
 def recall(job: Job) -> Served | None:
@@ -86,16 +86,6 @@ def length(file: BinaryIO) -> int:
     return os.fstat(file.fileno()).st_size
 
 
-def need_space(job: Job, need: int) -> None:
-    """Refuse a download that the disk cannot hold."""
-    free = shutil.disk_usage(job.path.parent).free
-    if need > free:
-        raise UserError(
-            f"{job.path.parent} has {free / 1e9:.1f} GB free, {need / 1e9:.1f} GB are "
-            f"needed for {job.path.name}. Free some space or choose another folder."
-        )
-
-
 def verify(job: Job, file: BinaryIO, said: Served, *, resumed: bool) -> None:
     """Compare the part with every length and checksum known."""
     have, want = length(file), said.size if job.size is None else job.size
@@ -105,11 +95,11 @@ def verify(job: Job, file: BinaryIO, said: Served, *, resumed: bool) -> None:
     for name, expected in wanted.items():
         file.flush()
         with job.part.open("rb") as whole:
-            found = hashlib.file_digest(whole, name).hexdigest()
-        if found == expected:
+            digest = hashlib.file_digest(whole, name).hexdigest()
+        if digest == expected:
             continue
         discard(job, file)
-        words = f"the {name} is {found}, expected {expected}"
+        words = f"the {name} is {digest}, expected {expected}"
         if resumed or want is None:  # an older part, or an unseen end, may be to blame
             raise Again(words)
         raise UserError(f"{job.url}: {words}. The file was not kept.")
@@ -124,9 +114,9 @@ def check_existing(job: Job) -> None:
         )
     if job.sha256:
         with job.path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-        if found != job.sha256.lower():
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if digest != job.sha256.lower():
             raise UserError(
-                f"{job.path} has sha256 {found}, expected {job.sha256}. "
+                f"{job.path} has sha256 {digest}, expected {job.sha256}. "
                 "Delete it and retry."
             )

@@ -60,15 +60,15 @@ def served(response: Any) -> Served:
 
 def _digests(headers: Any, whole: bool) -> dict[str, str]:
     """Checksums of the whole file, where a server sends them (RFC 9530 and older)."""
-    found = {}
+    digests = {}
     for field in ("Repr-Digest", "Digest"):
         match = re.search(r"(?i)sha-256=:?([A-Za-z0-9+/=]+)", headers.get(field, ""))
         if match:
-            found["sha256"] = match[1]
+            digests["sha256"] = match[1]
     if whole and headers.get("Content-MD5"):
-        found["md5"] = headers["Content-MD5"]
+        digests["md5"] = headers["Content-MD5"]
     try:
-        return {k: base64.b64decode(v, validate=True).hex() for k, v in found.items()}
+        return {k: base64.b64decode(v, validate=True).hex() for k, v in digests.items()}
     except (binascii.Error, ValueError):
         return {}
 

@@ -4,7 +4,6 @@ An archive comes from elsewhere: every name, type and size in it is checked befo
 first byte is written.
 """
 
-import os
 import re
 import shutil
 import stat
@@ -14,6 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from sensorium_jax.errors import UserError
+from sensorium_jax.io import atomic
 from sensorium_jax.progress import Bar, bar
 
 # Recordings of hidden trials are zeros and shrink 1000-fold, one by one; a whole
@@ -53,12 +53,12 @@ def unzip(
         with zipfile.ZipFile(archive) as opened:
             members = _inspected(opened, archive, max_ratio, max_bytes)
             need = sum(m.file_size for m in members.values())
-            _need_space(folder.parent, need)
+            atomic.need_space(folder.parent, need, "to unpack")
             working.mkdir()
             with bar(f"unpack {folder.name}", need, unit="B") as progress:
                 for name, member in members.items():
                     _extract(opened, member, working / name, progress)
-        os.replace(_single(working, members), folder)
+        atomic.put(_single(working, members), folder)
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise _broken(archive, str(error)) from error
     except (NotImplementedError, RuntimeError) as error:  # compression, encryption
@@ -72,24 +72,24 @@ def _inspected(
     opened: zipfile.ZipFile, archive: Path, max_ratio: float, max_bytes: int
 ) -> dict[PurePosixPath, zipfile.ZipInfo]:
     """Members by path, without litter and folders; raises on anything hostile."""
-    found: dict[PurePosixPath, zipfile.ZipInfo] = {}
+    members: dict[PurePosixPath, zipfile.ZipInfo] = {}
     for member in opened.infolist():
         name = PurePosixPath(member.filename)
         if any(part in LITTER or part.startswith("._") for part in name.parts):
             continue
         wrong = _wrong(member)
-        if wrong is None and name in found:
+        if wrong is None and name in members:
             wrong = "occurs twice"
         if wrong:
             raise _hostile(archive, f"its member {member.filename[:200]!r} {wrong}")
         if not member.is_dir():
-            found[name] = member
-    _check_parents(archive, found)
-    size = sum(m.file_size for m in found.values())
+            members[name] = member
+    _check_parents(archive, members)
+    size = sum(m.file_size for m in members.values())
     packed = archive.stat().st_size
-    if len(found) > MAX_FILES or size > max_bytes:
+    if len(members) > MAX_FILES or size > max_bytes:
         raise _hostile(
-            archive, f"it would unpack to {len(found)} files of {size / 1e9:.1f} GB"
+            archive, f"it would unpack to {len(members)} files of {size / 1e9:.1f} GB"
         )
     if size > max(RATIO_FROM, max_ratio * packed):
         raise _hostile(
@@ -97,9 +97,9 @@ def _inspected(
             f"it would unpack to {size / 1e9:.1f} GB from {packed / 1e6:.1f} MB, more "
             f"than {max_ratio:.0f} times its size",
         )
-    if not found:
+    if not members:
         raise _broken(archive, "it holds no files")
-    return found
+    return members
 
 
 def _wrong(member: zipfile.ZipInfo) -> str | None:
@@ -119,8 +119,8 @@ def _wrong(member: zipfile.ZipInfo) -> str | None:
     return None
 
 
-def _check_parents(archive: Path, found: Iterable[PurePosixPath]) -> None:
-    names = set(found)
+def _check_parents(archive: Path, paths: Iterable[PurePosixPath]) -> None:
+    names = set(paths)
     for name in names:
         for parent in name.parents:
             if parent in names:
@@ -149,15 +149,6 @@ def _single(working: Path, names: Iterable[PurePosixPath]) -> Path:
     tops = {name.parts[0] for name in names if len(name.parts) > 1}
     flat = any(len(name.parts) == 1 for name in names)
     return working / tops.pop() if len(tops) == 1 and not flat else working
-
-
-def _need_space(folder: Path, need: int) -> None:
-    free = shutil.disk_usage(folder).free
-    if need > free:
-        raise UserError(
-            f"{folder} has {free / 1e9:.1f} GB free, {need / 1e9:.1f} GB are needed to "
-            "unpack. Free some space or choose another folder."
-        )
 
 
 def _hostile(archive: Path, why: str) -> BadArchive:

@@ -1,20 +1,17 @@
 """The command `sensorium check`."""
 
 from sensorium_jax.data.check.check import Report, inspect
-from sensorium_jax.findings import Fault
+from sensorium_jax.findings import HEADS, Fault, counts
 from sensorium_jax.run import Outcome
+from sensorium_jax.text import align
 
-HEADS = Fault("level", "file", "finding", "remedy")
 
-
-def check(path: str, *, deep: bool = False) -> Outcome:
+def check(path: str, *, deep: bool = False, rules: str | None = None) -> Outcome:
     """A line for each fault; code 1 if a run would fail or be wrong."""
-    report = inspect(path, deep=deep)
-    levels = [f.level for f in report.faults]
+    report = inspect(path, deep=deep, rules=rules)
     data = {
         "clean": report.clean,
-        "errors": levels.count("error"),
-        "warnings": levels.count("warning"),
+        **counts(report.faults),
         "faults": [f._asdict() for f in report.faults],
         "sessions": list(report.sessions),
         "trials": report.trials,
@@ -24,23 +21,16 @@ def check(path: str, *, deep: bool = False) -> Outcome:
 
 
 def table(faults: list[Fault]) -> str:
-    """Faults as columns, a line each, never wrapped so that lines can be searched."""
-    if not faults:
-        return ""
-    rows = [HEADS, *faults]
-    wide = [max(len(row[i]) for row in rows) for i in range(3)]
-    lines = (
-        "  ".join([*(c.ljust(w) for c, w in zip(row, wide, strict=False)), row.remedy])
-        for row in rows
-    )
-    return "\n".join(lines) + "\n\n"
+    """Faults as columns, a line each, and an empty line; nothing where all is well."""
+    lines = align([HEADS, *faults], left=len(HEADS))
+    return "\n".join([*lines, "", ""]) if faults else ""
 
 
 def _sum(report: Report) -> str:
-    count = [f.level for f in report.faults].count
     verdict = "clean" if report.clean else "not fit for a run"
+    many = counts(report.faults)
     return (
-        f"{verdict}: {count('error')} errors, {count('warning')} warnings in "
+        f"{verdict}: {many['errors']} errors, {many['warnings']} warnings in "
         f"{len(report.sessions)} sessions of {report.trials} trials; "
         f"read {report.read}."
     )

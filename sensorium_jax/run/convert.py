@@ -11,11 +11,11 @@ def convert(
     verify: bool = False,
     responses: str = "float32",
     threads: int = 4,
+    rules: str | None = None,
 ) -> Outcome:
     """Write recordings as a store, or finish one that was begun."""
-    done = write_store(
-        source, target, verify=verify, responses=responses, threads=threads
-    )
+    options = {"responses": responses, "threads": threads, "rules": rules}
+    done = write_store(source, target, verify=verify, **options)
     greys = sum(dtype == "uint8" for dtype in done.video_dtypes)
     lines = [
         f"{target}: {done.mice} mice, {done.trials} trials, "

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sensorium_jax.errors import UserError
+from sensorium_jax.rules import FILMS, PICTURES, TRAIN, Rules
 from sensorium_jax.simulation.draws import generator
 from sensorium_jax.simulation.stimuli.clip import MOVIE, PICTURE
 
@@ -18,14 +19,20 @@ ASSIGNED = (
     (("natural_images",), ("pink_noise", "drifting_gabor")),
 )
 OWN, CALIBRATION = 100_000, 1_000_000  # numbers of clips that no test shows
-TIERS_2022 = {"oracle": "validation", "live_main": "test", "final_main": "final_test"}
-OFFICIAL = {
-    "live_main": "live_test_main",
-    "final_main": "final_test_main",
-    "live_ood": "live_test_bonus",
-    "final_ood": "final_test_bonus",
+TIERS = {  # what the competitions call the tiers
+    FILMS: {
+        "oracle": "oracle",
+        "live_main": "live_test_main",
+        "final_main": "final_test_main",
+        "live_ood": "live_test_bonus",
+        "final_ood": "final_test_bonus",
+    },
+    PICTURES: {
+        "oracle": "validation",
+        "live_main": "test",
+        "final_main": "final_test",
+    },
 }
-HIDDEN = (*OFFICIAL.values(), "test", "final_test")  # by competitions
 
 
 class Repeated(NamedTuple):
@@ -120,12 +127,12 @@ PRESETS = {
     "centered": Preset(**{**DEMO.__dict__, "centered": True}),
 }
 # A picture is cheap beside a movie: the same presets show more of them.
-PICTURES = {
+OF_PICTURES = {
     "tiny": (48, Repeated(8, 1), Repeated(4, 4), 200),
     "demo": (800, Repeated(100, 1), Repeated(40, 8), 400),
     "bench": (4500, Repeated(500, 1), Repeated(100, 10), 400),
 }
-PICTURES["centered"] = PICTURES["demo"]
+OF_PICTURES["centered"] = OF_PICTURES["demo"]
 
 
 class Shown(NamedTuple):
@@ -138,31 +145,31 @@ class Shown(NamedTuple):
     frames: int
 
 
-def preset(name: str, year: int) -> Preset:
-    """The preset of a name for one of the two formats."""
-    found = PRESETS[name]
-    if year == 2023:
-        return found
-    train, oracle, main, calibration = PICTURES[name]
+def preset(name: str, rules: Rules) -> Preset:
+    """The preset of a name for films or for pictures."""
+    films = PRESETS[name]
+    if rules.films:
+        return films
+    train, oracle, main, calibration = OF_PICTURES[name]
     changed = {"train": train, "oracle": oracle, "main": main, "ood": Repeated(0, 0)}
     more = {"calibration": calibration, "frames": 1, "pad_to": None}
-    return Preset(**{**found.__dict__, **changed, **more})
+    return Preset(**{**films.__dict__, **changed, **more})
 
 
-def plan(p: Preset, year: int, seed: int, mouse: int) -> list[Shown]:
+def plan(p: Preset, rules: Rules, seed: int, mouse: int) -> list[Shown]:
     """The trials of one mouse in the order shown; all mice share the test clips."""
-    kind = PICTURE if year == 2022 else MOVIE
+    kind, names = MOVIE if rules.films else PICTURE, TIERS[rules.kind]
     first = OWN * (mouse + 1)
-    shown = [Shown("train", kind, first + i, 0, p.frames) for i in range(p.train)]
+    shown = [Shown(TRAIN, kind, first + i, 0, p.frames) for i in range(p.train)]
     movies = (("oracle", p.oracle), ("live_main", p.main), ("final_main", p.main))
     for set_number, (tier, repeated) in enumerate(movies):
-        name = TIERS_2022[tier] if year == 2022 else OFFICIAL.get(tier, tier)
-        shown += _repeated(name, kind, 1000 * set_number, repeated, p.frames)
-    if year == 2023:
+        start = 1000 * set_number
+        shown += _repeated(names[tier], kind, start, repeated, p.frames)
+    if rules.films:
         live, final = ASSIGNED[mouse % len(ASSIGNED)]
         for tier, kinds in (("live_ood", live), ("final_ood", final)):
             for kind in kinds:
-                shown += _repeated(OFFICIAL[tier], kind, 0, p.ood, p.ood_frames)
+                shown += _repeated(names[tier], kind, 0, p.ood, p.ood_frames)
     order = generator(seed, "order", mouse).permutation(len(shown))
     return [shown[i] for i in order]
 
@@ -175,10 +182,11 @@ def _repeated(tier, kind, first, repeated, frames):
     ]
 
 
-def mouse_name(p: Preset, year: int, seed: int, mouse: int) -> str:
+def mouse_name(p: Preset, rules: Rules, seed: int, mouse: int) -> str:
     """Folder name of one mouse in the release's pattern; the tail tells seeds apart."""
-    words = generator(seed, "name", year, p.neurons, p.train).integers(0, 2**32, 4)
+    use = ("name", int(rules.name), p.neurons, p.train)
+    words = generator(seed, *use).integers(0, 2**32, 4)
     tail = "".join(f"{w:08x}" for w in np.asarray(words))
-    if year == 2022:
-        return f"static{90001 + mouse}-1-1-GrayImageNet-{tail}"
-    return f"dynamic{90001 + mouse}-1-1-Video-{tail}"
+    if rules.films:
+        return f"dynamic{90001 + mouse}-1-1-Video-{tail}"
+    return f"static{90001 + mouse}-1-1-GrayImageNet-{tail}"

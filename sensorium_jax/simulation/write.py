@@ -6,7 +6,8 @@ stopped and ends with the same bytes.
 
 import json
 import os
-from collections.abc import Sequence
+import shutil
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -15,16 +16,19 @@ from typing import Any
 import numpy as np
 
 from sensorium_jax import progress
-from sensorium_jax.data.release.write import SessionWriter, save_npy
+from sensorium_jax.data.release.write import SessionWriter
 from sensorium_jax.data.store.write import begin_store
 from sensorium_jax.errors import UserError, unknown
+from sensorium_jax.io import atomic
+from sensorium_jax.rules import RELEASES, Rules
 from sensorium_jax.simulation import design, store
 from sensorium_jax.simulation.cortex import truth
-from sensorium_jax.simulation.cortex.calibrate import SETTLED
 from sensorium_jax.simulation.design import Preset, Shown
-from sensorium_jax.simulation.trials import Mouse, clip, make, new_mouse
+from sensorium_jax.simulation.draws import FPS
+from sensorium_jax.simulation.stimuli.clip import frame_shape
+from sensorium_jax.simulation.trials import SimulatedMouse, clip, make, new_mouse
 
-YEARS = (2022, 2023)
+YEARS = tuple(map(int, RELEASES))
 THREADS = 2
 NOTE = "simulation.json"
 
@@ -41,16 +45,18 @@ def simulate(
 ) -> tuple[Path, ...]:
     """Write a simulated benchmark into a folder; returns the folders of its mice.
 
-    preset is a name of design.PRESETS or a Preset. trials, if given, is the number of
-    trials of each mouse. hide_tests zeros the responses of the live and final tests,
+    preset is a name of design.PRESETS or a Preset. year is that of the release whose
+    layout and rules the recordings have. trials, if given, is the number of trials of
+    each mouse. hide_tests zeros the responses of the live and final tests,
     as a competition does; the truth keeps them.
     """
     if year not in YEARS:
-        raise unknown("year", str(year), map(str, YEARS))
+        raise unknown("year", str(year), RELEASES)
+    rules = RELEASES[str(year)]
     if isinstance(preset, str):
         if preset not in design.PRESETS:
             raise unknown("preset", preset, design.PRESETS)
-        chosen = design.preset(preset, year)
+        chosen = design.preset(preset, rules)
     else:
         chosen = preset
     if trials is not None:
@@ -61,17 +67,18 @@ def simulate(
     _claim(
         out, {"preset": vars(chosen), "year": year, "seed": seed, "hide": hide_tests}
     )
-    plans = [design.plan(chosen, year, seed, m) for m in range(chosen.mice)]
-    names = [design.mouse_name(chosen, year, seed, m) for m in range(chosen.mice)]
-    write = _mouse
+    plans = [design.plan(chosen, rules, seed, m) for m in range(chosen.mice)]
+    names = [design.mouse_name(chosen, rules, seed, m) for m in range(chosen.mice)]
+    record = store.record if chosen.store else _record
     if chosen.store:
         begin_store(out, names)
-        write = store.record
     with progress.bar("Simulating", sum(map(len, plans))) as bar:
-        return tuple(
-            write(out, name, chosen, year, seed, m, plan, bar.add, hide=hide_tests)
+        folders = tuple(
+            record(out, name, chosen, rules, seed, m, plan, bar.add, hide=hide_tests)
             for m, (name, plan) in enumerate(zip(names, plans, strict=True))
         )
+    shutil.rmtree(out / atomic.PARTIAL, ignore_errors=True)
+    return folders
 
 
 def _claim(out: Path, settings: dict[str, Any]) -> None:
@@ -90,36 +97,45 @@ def _claim(out: Path, settings: dict[str, Any]) -> None:
             f"{out} holds other files ({', '.join(sorted(others)[:3])}). Name a folder "
             "of their own for simulated mice, so that none is taken for a real one."
         )
-    part = note.with_name(f".{NOTE}")
-    part.write_text(words)
-    part.replace(note)
+    atomic.write(note, words)
 
 
-def _mouse(out, name, p: Preset, year, seed, number, plan, count, *, hide):
+def _record(
+    out: Path,
+    name: str,
+    p: Preset,
+    rules: Rules,
+    seed: int,
+    number: int,
+    plan: Sequence[Shown],
+    count: Callable[[float], Any],
+    *,
+    hide: bool,
+) -> Path:
+    """Write one mouse of a tree, or go on writing it."""
     folder = out / name
-    pictures = year == 2022
     writer = SessionWriter(
         folder,
-        year=year,
+        rules=rules,
         neurons=p.neurons,
-        frame_shape=(144, 256, 1) if pictures else (36, 64, 1),
+        frame_shape=frame_shape(films=rules.films),
         pad_to=p.pad_to,
         video_dtype=np.float32 if p.pad_to else np.uint8,
     )
     if writer.finished:
         count(len(plan))
         return folder
-    mouse = new_mouse(p, year, seed, number)
+    mouse = new_mouse(p, rules, seed, number)
     left = [i for i in range(len(plan)) if not writer.has(i)]
     count(len(plan) - len(left))
 
     def one(index: int) -> None:
-        made = make(mouse, plan[index], index)
+        trial = make(mouse, plan[index], index)
         if p.truth:
-            truth.write_rates(folder, index, made.rates_tn)
-        hidden = hide and plan[index].tier in design.HIDDEN
-        traces = (made.behavior_tk, made.pupil_t2)
-        writer.add(index, made.video_thwc, made.responses_tn, *traces, hidden=hidden)
+            truth.write_rates(folder, index, trial.rates_tn)
+        hidden = hide and plan[index].tier in rules.hidden
+        traces = (trial.behavior_tk, trial.pupil_t2)
+        writer.add(index, trial.video_thwc, trial.responses_tn, *traces, hidden=hidden)
         count(1)
 
     with ThreadPoolExecutor(THREADS) as pool:
@@ -128,17 +144,19 @@ def _mouse(out, name, p: Preset, year, seed, number, plan, count, *, hide):
     return folder
 
 
-def _finish(writer: SessionWriter, mouse: Mouse, plan: Sequence[Shown]) -> None:
-    folder, n = writer.folder, mouse.neurons
+def _finish(
+    writer: SessionWriter, mouse: SimulatedMouse, plan: Sequence[Shown]
+) -> None:
+    folder, n, rules = writer.folder, mouse.neurons, mouse.rules
     facts = [clip(mouse.seed, s.kind, s.clip, s.frames)[1] for s in plan]
-    truth.write_facts(folder, n, plan, facts, mouse.year)
+    truth.write_facts(folder, n, plan, facts, rules, folder / atomic.PARTIAL)
     if truth.rates_file(folder, 0).exists():
         path = folder / truth.FOLDER / "ceilings.npy"
-        save_npy(path, measured_ceilings(folder, plan, mouse.year))
-    _share(folder, plan, "images" if mouse.year == 2022 else "videos")
+        atomic.save_npy(path, measured_ceilings(folder, plan, rules))
+    _share(folder, plan, writer.form.STIMULUS)
     count = np.arange(len(plan))
     columns = {}
-    if mouse.year == 2022:
+    if not rules.films:
         names = [f"{s.kind}-{s.clip}" for s in plan]
         columns = {
             "frame_image_id": np.unique(names, return_inverse=True)[1],
@@ -159,7 +177,8 @@ def _finish(writer: SessionWriter, mouse: Mouse, plan: Sequence[Shown]) -> None:
             "sessions": np.ones(units, int),
             "scan_idx": np.ones(units, int),
         },
-        layout="per_frame" if mouse.year == 2023 else "per_neuron",
+        layout="per_frame" if rules.films else "per_neuron",
+        rate_hz=FPS if rules.films else None,
     )
 
 
@@ -171,20 +190,19 @@ def _share(folder: Path, plan: Sequence[Shown], videos: str) -> None:
         original = first.setdefault((shown.kind, shown.clip, shown.frames), path)
         if original is path or original.samefile(path):
             continue
-        link = folder / f".link-{i}"
         try:
-            os.link(original, link)
-            os.replace(link, path)
+            with atomic.whole(path, partial=folder / atomic.PARTIAL) as link:
+                os.link(original, link)
         except OSError:
             return  # a disk without links keeps the copies
 
 
-def measured_ceilings(folder: Path, plan: Sequence[Shown], year: int) -> np.ndarray:
-    """Correlation [N] of the true rate with single trials of the validation tier."""
-    tier = "validation" if year == 2022 else "oracle"
-    start = 0 if year == 2022 else SETTLED
+def measured_ceilings(folder: Path, plan: Sequence[Shown], rules: Rules) -> np.ndarray:
+    """Correlation [N] of the true rate with single trials that validate."""
+    tiers, start = [s.tier for s in plan], rules.skip
+    judge = rules.validating(tiers)
     sums = np.zeros(())
-    for i in (i for i, s in enumerate(plan) if s.tier == tier):
+    for i in (i for i, tier in enumerate(tiers) if tier == judge):
         y = np.load(folder / "data/responses" / f"{i}.npy").astype(np.float64)
         mu = np.load(truth.rates_file(folder, i)).astype(np.float64)
         y = y.reshape(len(y), -1)[:, start : mu.reshape(len(mu), -1).shape[1]]

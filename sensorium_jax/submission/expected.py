@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sensorium_jax.data.session import TIERS, Session
+from sensorium_jax.data.session import Session
 from sensorium_jax.errors import UserError, unknown
+from sensorium_jax.rules import RELEASES
 
 SKIP = 50  # leading frames of a film that are neither submitted nor scored
 SCORED = "Video-9b4f6a1a067fe51e15306b9628efea20"  # the five mice of the final ranking
@@ -73,7 +74,7 @@ def tier_of(path: Any) -> str | None:
     """The tier that a file's name speaks of; None where it says nothing."""
     base = PurePath(str(path)).name
     for name in TRACKS:
-        for tier in TIERS:
+        for tier in (t for rules in RELEASES.values() for t in rules.tiers):
             if base in {file_name(name, tier, kind) for kind in NAMES}:
                 return tier
     return None

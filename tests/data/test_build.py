@@ -191,7 +191,7 @@ def test_bad_targets_are_refused(tree, tmp_path, monkeypatch):
         convert(tree, tmp_path / "new", responses="float61")
     usage = type("Usage", (), {"free": 1000})
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
-    with pytest.raises(UserError, match="free disk"):
+    with pytest.raises(UserError, match="0.07 GB are needed for the store"):
         convert(tree, tmp_path / "new")
 
 

@@ -15,7 +15,9 @@ T, N, H, W = 12, 5, 6, 8
 
 def write(folder, shape=(H, W, 1), tiers=("train",) * 4 + ("oracle",) * 2, pad_to=16):
     r = np.random.default_rng(0)
-    writer = SessionWriter(folder, neurons=N, frame_shape=shape, pad_to=pad_to)
+    writer = SessionWriter(
+        folder, rules="2023", neurons=N, frame_shape=shape, pad_to=pad_to
+    )
     for i in range(len(tiers)):
         rows = (r.random((T, k)) for k in (N, 2, 2))
         writer.add(i, r.integers(0, 256, (T, *shape)), *rows)

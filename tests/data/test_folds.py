@@ -1,4 +1,4 @@
-"""Folds equal the winner's, duplicates never straddle them, repeats are found."""
+"""Folds equal the winner's, no film straddles them, equal films are recognized."""
 
 import importlib
 import json
@@ -83,22 +83,8 @@ def test_repeats_share_a_fold_and_folds_part_the_trials():
     fold = int(fold_t[3])
     train, held = folds.split_fold([session], fold)
     assert {3, 20, 21} <= set(held["mouse"]) and not {3, 20} & set(train["mouse"])
-    assert folds.leakage([session], {"train": train, "held": held}) == []
     both = np.union1d(train["mouse"], held["mouse"])
     np.testing.assert_array_equal(both, np.arange(22))
-
-
-def test_leakage_counts_films_and_trials_by_mouse():
-    films = [clip("noise", s, (4, 6)) for s in range(4)]
-    a = film_session([films[i] for i in (0, 1, 1, 2)], ["train"] * 4)
-    b = film_session([films[i] for i in (3, 2)], ["train"] * 2)
-    a, b = (memory.renamed(s, n) for s, n in ((a, "a"), (b, "b")))
-    parts = {
-        "train": {"a": np.array([0, 1]), "b": np.array([1])},
-        "held": {"a": np.array([2, 3]), "b": np.array([0])},
-    }
-    (leak,) = folds.leakage([a, b], parts)
-    assert leak == (("train", "held"), 2, 1, 1)
 
 
 def test_tests_join_the_folds_only_where_labelled():
@@ -120,9 +106,7 @@ def test_repeats_are_recovered_however_stored():
     for row in range(6):
         keys = [folds.content_hash(s, row) for s in (session, floats)]
         assert keys[0] == keys[1]
-    groups = folds.repeats(session, "oracle")
-    assert [g.tolist() for g in groups] == [[0, 2, 5], [1, 4], [3]]
-    assert [len(g) for g in folds.repeats(session, "oracle", at_least=2)] == [3, 2]
+    assert folds.stimuli(session, range(6)).tolist() == [0, 1, 0, 2, 1, 0]
     almost = films[0].astype(np.float32)
     almost[5, 1, 2] += 0.5
     session = film_session([films[0], almost], ["oracle"] * 2, dtype=np.float32)
@@ -205,6 +189,7 @@ def test_folds_equal_the_winners_on_a_tree(original, tmp_path, monkeypatch, new)
     tiers = ["train"] * 20 + ["oracle"] * 6 + ["live_test_main"] * 6 + ["none"]
     write_session(
         tmp_path / "mouse",
+        rules="2023",
         videos=[films[i] for i in order],
         responses=[rng.gamma(1, 2, (len(films[i]), 3)) for i in order],
         behavior=[rng.normal(size=(len(films[i]), 2)) for i in order],

@@ -78,7 +78,9 @@ def mine(module):
 
 def write(folder, year, tiers, frame_shape, *, layout="per_neuron", behaviors=2, **kw):
     n = 11
-    writer = SessionWriter(folder, year=year, neurons=n, frame_shape=frame_shape, **kw)
+    writer = SessionWriter(
+        folder, rules=str(year), neurons=n, frame_shape=frame_shape, **kw
+    )
     lengths = LENGTHS if year == 2023 else [1] * len(tiers)
     for i, (tier, t) in enumerate(zip(tiers, lengths, strict=True)):
         responses = R.gamma(0.3, 3, (t, n)) * ([1] * (n - 1) + [1e-4])

@@ -3,23 +3,25 @@
 import numpy as np
 import pytest
 
-from sensorium_jax.data.release import own
+from sensorium_jax.data.release import write
 from sensorium_jax.errors import UserError
 
 
 def test_channels_are_added():
-    assert own.channels(np.zeros((3, 4, 5))).shape == (3, 4, 5, 1)
-    assert own.channels(np.zeros((3, 4, 5, 2))).shape == (3, 4, 5, 2)
+    assert write.channels(np.zeros((3, 4, 5))).shape == (3, 4, 5, 1)
+    assert write.channels(np.zeros((3, 4, 5, 2))).shape == (3, 4, 5, 2)
     with pytest.raises(UserError, match=r"shape \(4, 5\), expected"):
-        own.channels(np.zeros((4, 5)))
+        write.channels(np.zeros((4, 5)))
 
 
 def test_flat_rows_get_their_axis():
-    assert own.rows([np.zeros(7)], 0, 1).shape == (1, 7)  # a picture's neurons
-    assert own.rows([np.zeros(9)], 0, 9).shape == (9, 1)  # one signal of a film
-    assert own.rows([np.zeros((9, 2))], 0, 9).shape == (9, 2)
-    assert own.rows([np.zeros(8)], 0, 9).shape == (8,)  # left for the writer to refuse
-    assert own.rows(None, 0, 9) is None
+    assert write.signals([np.zeros(7)], 0, 1).shape == (1, 7)  # a picture's neurons
+    assert write.signals([np.zeros(9)], 0, 9).shape == (9, 1)  # one signal of a film
+    assert write.signals([np.zeros((9, 2))], 0, 9).shape == (9, 2)
+    assert write.signals([np.zeros(8)], 0, 9).shape == (
+        8,
+    )  # left for the writer to refuse
+    assert write.signals(None, 0, 9) is None
 
 
 @pytest.mark.parametrize(
@@ -27,10 +29,10 @@ def test_flat_rows_get_their_axis():
     [([0, 1, 0, 2], [0, 2]), (range(12), [9]), ([3] * 11, [9]), ([0, 1, 2], [2])],
 )
 def test_repeats_are_for_validation(stimulus, held):
-    tiers = own.default_tiers(np.array(stimulus), "oracle")
+    tiers = write.default_tiers(np.array(stimulus), "oracle")
     assert [i for i, tier in enumerate(tiers) if tier == "oracle"] == held
     assert set(tiers) <= {"train", "oracle"}
 
 
 def test_a_single_trial_is_for_training():
-    assert own.default_tiers(np.array([0]), "oracle") == ["train"]
+    assert write.default_tiers(np.array([0]), "oracle") == ["train"]

@@ -16,7 +16,7 @@ TIERS = ("train", "train", "oracle")
 
 def film(folder, neurons=4, shape=(5, 6, 1), tiers=TIERS, **meta):
     r = np.random.default_rng(0)
-    writer = SessionWriter(folder, neurons=neurons, frame_shape=shape)
+    writer = SessionWriter(folder, rules="2023", neurons=neurons, frame_shape=shape)
     for i in range(len(tiers)):
         writer.add(i, r.random((8, *shape)), r.random((8, neurons)))
     writer.finish(tiers, **meta)
@@ -78,11 +78,12 @@ def test_opening_reads_no_trial(tmp_path, monkeypatch):
     assert all(k.get("mmap_mode") == "r" for path, k in read if "/data/" in str(path))
 
 
-def test_both_years_in_one_folder(tmp_path):
+def test_both_kinds_in_one_folder(tmp_path):
     film(tmp_path / "a")
     images = [np.full((1, 5, 6), i) for i in range(10)]
     write_session(tmp_path / "b", videos=images, responses=[np.ones(2)] * 10)
-    assert [s.year for s in Recordings.open(tmp_path).sessions] == [2023, 2022]
+    kinds = [s.rules.kind for s in Recordings.open(tmp_path).sessions]
+    assert kinds == ["films", "pictures"]
 
 
 def break_nothing(tree):
@@ -183,13 +184,17 @@ def test_bad_input_is_one_paragraph(tree, capsys, harm, words):
 def test_info_prints_a_table(tree, capsys):
     assert cli.main(["info", str(tree)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    heads = ["mouse", "year", "neurons", "frame", "train", "oracle", "missing"]
+    heads = ["mouse", "rules", "neurons", "frame", "train", "oracle", "missing"]
     assert lines[0].split() == heads
     row = ["dynamic1-1-1-Video-x", "2023", "4", "5x6", "2", "1"]
     assert lines[1].split()[:6] == row
     assert lines[1].endswith("behavior, pupil_center, coordinates")
     assert lines[2].endswith("behavior, pupil_center")
     assert lines[3] == "2 mice, 7 neurons"
+    assert lines[4:] == [
+        "rules 2023: films; the first 50 frames of a trial are not scored; "
+        "oracle validates"
+    ]
     assert cli.main(["info", str(tree), "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["neurons"] == 7 and facts["mice"][1]["trials"] == {

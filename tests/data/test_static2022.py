@@ -15,7 +15,7 @@ TIERS = ["train"] * 4 + ["validation", "test", "final_test"]
 def write(folder, channels=1):
     r = np.random.default_rng(0)
     shape = (H, W, channels)
-    writer = SessionWriter(folder, year=2022, neurons=N, frame_shape=shape)
+    writer = SessionWriter(folder, rules="2022", neurons=N, frame_shape=shape)
     for i, tier in enumerate(TIERS):
         rows = (r.random((1, k)) for k in (N, 3, 2))
         writer.add(i, r.integers(0, 256, (1, *shape)), *rows, hidden="test" in tier)
@@ -33,7 +33,7 @@ def test_reads_one_frame(tmp_path, channels, order):
     session = static2022.open_session(folder)
     image = np.load(folder / "data/images/2.npy")
     trial = session.trial(2)
-    assert session.frame_shape == (H, W, channels) and session.year == 2022
+    assert session.frame_shape == (H, W, channels) and session.rules.kind == "pictures"
     np.testing.assert_array_equal(trial.video_thwc[0], np.moveaxis(image, 0, -1))
     np.testing.assert_array_equal(
         trial.responses_tn[0], np.load(folder / "data/responses/2.npy").astype("f4")

@@ -6,7 +6,8 @@ import pytest
 from sensorium_jax.data import statistics
 from sensorium_jax.data.recordings import Recordings
 from sensorium_jax.data.release.write import SessionWriter
-from sensorium_jax.normalize import at_frames
+from sensorium_jax.errors import UserError
+from sensorium_jax.normalize import at_frames, standardize
 
 H, W, N = 4, 6, 5
 
@@ -15,7 +16,9 @@ H, W, N = 4, 6, 5
 def sessions(tmp_path):
     r = np.random.default_rng(0)
     for name in "ab":
-        writer = SessionWriter(tmp_path / name, neurons=N, frame_shape=(H, W, 1))
+        writer = SessionWriter(
+            tmp_path / name, rules="2023", neurons=N, frame_shape=(H, W, 1)
+        )
         for i in range(5):
             video = r.integers(0, 256, (9, H, W, 1))
             writer.add(i, video, *(r.gamma(1, size=(9, k)) for k in (N, 2, 2)))
@@ -97,3 +100,53 @@ def test_behavior_that_varies_per_frame(sessions):
     put(sessions / "a", "behavior", "std", np.array([2.0, 3.0]))
     std = statistics.row_stats(Recordings.open(sessions)["a"], "behavior").std_tk
     assert std.tolist() == [[2, 3]]
+
+
+@pytest.mark.parametrize("what", ["behavior", "pupil_center"])
+def test_minmax_signals_are_0_to_1_over_the_training_trials(sessions, what):
+    session = Recordings.open(sessions)["a"]
+    x_btk = np.stack([session.read(what, i) for i in range(4)])
+    mean, std, usual = statistics.row_stats(session, what, "minmax")
+    np.testing.assert_allclose(mean, x_btk.min(0), rtol=1e-6)
+    np.testing.assert_allclose(std, x_btk.max(0) - x_btk.min(0), rtol=1e-5)
+    np.testing.assert_allclose(usual, x_btk.mean(0), rtol=1e-5)
+
+
+def test_minmax_video_is_0_to_1_over_the_training_trials(sessions):
+    session = Recordings.open(sessions)["a"]
+    mean, std = statistics.video_stats([session], "minmax")
+    assert mean.shape == std.shape == (1, 1, 1, 1, 1)
+    x_bthwc = np.stack([session.read("videos", i) for i in range(4)])
+    got = standardize(x_bthwc, mean, std)
+    assert got.min() == 0 and got.max() == 1
+
+
+def test_constant_signals_are_divided_by_one(sessions):
+    for name in ("min", "max"):
+        put(sessions / "a", "behavior", name, np.array([3.0, 4.0]))
+        put(sessions / "a", "videos", name, np.array(7.0))
+    session = Recordings.open(sessions)["a"]
+    mean, std, _ = statistics.row_stats(session, "behavior", "minmax")
+    assert mean.tolist() == [[3, 4]] and std.tolist() == [[1, 1]]
+    video = statistics.video_stats([session], "minmax")
+    assert video.mean_mthwc.ravel() == [7] and video.std_mthwc.ravel() == [1]
+
+
+def test_raw_inputs_have_nothing_to_undo(sessions):
+    session = Recordings.open(sessions)["a"]
+    video = statistics.video_stats([session, session], "raw")
+    assert video.mean_mthwc.shape == (2, 1, 1, 1, 1)
+    assert not video.mean_mthwc.any() and (video.std_mthwc == 1).all()
+    stacked = statistics.stacked_rows([session], "pupil_center", 2, "raw")
+    assert not stacked["mean"].any() and (stacked["std"] == 1).all()
+    assert stacked["usual"][0].any()  # a mean as recorded, whatever the inputs
+
+
+def test_missing_extremes_and_unknown_inputs_are_named(sessions):
+    (sessions / "a/meta/statistics/pupil_center/all/max.npy").unlink()
+    session = Recordings.open(sessions)["a"]
+    statistics.row_stats(session, "pupil_center")
+    with pytest.raises(UserError, match="no min and max of pupil_center"):
+        statistics.row_stats(session, "pupil_center", "minmax")
+    with pytest.raises(UserError, match="Did you mean 'minmax'"):
+        statistics.video_stats([session], "min-max")

@@ -45,7 +45,7 @@ def write(store, recordings, frames=30):
 
 def test_sessions_keep_every_fact(both):
     for old, new in zip(*(Recordings.open(p).sessions for p in both), strict=True):
-        for name in ("name", "year", "frame_shape", "behaviors", "has_pupil"):
+        for name in ("name", "rules", "frame_shape", "behaviors", "has_pupil"):
             assert getattr(old, name) == getattr(new, name)
         for name in ("tiers", "files", "unit_ids_n", "coordinates_n3"):
             np.testing.assert_array_equal(getattr(old, name), getattr(new, name))

@@ -1,12 +1,13 @@
 """Batches hold the right frames in the right units at the right places."""
 
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from sensorium_jax.axes import Batch, MixedBatch, check
-from sensorium_jax.data.session import RESPONSES
+from sensorium_jax.data.session import BEHAVIOR, PUPIL, RESPONSES, VIDEO
 from sensorium_jax.data.stream.stream import Stream, prefetch, whole_trials
 from sensorium_jax.errors import UserError
 from support import memory
@@ -118,6 +119,42 @@ def test_mixed_batch():
     assert (partner.video_bthwc != batch.video_bthwc).any()
 
 
+@pytest.mark.parametrize("scaling", ["per_frame", "none"])
+@pytest.mark.parametrize("inputs", [None, "normalized", "minmax", "raw"])
+def test_inputs_are_given_as_asked(scaling, inputs):
+    source = memory.recordings()
+    for session in source.sessions:
+        for what, low, high in ((BEHAVIOR, [1, 0], [3, 8]), (PUPIL, [140] * 2, 160)):
+            stats = session.statistics[what]
+            extremes = {"min": np.float32(low), "max": np.float32(high)}
+            session.statistics[what] = replace(stats, **extremes)
+        extremes = {"min": np.float32(10), "max": np.float32(210)}
+        session.statistics[VIDEO] = replace(session.statistics[VIDEO], **extremes)
+    stream = make(source, frames=20, start=3, response_scaling=scaling, inputs=inputs)
+    batch = stream.batch_at(0, 0)
+    raw = make(source, frames=20, start=3, response_scaling="none").batch_at(0, 0)
+    inputs = inputs or ("raw" if scaling == "none" else "normalized")
+    behavior, pupil, video = {
+        "raw": ((0, 1), (0, 1), (0, 1)),
+        "normalized": ((0, [1, 2]), ([150, 151], [4, 5]), (80, 50)),
+        "minmax": (([1, 0], [2, 8]), (140, 20), (10, 200)),
+    }[inputs]
+    for got, given, (mean, std) in (
+        (batch.behavior_mbtk, raw.behavior_mbtk, behavior),
+        (batch.pupil_mbt2, raw.pupil_mbt2, pupil),
+    ):
+        wanted = (given - np.float32(mean)) / np.float32(std)
+        np.testing.assert_allclose(got, wanted, rtol=1e-6, atol=1e-6)
+    assert (stream.video_stats.mean_mthwc == video[0]).all()
+    assert (stream.video_stats.std_mthwc == video[1]).all()
+    same_responses = np.array_equal(batch.responses_mbtn, raw.responses_mbtn)
+    assert same_responses == (scaling == "none")
+    whole = next(whole_trials(source, "train", inputs=inputs))
+    trial = source.sessions[0].reader.trials[0]
+    wanted = (trial.pupil_t2 - np.float32(pupil[0])) / np.float32(pupil[1])
+    np.testing.assert_allclose(whole.pupil_t2, wanted, rtol=1e-6, atol=1e-6)
+
+
 def test_proportional_sampling_follows_the_trials():
     stream = make(mixed=True, batch=300, frames=1, sampling="proportional")
     share = np.mean(stream.batch_at(0, 0).mouse_b == 0)
@@ -169,7 +206,7 @@ def test_subsets_of_mice_neurons_and_trials():
 
 
 def test_pictures_are_films_of_one_frame():
-    source = memory.recordings(lengths=(1,), year=2022, per_frame=False)
+    source = memory.recordings(lengths=(1,), rules="2022", per_frame=False)
     batch = make(source, frames=1).batch_at(0, 0)
     assert batch.valid_mbt.all() and batch.video_mbthwc.shape[2] == 1
 
@@ -203,6 +240,8 @@ def test_clipped_responses():
         ({"trials": [[99], [0]]}, "between 0 and 7"),
         ({"neurons": 4}, "expected 1 to 3"),
         ({"trials": {"a": [0]}}, "but not b"),
+        ({"inputs": "normalised"}, "Did you mean 'normalized'"),
+        ({"inputs": "minmax"}, "no min and max of behavior"),
     ],
 )
 def test_bad_choices_are_named(options, words):

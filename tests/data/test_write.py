@@ -25,7 +25,7 @@ def trial(i, neurons=5, shape=(6, 8, 1)):
 
 
 def write(folder, layout="per_neuron", **options):
-    options = {"neurons": 5, "frame_shape": (6, 8, 1), **options}
+    options = {"rules": "2023", "neurons": 5, "frame_shape": (6, 8, 1), **options}
     writer = SessionWriter(folder, **options)
     for i, tier in enumerate(TIERS):
         arrays = trial(i, options["neurons"], options["frame_shape"])
@@ -88,7 +88,7 @@ def test_pictures_and_their_two_statistics(tmp_path):
         tmp_path / "p/meta/statistics/responses/stimulus_frame/std.npy"
     ).shape
     session = Recordings.open(tmp_path)[0]
-    assert session.year == 2022
+    assert session.rules.kind == "pictures"
     assert session.trials_of("validation").tolist() == [0, 10, 11]
     assert session.columns["frame_image_id"][10] == session.columns["frame_image_id"][0]
 

@@ -36,6 +36,7 @@ def test_one_trial_that_is_long_enough_will_do(tmp_path):
     lengths = [5, 5, 9, 5]
     write_session(
         tmp_path / "mouse",
+        rules="2023",
         videos=[np.zeros((t, 4, 4)) for t in lengths],
         responses=[
             np.full((t, 2), hidden)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from sensorium_jax.rules import RELEASES
 from sensorium_jax.simulation.cortex import calcium, rates as cortex
 from sensorium_jax.simulation.cortex.calibrate import SETTLED
 from sensorium_jax.simulation.design import DEMO, TINY
@@ -14,6 +15,7 @@ from sensorium_jax.simulation.draws import generator
 from sensorium_jax.simulation.trials import clip, new_mouse, traces
 
 CLIPS, REPEATS = 10, 8
+FILMS = RELEASES["2023"]
 
 
 def correlate(x, y):
@@ -28,7 +30,7 @@ def recorded(mouse, *, clips=CLIPS, repeats=REPEATS, same=False, frames=300):
         for r in range(repeats):
             video, _ = clip(mouse.seed, "natural_movie", c, frames)
             use = (mouse.number, c, 0 if same else r)
-            inner = traces(generator(mouse.seed, "free", *use), 2023, frames)
+            inner = traces(generator(mouse.seed, "free", *use), FILMS, frames)
             mu, relative = cortex.rates(mouse.weights, video, *inner, pictures=False)
             rng = generator(mouse.seed, "noise", mouse.number, c, r)
             y = calcium.responses(rng, mouse.neurons, np.asarray(relative))
@@ -83,7 +85,7 @@ def one_frame_readout(mouse, rates_rtn, responses_rtn, lags=range(1, 12)):
     for c in range(CLIPS):
         video, _ = clip(mouse.seed, "natural_movie", c, frames)
         _, pupil = traces(
-            generator(mouse.seed, "free", mouse.number, c, 0), 2023, frames
+            generator(mouse.seed, "free", mouse.number, c, 0), FILMS, frames
         )
         z = (pupil - cortex.behavior.PUPIL_MEAN) / cortex.behavior.PUPIL_SD
         shift = jnp.asarray(z @ mouse.weights.eye_22.T, jnp.float32)
@@ -106,7 +108,7 @@ def one_frame_readout(mouse, rates_rtn, responses_rtn, lags=range(1, 12)):
 
 def test_a_small_population_reaches_its_ceilings():
     small = replace(TINY, neurons=80, frames=200, calibration=24)
-    mouse = new_mouse(small, 2023, 21, 0)
+    mouse = new_mouse(small, FILMS, 21, 0)
     mu, y = recorded(mouse, repeats=2, frames=200)
     realised, target = correlate(flat(mu), flat(y)), mouse.neurons.ceiling_target
     assert abs((realised - target).mean()) < 0.04
@@ -121,7 +123,7 @@ def test_a_small_population_reaches_its_ceilings():
 
 
 def test_targets_spread_like_real_ceilings():
-    target = new_mouse(replace(TINY, neurons=200, calibration=2), 2023, 0, 0)
+    target = new_mouse(replace(TINY, neurons=200, calibration=2), FILMS, 0, 0)
     found = np.percentile(target.neurons.ceiling_target, [10, 50, 90])
     assert np.abs(found - [0.157, 0.385, 0.658]).max() < 0.01
 
@@ -133,7 +135,7 @@ def test_acceptance_rows(seed):
     ceilings, fractions, bias = [], [], []
     errors = {f: [] for f in (jackknife, split_half, signal_power)}
     for number in range(3):
-        mouse = new_mouse(DEMO, 2023, seed, number)
+        mouse = new_mouse(DEMO, FILMS, seed, number)
         mu, y = recorded(mouse)
         ceiling = correlate(flat(mu), flat(y))
         bias.append((ceiling - mouse.neurons.ceiling_target).mean())

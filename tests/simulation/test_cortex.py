@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from sensorium_jax.errors import UserError
+from sensorium_jax.rules import RELEASES
 from sensorium_jax.simulation.cortex import (
     behavior,
     filters,
@@ -50,7 +51,7 @@ def test_respond_equals_the_rates_on_disk(tree):
 
 def test_respond_equals_the_rates_of_pictures(tmp_path):
     few = {"mice": 1, "neurons": 8, "calibration": 16}
-    small = replace(preset("tiny", 2022).resized(16), **few)
+    small = replace(preset("tiny", RELEASES["2022"]).resized(16), **few)
     (folder,) = simulate(tmp_path, preset=small, year=2022, seed=5)
     found = cortex.load(tmp_path)
     for index in range(4):
@@ -127,7 +128,7 @@ def test_fields_follow_the_eye():
 
 def test_types_do_what_their_names_say():
     drawn = neurons.draw(2, 0, 240, centered=True)
-    mouse = new_mouse(TINY, 2023, 2, 0)._replace(neurons=drawn)
+    mouse = new_mouse(TINY, RELEASES["2023"], 2, 0)._replace(neurons=drawn)
     assert mouse.neurons.cells == 240
     w = cortex.weights(drawn)
     t, (y, x) = (
@@ -195,7 +196,7 @@ def test_filters_are_unit_and_mixed_kinds_are_all_there():
 def test_centered_fields_lie_in_the_middle():
     drawn = neurons.draw(0, 0, 10, centered=True)
     assert (drawn.center_n2 == [31.5, 17.5]).all()
-    assert preset("centered", 2023).centered
+    assert preset("centered", RELEASES["2023"]).centered
     spread = neurons.draw(0, 0, 300)
     place = np.column_stack([spread.coordinates_n3[:, :2], np.ones(300)])
     left = np.linalg.lstsq(place, spread.center_n2, rcond=None)[1]

@@ -10,6 +10,7 @@ from sensorium_jax.data.check.check import check
 from sensorium_jax.data.recordings import Recordings
 from sensorium_jax.data.stimuli.classify import classify
 from sensorium_jax.errors import UserError
+from sensorium_jax.rules import RELEASES
 from sensorium_jax.simulation import design, write
 from sensorium_jax.simulation.cortex import calcium, truth
 from sensorium_jax.simulation.design import Preset, Repeated
@@ -65,7 +66,8 @@ def test_the_official_reader_reads_what_was_written(videos):
     assert [s.name for s in recordings.sessions] == [f.name for f in folders]
     for session in recordings.sessions:
         assert session.neurons == 24 and session.trials == 48
-        assert set(session.tiers) == {"train", "oracle", *design.OFFICIAL.values()}
+        assert set(session.tiers) == {*RELEASES["2023"].tiers} - {"none"}
+        assert session.rules == RELEASES["2023"] and session.frames_per_second == 30
         row = int(session.trials_of("train")[0])
         trial = session.trial(row)
         assert trial.video_thwc.shape == (100, 36, 64, 1)
@@ -100,9 +102,10 @@ def test_each_mouse_sees_three_of_five_types_and_tests_differ(videos):
 
 
 def test_five_mice_are_assigned_as_in_the_release():
-    p = design.preset("demo", 2023)
+    rules = RELEASES["2023"]
+    p = design.preset("demo", rules)
     for mouse, (live, final) in enumerate(design.ASSIGNED):
-        plan = design.plan(p, 2023, 0, mouse)
+        plan = design.plan(p, rules, 0, mouse)
         for tier, kinds in (("live_test_bonus", live), ("final_test_bonus", final)):
             assert {s.kind for s in plan if s.tier == tier} == set(kinds)
     types = [k for live, final in design.ASSIGNED for k in live + final]
@@ -175,7 +178,7 @@ def test_hidden_tests_are_zeros_and_their_truth_is_kept(tmp_path):
     for i, tier in enumerate(tiers):
         responses = np.load(folder / "data/responses" / f"{i}.npy")
         hidden = not np.nan_to_num(responses).any()
-        assert hidden == (tier in design.HIDDEN)
+        assert hidden == (tier in RELEASES["2023"].hidden)
         assert np.load(truth.rates_file(folder, i)).std() > 0
     assert check(tmp_path) == []
 
@@ -183,7 +186,8 @@ def test_hidden_tests_are_zeros_and_their_truth_is_kept(tmp_path):
 def test_pictures_read_as_one_frame(tmp_path):
     (folder,) = simulate(tmp_path, preset=PICTURES, year=2022, seed=1)
     (session,) = Recordings.open(str(tmp_path)).sessions
-    assert session.year == 2022 and session.frame_shape == (144, 256, 1)
+    assert session.rules == RELEASES["2022"] and session.frames_per_second is None
+    assert session.frame_shape == (144, 256, 1)
     assert set(session.tiers) == {"train", "validation", "test", "final_test"}
     assert check(tmp_path) == []
     trial = session.trial(int(session.trials_of("test")[0]))
@@ -197,14 +201,13 @@ def test_pictures_read_as_one_frame(tmp_path):
 
 def test_trials_scale_in_proportion():
     for name in design.PRESETS:
-        for year in write.YEARS:
-            p = design.preset(name, year).resized(60)
-            size = len(design.plan(p, year, 0, 0))
-            assert 55 <= size <= 65 or name == "bench" or year == 2022, (name, size)
-            tiers = {s.tier for s in design.plan(p, year, 0, 0)}
-            assert tiers == {
-                s.tier for s in design.plan(design.preset(name, year), year, 0, 0)
-            }
+        for rules in RELEASES.values():
+            p = design.preset(name, rules).resized(60)
+            size = len(design.plan(p, rules, 0, 0))
+            assert 55 <= size <= 65 or name == "bench" or not rules.films, (name, size)
+            tiers = {s.tier for s in design.plan(p, rules, 0, 0)}
+            whole = design.plan(design.preset(name, rules), rules, 0, 0)
+            assert tiers == {s.tier for s in whole}
 
 
 def test_the_note_says_what_a_folder_holds(small):

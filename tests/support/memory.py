@@ -1,14 +1,13 @@
 """Sessions that live in memory, for tests of what reads sessions."""
 
 from concurrent.futures import Future
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from sensorium_jax.axes import MouseInfo, Trial
 from sensorium_jax.data.session import BEHAVIOR, PUPIL, RESPONSES, VIDEO, Session, Stats
-from sensorium_jax.rules import RELEASES
+from sensorium_jax.rules import RELEASES, Rules
 
 
 class Reader:
@@ -71,7 +70,7 @@ def session(
     video_dtype: Any = np.uint8,
     per_frame: bool = True,
     futures: bool = False,
-    year: int = 2023,
+    rules: str | Rules = "2023",
     seed: int = 0,
 ) -> Session:
     """A session of random trials; statistics of responses are per frame by default."""
@@ -104,7 +103,7 @@ def session(
         statistics[PUPIL] = Stats(np.float32([150, 151]), np.float32([4, 5]))
     return Session(
         name=name,
-        rules=RELEASES[str(year)],
+        rules=RELEASES[rules] if isinstance(rules, str) else rules,
         where=f"memory/{name}",
         tiers=np.array(tiers),
         files=np.arange(len(tiers)) * 2,
@@ -131,8 +130,3 @@ def recordings(**changes: Any) -> Recordings:
             ),
         )
     )
-
-
-def renamed(old: Session, name: str) -> Session:
-    """The same session under another name."""
-    return replace(old, name=name, where=f"memory/{name}")

@@ -56,6 +56,7 @@ def films(folder: Path, *, hide=()) -> Recordings:
         trials = _stimuli(rng, FILMS, (70, 62))
         write_session(
             folder / f"dynamic{m}-1-1-Video-small",
+            rules="2023",
             videos=[film for _, film in trials],
             responses=_responses(rng, trials, neurons),
             behavior=[rng.gamma(1, size=(len(f), 2)) for _, f in trials],
@@ -79,7 +80,7 @@ def pictures(folder: Path, *, mice=1) -> Recordings:
             videos=[film for _, film in trials],
             responses=_responses(rng, trials, 40),
             tiers=[tier for tier, _ in trials],
-            year=2022,
+            rules="2022",
             unit_ids=np.arange(40)[::-1] * 2 + 1,
         )
     return Recordings.open(folder)

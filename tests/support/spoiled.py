@@ -35,7 +35,7 @@ def session(root, year, mouse, channels=1, *, behavior=True, pupil=True):
         pupil=each(lambda: rng.normal(150, 5, (frames, 2))) if pupil else None,
         tiers=TIERS[year],
         hide=TIERS[year][-1:],
-        year=year,
+        rules=str(year),
         pad_to=FRAMES + 4 if year == 2023 else None,
         coordinates=rng.integers(0, 500, (count, 3)),
         unit_ids=np.arange(count) + 100 * mouse,

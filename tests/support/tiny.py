@@ -68,6 +68,7 @@ def films(
         n, trials = NEURONS[m], 16
         write_session(
             folder / f"dynamic{m + 10 * seed}",
+            rules="2023",
             videos=rng.integers(0, 256, (trials, frames, *size)),
             responses=rng.gamma(1, 2, (trials, frames, n)),
             behavior=rng.normal(size=(trials, frames, 2)),
@@ -93,7 +94,7 @@ def pictures(folder: Path, mice: int = 2, *, size=(40, 48)) -> Path:
             pupil=rng.normal(size=(trials, 1, 2)),
             coordinates=rng.normal(size=(n, 3)),
             tiers=["train"] * 16 + ["validation"] * 4,
-            year=2022,
+            rules="2022",
         )
     return folder
 

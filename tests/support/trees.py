@@ -23,6 +23,7 @@ def tree(folder: Path, neurons=(7, 5), *, fractions=False, extras=True, trials=4
         }
         write_session(
             folder / f"dynamic{m}",
+            rules="2023",
             videos=videos,
             responses=[rng.gamma(1, 2, (t, n)) for t in lengths],
             tiers=TIERS[-trials:] if trials < 46 else TIERS,
@@ -46,7 +47,7 @@ def pictures(folder: Path):
         behavior=rng.normal(size=(30, 1, 3)),
         pupil=rng.normal(size=(30, 1, 2)),
         tiers=["train"] * 24 + ["validation"] * 6,
-        year=2022,
+        rules="2022",
     )
     return folder
 

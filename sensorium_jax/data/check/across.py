@@ -32,7 +32,7 @@ def across(scans: list[Scan]) -> Iterator[Fault]:
 def _alike(scans: list[Scan], what: str, words: str, level: str) -> Iterator[Fault]:
     sizes = []
     for scan in scans:
-        cut = -1 if scan.year == 2023 else None
+        cut = -1 if scan.timed else None
         size = most_common(h.shape[:cut] for h in scan.headers.get(what, {}).values())
         if size is not None:
             sizes.append((size, scan))

@@ -11,20 +11,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sensorium_jax.data.check import (
-    across,
-    meta,
-    statistics as faults_stats,
-    tree,
-    trials as faults_trials,
-    values,
-)
+from sensorium_jax.data.check import across, meta, statistics, tree, trials, values
 from sensorium_jax.data.check.npy import AGAIN, load
 from sensorium_jax.data.check.trials import Scan
 from sensorium_jax.data.recordings import Recordings
+from sensorium_jax.data.session import Session
+from sensorium_jax.data.store.layout import is_store
 from sensorium_jax.errors import UserError
 from sensorium_jax.findings import Fault, error, warning
 from sensorium_jax.progress import bar
+from sensorium_jax.rules import TRAIN, UNUSED
 
 BUDGET = 2 << 30  # bytes that a fast check reads of videos and responses
 CONVERT = "run the same sensorium convert again: it mends what is damaged"
@@ -45,20 +41,28 @@ class Report(NamedTuple):
         return all(f.level != "error" for f in self.faults)
 
 
-def check(path: str | Path, *, deep: bool = False) -> list[Fault]:
+def check(
+    path: str | Path, *, deep: bool = False, rules: str | None = None
+) -> list[Fault]:
     """Every fault of the recordings under path, errors first; never raises for them.
 
     A tree of up to 2 GB is read whole. Beyond that the fast check reads every header,
     all facts, statistics, behavior and pupil, evenly spaced trials whole, and the edges
-    of the others; deep reads every array.
+    of the others; deep reads every array. rules: as in Recordings.open.
     """
-    return inspect(path, deep=deep).faults
+    return inspect(path, deep=deep, rules=rules).faults
 
 
-def inspect(path: str | Path, *, deep: bool = False, budget: int = BUDGET) -> Report:
+def inspect(
+    path: str | Path,
+    *,
+    deep: bool = False,
+    rules: str | None = None,
+    budget: int = BUDGET,
+) -> Report:
     """As check, with what was read; budget is the bytes that are read without deep."""
-    if "://" in str(path) or (Path(path) / "zarr.json").exists():
-        return _store(str(path), deep=deep, budget=budget)
+    if is_store(path):
+        return _store(str(path), deep=deep, rules=rules, budget=budget)
     root = Path(path).expanduser().absolute()
     if not root.is_dir():
         hint = "unpack it first" if root.suffix == ".zip" else "give a folder of mice"
@@ -76,21 +80,19 @@ def inspect(path: str | Path, *, deep: bool = False, budget: int = BUDGET) -> Re
             )
         )
     share = 1.0 if deep or size <= budget else budget / size
-    scans = []
-    trials = 0
+    scans: list[Scan] = []
     for folder in folders:
         try:
-            faults.extend(tree.config(folder))
-            scan, found = faults_trials.scan(folder, *tree.layout(folder), sick)
+            told, names, linked = tree.layout(folder, rules, faults)
+            scan, more = trials.scan(folder, told.rules, names, linked, sick)
             scans.append(scan)
-            faults.extend(found)
+            faults.extend(more)
         except Exception as problem:  # a check must end with a report
             faults.append(_gave_up(folder, problem))
     present = {w for s in scans for w in s.places}
     for scan in scans:
-        trials += len(scan.numbers)
         try:
-            faults.extend(faults_trials.absent(scan, present))
+            faults.extend(trials.absent(scan, present))
             faults.extend(_session(scan, share))
         except Exception as problem:
             faults.append(_gave_up(scan.folder, problem))
@@ -105,22 +107,22 @@ def inspect(path: str | Path, *, deep: bool = False, budget: int = BUDGET) -> Re
         )
     )
     if not any(f.level == "error" for f in faults):
-        faults.extend(_opens(root))
-    names = tuple(f.name for f in folders)
-    return Report(_tidy(root, faults), names, trials, read)
+        faults.extend(_opens(root, rules))
+    count = sum(len(scan.numbers) for scan in scans)
+    return Report(_tidy(root, faults), tuple(f.name for f in folders), count, read)
 
 
-def _opens(root: Path) -> Iterator[Fault]:
+def _opens(root: Path, rules: str | None) -> Iterator[Fault]:
     """The last question: do the readers accept what looks sound?"""
     try:
-        Recordings.open(root).mouse_info()
-    except UserError as problem:
-        yield error(root, str(problem), "as the finding says")
+        Recordings.open(root, rules).mouse_info()
     except Exception as problem:
         yield _gave_up(root, problem)
 
 
 def _gave_up(folder: Path, problem: Exception) -> Fault:
+    if isinstance(problem, UserError):
+        return error(folder, str(problem), "as the finding says")
     return error(
         folder, f"cannot be checked further: {type(problem).__name__}: {problem}", AGAIN
     )
@@ -131,17 +133,17 @@ def _session(scan: Scan, share: float) -> Iterator[Fault]:
     faults: list[Fault] = []
     ids = load(scan.folder / "meta/neurons/unit_ids.npy")
     known = None if isinstance(ids, Fault) or ids.ndim != 1 else len(ids)
-    neurons = faults_trials.neurons(scan, known)
-    tiers = meta.tiers(scan.folder, scan.numbers, faults)
+    neurons = trials.neurons(scan, known)
+    tiers = meta.tiers(scan.folder, scan.numbers, scan.rules, faults)
     yield from meta.columns(scan.folder, len(scan.numbers))
     yield from meta.units(scan.folder, neurons)
-    wrong, skip = faults_trials.shapes(scan, neurons)
-    statistics = faults_stats.read(scan, faults)
+    wrong, skip = trials.shapes(scan, neurons)
+    stored = statistics.read(scan, faults)
     yield from wrong
     seen = {}
     whole = _whole(scan.numbers, share)
-    scale = faults_stats.scale(statistics)
-    used = [i for i in scan.numbers if tiers.get(i) != "none"]
+    scale = statistics.scale(stored)
+    used = [i for i in scan.numbers if tiers.get(i) != UNUSED]
     with bar(f"check {scan.folder.name}", len(used)) as progress:
         for number in used:
             seen[number] = values.trial(
@@ -152,7 +154,7 @@ def _session(scan: Scan, share: float) -> Iterator[Fault]:
     yield from values.darkest(scan, tuple(used[:3]), skip)
     yield from values.silent(scan, seen, tiers)
     ends = {number: s.end for number, s in seen.items()}
-    yield from faults_stats.faults(scan, statistics, tiers, ends)
+    yield from statistics.faults(scan, stored, tiers, ends)
     yield from faults
 
 
@@ -163,20 +165,18 @@ def _whole(numbers: Iterable[int], share: float) -> set[int]:
     return {numbers[i] for i in np.linspace(0, len(numbers) - 1, count).astype(int)}
 
 
-def _store(path: str, *, deep: bool, budget: int) -> Report:
+def _store(path: str, *, deep: bool, rules: str | None, budget: int) -> Report:
     """A store opens, and its files agree with their checksums."""
     from sensorium_jax.data.store.verify import damaged
 
     faults: list[Fault] = []
-    root, read, names, trials = Path(path).absolute(), "facts", (), 0
+    root, read, names, count = Path(path).absolute(), "facts", (), 0
     local = "://" not in path
     try:
-        opened = Recordings.open(path)
-        names, trials = opened.names, sum(s.trials for s in opened.sessions)
+        opened = Recordings.open(path, rules)
+        names, count = opened.names, sum(s.trials for s in opened.sessions)
         for session in opened.sessions:
-            if "train" not in session.tiers:
-                words = "no training trials"
-                faults.append(warning(session.name, words, "fine for scoring only"))
+            faults.extend(_tiers(session))
     except Exception as problem:
         words = f"cannot be opened as a store: {problem}"
         remedy = CONVERT if local else "give the address of a store that is served"
@@ -187,9 +187,18 @@ def _store(path: str, *, deep: bool, budget: int) -> Report:
         if deep or size <= budget:
             read = "every file against its checksum"
             faults.extend(
-                error(p, f"the file {how}", CONVERT) for p, how in damaged(root)
+                error(p, f"the file {finding}", CONVERT) for p, finding in damaged(root)
             )
-    return Report(_tidy(root, faults), names, trials, read)
+    return Report(_tidy(root, faults), names, count, read)
+
+
+def _tiers(session: Session) -> Iterator[Fault]:
+    if TRAIN not in session.tiers:
+        words = "no training trials"
+        yield warning(session.name, words, "fine for scoring only")
+    if session.rules.validating(session.tiers) is None:
+        words = f"no validation trials; its rules are: {session.rules.words()}"
+        yield warning(session.name, words, "convert with other tiers or --rules")
 
 
 def _tidy(root: Path, faults: list[Fault]) -> list[Fault]:

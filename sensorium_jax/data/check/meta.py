@@ -6,17 +6,20 @@ from pathlib import Path
 import numpy as np
 
 from sensorium_jax.data.check.npy import AGAIN, folder_files, load, not_numbers
-from sensorium_jax.data.session import TIERS, VALIDATION_TIERS
+from sensorium_jax.data.release.tree import TIERS
 from sensorium_jax.errors import did_you_mean
 from sensorium_jax.findings import Fault, error, warning
+from sensorium_jax.rules import RELEASES, TRAIN, UNUSED, Rules
 
 ONE_PER_TRIAL = "write one tier per trial file, in the order of the file numbers"
 ONE_PER_NEURON = "write one row per neuron, in the order of the responses"
 
 
-def tiers(folder: Path, numbers: Sequence[int], faults: list[Fault]) -> dict[int, str]:
+def tiers(
+    folder: Path, numbers: Sequence[int], rules: Rules, faults: list[Fault]
+) -> dict[int, str]:
     """The tier of each trial file as far as it can be told."""
-    path = folder / "meta/trials/tiers.npy"
+    path = folder / TIERS
     if not path.exists():
         faults.append(
             error(path, "missing tiers: the file is not there", ONE_PER_TRIAL)
@@ -37,7 +40,7 @@ def tiers(folder: Path, numbers: Sequence[int], faults: list[Fault]) -> dict[int
         )
         return {}
     values = values.astype(str)
-    faults.extend(_names(path, values))
+    faults.extend(_names(path, values, rules))
     if not numbers:
         return {}
     if max(numbers) < len(values):
@@ -46,27 +49,29 @@ def tiers(folder: Path, numbers: Sequence[int], faults: list[Fault]) -> dict[int
     elif len(numbers) == len(values):
         rows = dict(zip(numbers, map(str, values), strict=True))
     else:
-        found = f"short tiers: {len(values)} for {len(numbers)} trial files"
+        finding = f"short tiers: {len(values)} for {len(numbers)} trial files"
         if len(values) > len(numbers):
-            found = f"{len(values)} tiers for files numbered up to {max(numbers)}"
-        faults.append(error(path, found, ONE_PER_TRIAL))
+            finding = f"{len(values)} tiers for files numbered up to {max(numbers)}"
+        faults.append(error(path, finding, ONE_PER_TRIAL))
         return {}
-    faults.extend(_splits(path, list(rows.values())))
+    faults.extend(_splits(path, list(rows.values()), rules))
     return rows
 
 
-def _names(path: Path, values: np.ndarray) -> Iterator[Fault]:
-    for name in sorted(set(values.tolist()) - set(TIERS)):
+def _names(path: Path, values: np.ndarray, rules: Rules) -> Iterator[Fault]:
+    odd = set(values.tolist()) - set(rules.tiers) if rules.tiers else ()
+    for name in sorted(odd):
         count = int((values == name).sum())
         yield error(
             path,
             f"unknown tier '{name}' of {count} trials",
-            f"{did_you_mean(name, TIERS)}Known: {', '.join(TIERS)}",
+            f"{did_you_mean(name, rules.tiers)}Known: {', '.join(rules.tiers)}; "
+            "own recordings may have others (--rules own)",
         )
 
 
 def _unfiled(path: Path, values: np.ndarray, rows: dict[int, str]) -> Iterator[Fault]:
-    lost = [i for i, tier in enumerate(values) if i not in rows and tier != "none"]
+    lost = [i for i, tier in enumerate(values) if i not in rows and tier != UNUSED]
     if lost:
         yield warning(
             path,
@@ -75,18 +80,19 @@ def _unfiled(path: Path, values: np.ndarray, rows: dict[int, str]) -> Iterator[F
         )
 
 
-def _splits(path: Path, values: list[str]) -> Iterator[Fault]:
-    if "train" not in values:
+def _splits(path: Path, values: list[str], rules: Rules) -> Iterator[Fault]:
+    if TRAIN not in values:
         yield error(
             path,
             f"no training trials; the tiers are {', '.join(sorted(set(values)))}",
-            "mark the trials to train on as 'train'",
+            f"mark the trials to train on as '{TRAIN}'",
         )
-    if not set(values) & set(VALIDATION_TIERS):
+    if rules.validating(values) is None:
+        usual = rules.validation or RELEASES[rules.layout].validation
         yield warning(
             path,
             "no validation trials, so no run can tell its best step",
-            f"mark some trials as '{VALIDATION_TIERS[0]}'",
+            f"mark some trials as '{usual[0]}'",
         )
 
 

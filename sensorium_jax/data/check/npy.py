@@ -10,7 +10,6 @@ import numpy as np
 from sensorium_jax.findings import Fault, error
 
 AGAIN = "fetch or write the recording again"
-SOURCES = ("all", "stimulus_frame")  # of statistics; the first that is there counts
 
 
 class Header(NamedTuple):
@@ -86,9 +85,9 @@ def _remedy(problem: OSError) -> str:
 
 def load(path: Path) -> np.ndarray | Fault:
     """A whole array, or why there is none."""
-    found = header(path)
-    if isinstance(found, Fault):
-        return found
+    head = header(path)
+    if isinstance(head, Fault):
+        return head
     try:
         return np.load(path)
     except (OSError, ValueError, EOFError, MemoryError) as problem:

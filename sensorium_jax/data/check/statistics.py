@@ -5,10 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from sensorium_jax.data.check.npy import SOURCES, folder_files, load, not_numbers
+from sensorium_jax.data.check.npy import folder_files, load, not_numbers
 from sensorium_jax.data.check.trials import Scan
-from sensorium_jax.data.session import RESPONSES, VIDEO
+from sensorium_jax.data.release.tree import NEEDED, SOURCES
+from sensorium_jax.data.session import RESPONSES, STATISTICS, VIDEO
 from sensorium_jax.findings import Fault, error, most_common, warning
+from sensorium_jax.rules import TRAIN
 
 RECOMPUTE = "compute the statistics anew from the training trials"
 TRIALS = 256  # training trials that are looked at where a std is zero
@@ -16,28 +18,28 @@ TRIALS = 256  # training trials that are looked at where a std is zero
 
 def read(scan: Scan, faults: list[Fault]) -> dict[str, dict[str, np.ndarray]]:
     """Statistics of each modality that are sound files of numbers."""
-    found: dict[str, dict[str, np.ndarray]] = {}
+    statistics: dict[str, dict[str, np.ndarray]] = {}
     for what in scan.places:
         place = scan.folder / "meta/statistics" / scan.names[what]
         sources = [place / s for s in SOURCES if (place / s).is_dir()]
         if not sources:
             faults.append(error(place / SOURCES[0], "missing statistics", RECOMPUTE))
             continue
-        found[what] = _read(sources[0], faults)
+        statistics[what] = _read(sources[0], faults)
         for other in sources[1:]:
             for path in folder_files(other):
                 values = load(path) if path.suffix == ".npy" else None
                 if isinstance(values, Fault):
                     faults.append(values._replace(level="warning"))
-    return found
+    return statistics
 
 
 def _read(source: Path, faults: list[Fault]) -> dict[str, np.ndarray]:
-    found = {}
-    for key in ("mean", "std", "min", "max", "median"):
+    statistics = {}
+    for key in STATISTICS:
         path = source / f"{key}.npy"
         if not path.exists():
-            if key in ("mean", "std"):
+            if key in NEEDED:
                 faults.append(error(path, "missing statistics", RECOMPUTE))
             continue
         values = load(path)
@@ -46,13 +48,13 @@ def _read(source: Path, faults: list[Fault]) -> dict[str, np.ndarray]:
         if isinstance(values, Fault):
             faults.append(values)
         else:
-            found[key] = values
-    return found
+            statistics[key] = values
+    return statistics
 
 
-def scale(found: dict[str, dict[str, np.ndarray]]) -> float:
+def scale(statistics: dict[str, dict[str, np.ndarray]]) -> float:
     """Mean std of responses, the yardstick of what counts as negative."""
-    std = found.get(RESPONSES, {}).get("std")
+    std = statistics.get(RESPONSES, {}).get("std")
     if std is None:
         return 1.0
     std = std[np.isfinite(std) & (std > 0)]
@@ -61,21 +63,21 @@ def scale(found: dict[str, dict[str, np.ndarray]]) -> float:
 
 def faults(
     scan: Scan,
-    found: dict[str, dict[str, np.ndarray]],
+    statistics: dict[str, dict[str, np.ndarray]],
     tiers: dict[int, str],
     ends: dict[int, int],
 ) -> Iterator[Fault]:
     """Faults of shape and value; ends holds the valid frames of each trial."""
-    train = [i for i in scan.numbers if tiers.get(i) == "train"]
+    train = [i for i in scan.numbers if tiers.get(i) == TRAIN]
     longest = max(ends.values(), default=0)
     trained = max((ends.get(i, 0) for i in train), default=longest)
-    for what, arrays in found.items():
+    for what, arrays in statistics.items():
         shape = _data_shape(scan, what)
         if shape is None:
             continue
         for key, values in arrays.items():
             path = _path(scan, what, key)
-            spread = _spread(values, shape, what, scan.year)
+            spread = _spread(values, shape, what, timed=scan.timed)
             if spread is None:
                 yield error(
                     path,
@@ -83,7 +85,7 @@ def faults(
                     RECOMPUTE,
                 )
                 continue
-            timed = scan.year == 2023 and spread.shape[-1] > 1
+            timed = scan.timed and spread.shape[-1] > 1
             if timed and spread.shape[-1] > shape[-1]:
                 yield warning(
                     path,
@@ -91,7 +93,7 @@ def faults(
                     f"fine if trials were left out; else {RECOMPUTE}",
                 )
             used = spread[..., :trained] if timed else spread
-            if key in ("mean", "std"):
+            if key in NEEDED:
                 later = spread[..., trained:longest] if timed else spread[..., :0]
                 yield from _finite(path, key, used, later)
             if key == "std":
@@ -107,7 +109,7 @@ def _path(scan: Scan, what: str, key: str) -> Path:
 def _data_shape(scan: Scan, what: str) -> tuple[int, ...] | None:
     """Usual shape of a modality's files, with the longest time of any."""
     shapes = [h.shape for h in scan.headers[what].values() if h.shape]
-    if scan.year == 2022 or not shapes:
+    if not scan.timed or not shapes:
         return most_common(shapes)
     usual = most_common(s[:-1] for s in shapes) or ()
     longest = max(h.shape[-1] for w in scan.headers.values() for h in w.values())
@@ -116,12 +118,11 @@ def _data_shape(scan: Scan, what: str) -> tuple[int, ...] | None:
 
 
 def _spread(
-    x: np.ndarray, shape: tuple[int, ...], what: str, year: int
+    x: np.ndarray, shape: tuple[int, ...], what: str, *, timed: bool
 ) -> np.ndarray | None:
     """Statistics with the axes of the data, of size 1 or equal; None if they misfit."""
     if x.size == 1:
         return x.reshape((1,) * len(shape))
-    timed = year == 2023
     if what != VIDEO and x.ndim == 1 and len(x) == shape[0]:
         return x.reshape(-1, 1) if timed else x
     if what == VIDEO and len(shape) > 2 + timed and x.shape == shape[:1]:
@@ -204,7 +205,7 @@ def _extremes(
         if any(m != n != 1 for m, n in zip(data.shape[:-1], shape[:-1], strict=True)):
             continue
         for extreme, best in ((np.fmin, low), (np.fmax, high)):
-            found = extreme.reduce(data, axes, keepdims=True) if axes else data
-            found = found[..., : shape[-1]]
-            best[part] = extreme(best[part], found)
+            values = extreme.reduce(data, axes, keepdims=True) if axes else data
+            values = values[..., : shape[-1]]
+            best[part] = extreme(best[part], values)
     return low, high

@@ -1,21 +1,24 @@
 """Where sessions lie, and what cannot be reached: permissions, links, folders."""
 
 import errno
-import json
 import os
 import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from sensorium_jax.data.recordings import DEPTH
+from sensorium_jax.data import config
+from sensorium_jax.data.config import Told
+from sensorium_jax.data.recordings import DEPTH, READERS
 from sensorium_jax.data.release import dynamic2023, static2022
 from sensorium_jax.data.session import BEHAVIOR, MODALITIES, PUPIL, RESPONSES, VIDEO
+from sensorium_jax.errors import UserError
 from sensorium_jax.findings import Fault, error
+from sensorium_jax.rules import OWN, wrong
 
-YEARS = {dynamic2023.STIMULUS: 2023, static2022.STIMULUS: 2022}
 PARTS = (  # any of them makes a folder a session, perhaps a broken one
-    *(f"data/{name}" for name in (*YEARS, RESPONSES, BEHAVIOR, PUPIL)),
+    *(f"data/{name}" for name in (*READERS, RESPONSES, BEHAVIOR, PUPIL)),
     *(f"meta/{name}" for name in ("trials", "neurons", "statistics")),
 )
 
@@ -114,40 +117,42 @@ def _below(root: Path, sick: set[str], depth: int) -> Iterator[Path]:
             yield from sessions(below, sick, depth - 1)
 
 
-def layout(folder: Path) -> tuple[int, dict[str, str], dict[str, str]]:
-    """A session's year, its modalities' names, and the folders of data/ they lie in."""
+def layout(
+    folder: Path, chosen: str | None, faults: list[Fault]
+) -> tuple[Told, dict[str, str], dict[str, str]]:
+    """What a session says of itself, its modalities' names, and where they lie.
+
+    The last are folders of data/. A config.json that says nonsense is a fault; of it
+    only sound rules count, or else those of own recordings, which forbid nothing.
+    """
     stimulus = _stimulus(folder)
+    kind = READERS[stimulus].KIND
+    problem, plain = None, {}
+    try:
+        plain = config.load(folder)
+        problem = config.wrong(plain, kind, chosen)
+    except UserError:
+        problem = "not a JSON object", "delete it; it may be absent"
+    if problem:
+        faults.append(error(folder / config.FILE, *problem))
+        plain = _rules_alone(plain, kind)
+    told = config.told(plain, kind, str(folder), chosen)
     names = {w: w for w in MODALITIES} | {VIDEO: stimulus}
-    links = _links(folder)
-    return YEARS[stimulus], names, {w: links.get(n, n) for w, n in names.items()}
+    return told, names, {w: told.links.get(n, n) for w, n in names.items()}
+
+
+def _rules_alone(plain: Any, kind: str) -> dict[str, Any]:
+    if not isinstance(plain, dict) or config.RULES not in plain:
+        return {}
+    rules = plain[config.RULES]
+    return {config.RULES: {"name": OWN} if wrong(rules, kind) else rules}
 
 
 def _stimulus(folder: Path) -> str:
     """Which folder the stimuli lie in, or should."""
     for place in ("data", "meta/statistics"):
-        for name in YEARS:
+        for name in READERS:
             if (folder / place / name).exists():
                 return name
     fallback = static2022 if folder.name.startswith("static") else dynamic2023
     return fallback.STIMULUS
-
-
-def _links(folder: Path) -> dict[str, str]:
-    try:
-        links = json.loads((folder / "config.json").read_text())["links"]
-        return {str(k): str(v) for k, v in links.items()}
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        return {}
-
-
-def config(folder: Path) -> Iterator[Fault]:
-    """Faults of config.json, which may be absent."""
-    path = folder / "config.json"
-    if not path.exists():
-        return
-    try:
-        fine = isinstance(json.loads(path.read_text()), dict)
-    except (OSError, ValueError):
-        fine = False
-    if not fine:
-        yield error(path, "not a JSON object", "delete it; it may be absent")

@@ -13,6 +13,7 @@ from sensorium_jax.data.check.npy import (
 )
 from sensorium_jax.data.session import BEHAVIOR, MODALITIES, PUPIL, RESPONSES, VIDEO
 from sensorium_jax.findings import Fault, error, most_common, warning
+from sensorium_jax.rules import Rules
 
 TIME_LAST = "store time last: np.moveaxis(array, 0, -1)"
 
@@ -21,11 +22,16 @@ class Scan(NamedTuple):
     """One session as its folders and headers show it; only sound files."""
 
     folder: Path
-    year: int
+    rules: Rules
     places: dict[str, Path]  # modality -> folder, of those that are there
     names: dict[str, str]  # modality -> its folder's name in this release
     headers: dict[str, dict[int, Header]]  # modality -> file number -> header
     numbers: tuple[int, ...]  # of every trial that any modality has
+
+    @property
+    def timed(self) -> bool:
+        """Whether files have an axis of time, their last."""
+        return self.rules.films
 
     def file(self, what: str, number: int) -> Path:
         """Where one modality of one trial lies."""
@@ -34,7 +40,7 @@ class Scan(NamedTuple):
 
 def scan(
     folder: Path,
-    year: int,
+    rules: Rules,
     names: dict[str, str],
     linked: dict[str, str],
     sick: set[str],
@@ -61,31 +67,31 @@ def scan(
             if number not in listed[what]:
                 faults.append(_missing(path, what, listed))
             elif str(path) not in sick:
-                found = header(path)
-                if isinstance(found, Header):
-                    wrong = not_numbers(path, found.dtype)
-                    found = wrong or found
-                if isinstance(found, Fault):
-                    faults.append(found)
+                head = header(path)
+                if isinstance(head, Header):
+                    wrong = not_numbers(path, head.dtype)
+                    head = wrong or head
+                if isinstance(head, Fault):
+                    faults.append(head)
                 else:
-                    headers[what][number] = found
-    return Scan(folder, year, places, names, headers, tuple(every)), faults
+                    headers[what][number] = head
+    return Scan(folder, rules, places, names, headers, tuple(every)), faults
 
 
 def _numbers(place: Path, faults: list[Fault]) -> set[int]:
-    found, odd = set(), []
+    numbers, odd = set(), []
     for path in folder_files(place):
         if path.suffix != ".npy" or path.name.startswith("."):
             continue
         if path.stem.isdigit() and str(int(path.stem)) == path.stem:
-            found.add(int(path.stem))
+            numbers.add(int(path.stem))
         else:
             odd.append(path)
     faults.extend(
         warning(path, "not a trial number, so never read", "rename or remove it")
         for path in odd
     )
-    return found
+    return numbers
 
 
 def _missing(path: Path, what: str, listed: dict[str, set[int]]) -> Fault:
@@ -138,10 +144,10 @@ def shapes(scan: Scan, count: int | None) -> tuple[list[Fault], set[tuple[str, i
     for number in scan.numbers:
         frames = _frames(scan, number, count)
         for what, known in scan.headers.items():
-            found = known.get(number)
-            if found is None:
+            head = known.get(number)
+            if head is None:
                 continue
-            wrong = _shape(scan, what, found, usual[what], count, frames)
+            wrong = _shape(scan, what, head, usual[what], count, frames)
             if wrong:
                 faults.append(error(scan.file(what, number), *wrong))
                 bad.add((what, number))
@@ -151,64 +157,62 @@ def shapes(scan: Scan, count: int | None) -> tuple[list[Fault], set[tuple[str, i
 def _usual(scan: Scan, what: str) -> tuple[tuple[int, ...] | None, str | None]:
     """Shape (without time) and kind of dtype that most files of a modality have."""
     known = scan.headers[what].values()
-    cut = -1 if scan.year == 2023 else None
+    cut = -1 if scan.timed else None
     kind = most_common("f" if h.dtype.kind == "f" else h.dtype.name for h in known)
     return most_common(h.shape[:cut] for h in known), kind
 
 
 def _frames(scan: Scan, number: int, count: int | None) -> int | None:
     """Padded frames of a trial: what most of its float files say."""
-    if scan.year == 2022:
+    if not scan.timed:
         return None
     sizes = []
     for what in (RESPONSES, BEHAVIOR, PUPIL, VIDEO):
-        found = scan.headers.get(what, {}).get(number)
-        if found is None or len(found.shape) < 2 or found.dtype.kind != "f":
+        head = scan.headers.get(what, {}).get(number)
+        if head is None or len(head.shape) < 2 or head.dtype.kind != "f":
             continue
         rows = {RESPONSES: count, PUPIL: 2}.get(what)
-        flipped = rows is not None and found.shape[0] != rows == found.shape[-1]
-        sizes.append(found.shape[0] if flipped else found.shape[-1])
+        flipped = rows is not None and head.shape[0] != rows == head.shape[-1]
+        sizes.append(head.shape[0] if flipped else head.shape[-1])
     return most_common(sizes)
 
 
 def _shape(
     scan: Scan,
     what: str,
-    found: Header,
+    head: Header,
     usual: tuple[tuple[int, ...] | None, str | None],
     count: int | None,
     frames: int | None,
 ) -> tuple[str, str] | None:
     """Finding and remedy for one file, if its shape or kind is wrong."""
-    shape, dynamic = found.shape, scan.year == 2023
+    shape, timed = head.shape, scan.timed
     ranks = (
-        ((3, 4) if dynamic else (2, 3))
-        if what == VIDEO
-        else ((2,) if dynamic else (1,))
+        ((3, 4) if timed else (2, 3)) if what == VIDEO else ((2,) if timed else (1,))
     )
     if len(shape) not in ranks:
-        form = _form(what, count, dynamic=dynamic)
+        form = _form(what, count, timed=timed)
         return f"shape {shape}, expected {form}", AGAIN
     if 0 in shape:
         return f"shape {shape} holds nothing", AGAIN
-    if dynamic and _time_first(what, shape, count, frames):
+    if timed and _time_first(what, shape, count, frames):
         return f"time first: shape {shape}, expected {frames} frames last", TIME_LAST
-    rows = shape[:-1] if dynamic else shape
+    rows = shape[:-1] if timed else shape
     want = {RESPONSES: (count,), PUPIL: (2,)}.get(what, usual[0])
     if rows != want and None not in (want or (None,)):
         return _rows_differ(what, rows, want or ())
-    if dynamic and frames is not None and shape[-1] != frames:
-        spare = found.dtype.kind in "iu" and shape[-1] < frames
+    if timed and frames is not None and shape[-1] != frames:
+        spare = head.dtype.kind in "iu" and shape[-1] < frames
         if not spare:  # whole-number videos hold no NaN and end without padding
             return (
                 f"wrong length: {shape[-1]} frames, the trial has {frames}",
                 "cut or pad (with NaN) every array of a trial to the same frames",
             )
-    kind = "f" if found.dtype.kind == "f" else found.dtype.name
+    kind = "f" if head.dtype.kind == "f" else head.dtype.name
     if kind != usual[1]:
         most = "floating point" if usual[1] == "f" else usual[1]
         return (
-            f"wrong dtype: {found.dtype}, the session's others are {most}",
+            f"wrong dtype: {head.dtype}, the session's others are {most}",
             "save every file of a folder with one kind of number",
         )
     return None
@@ -237,8 +241,8 @@ def _rows_differ(
     return f"wrong row count: {rows[0]}, expected {want[0]}", AGAIN
 
 
-def _form(what: str, count: int | None, *, dynamic: bool) -> str:
-    time = ", frames" if dynamic else ""
+def _form(what: str, count: int | None, *, timed: bool) -> str:
+    time = ", frames" if timed else ""
     if what == VIDEO:
         return f"([channels, ]height, width{time})"
     return f"({count if what == RESPONSES and count else 'rows'}{time or ','})"

@@ -8,14 +8,9 @@ import numpy as np
 
 from sensorium_jax.data.check.npy import AGAIN, Header
 from sensorium_jax.data.check.trials import Scan
-from sensorium_jax.data.session import (
-    BEHAVIOR,
-    HIDDEN_TIERS,
-    PUPIL,
-    RESPONSES,
-    VIDEO,
-)
+from sensorium_jax.data.session import BEHAVIOR, PUPIL, RESPONSES, VIDEO
 from sensorium_jax.findings import Fault, error, warning
+from sensorium_jax.rules import UNUSED
 
 GREY = (-0.5, 255.5)  # 0..255, with room for rounding
 NEGATIVE = 1e-3  # of the mean std of responses; official ones go down to about -1e-8
@@ -44,29 +39,30 @@ def trial(
     faults: list[Fault] = []
     ends: dict[str, int] = {}
     active, count = None, 0
+    may_hide = tier in scan.rules.hidden
     for what in scan.places:
         known = scan.headers[what].get(number)
         if known is None or (what, number) in skip:
             continue
         path = scan.file(what, number)
         try:
-            values, complete = _values(path, known, what, scan.year, whole=whole)
+            values, complete = _values(path, known, what, timed=scan.timed, whole=whole)
             if values is not None and not complete and what == RESPONSES:
-                silent = not np.nan_to_num(values).any() and tier not in HIDDEN_TIERS
+                silent = not np.nan_to_num(values).any() and not may_hide
                 values, complete = (np.load(path), True) if silent else (values, False)
         except (OSError, ValueError) as problem:
             faults.append(error(path, f"cannot be read: {problem}"[:120], AGAIN))
             continue
         if values is None:
             continue
-        end = _nan(path, values, scan.year, faults)
+        end = _nan(path, values, faults, timed=scan.timed)
         # fmin and fmax pass NaN over; infinity shows in them.
         low, high = (float(f.reduce(values, None)) for f in (np.fmin, np.fmax))
         zero = what == RESPONSES and low == high == 0
-        if end is not None and not (zero and tier in HIDDEN_TIERS):
+        if end is not None and not (zero and may_hide):
             ends[what] = end
         faults.extend(_range(path, what, low, high, scale))
-        if what == RESPONSES and complete and tier and tier not in HIDDEN_TIERS:
+        if what == RESPONSES and complete and tier and not may_hide:
             count = int(np.sum(values == values))
             active = 0.0 if zero else np.count_nonzero(np.nan_to_num(values)) / count
     faults.extend(_ends(scan, number, ends))
@@ -88,33 +84,37 @@ def silent(scan: Scan, seen: dict[int, Seen], tiers: dict[int, str]) -> Iterator
     mean = sum(shares.values()) / len(shares)
     chance = len(shares) * (1 - mean) ** min(seen[i].responses for i in zeros)
     make = warning if mean > 0 and chance > CHANCE else error
+    hidden = ", ".join(scan.rules.hidden)
+    remedy = f"give the trial a tier that hides its responses ({hidden}) or '{UNUSED}'"
+    if not hidden:
+        remedy = f"name the tier as hidden in the rules, or give it the tier '{UNUSED}'"
     for number in zeros:
         yield make(
             scan.file(RESPONSES, number),
             f"all-zero responses of a trial of tier '{tiers[number]}'",
-            "zeros hide test responses; give the trial a test tier or 'none'",
+            remedy,
         )
 
 
 def _values(
-    path: Path, known: Header, what: str, year: int, *, whole: bool
+    path: Path, known: Header, what: str, *, timed: bool, whole: bool
 ) -> tuple[np.ndarray | None, bool]:
     """The array, or its first and last rows; whether that is all of it."""
     small = what in (BEHAVIOR, PUPIL) or len(known.shape) == 1
     if whole or small:
         return np.load(path), True
-    if known.fortran or year == 2022:  # rows lie apart, or are all there is
+    if known.fortran or not timed:  # rows lie apart, or are all there is
         return None, False
     mapped = np.load(path, mmap_mode="r")
     return np.stack([mapped[0], mapped[-1]]), False
 
 
-def _nan(path: Path, x: np.ndarray, year: int, faults: list[Fault]) -> int | None:
+def _nan(path: Path, x: np.ndarray, faults: list[Fault], *, timed: bool) -> int | None:
     """Report NaN before the end; return the valid frames, None if there are none."""
-    frames = x.shape[-1] if year == 2023 else 1
+    frames = x.shape[-1] if timed else 1
     if x.dtype.kind != "f":
         return frames
-    if year == 2022:
+    if not timed:
         count = int(np.isnan(x).sum())
         if count:
             faults.append(_inside(path, f"NaN in {count} of {x.size} values"))
@@ -146,7 +146,7 @@ def _nan(path: Path, x: np.ndarray, year: int, faults: list[Fault]) -> int | Non
 
 def _inside(path: Path, finding: str) -> Fault:
     return error(
-        path, finding, "fill the gap, or leave the neuron out, or give tier 'none'"
+        path, finding, f"fill the gap, or leave the neuron out, or give tier '{UNUSED}'"
     )
 
 
@@ -155,7 +155,9 @@ def _range(
 ) -> Iterator[Fault]:
     if np.isinf(low) or np.isinf(high):
         yield error(
-            path, "infinity among the values", "replace it by a number, or tier 'none'"
+            path,
+            "infinity among the values",
+            f"replace it by a number, or tier '{UNUSED}'",
         )
     elif what == RESPONSES and low < -max(NEGATIVE * scale, 1e-6):
         yield error(

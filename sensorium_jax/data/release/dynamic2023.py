@@ -7,18 +7,24 @@ from pathlib import Path
 
 import numpy as np
 
+from sensorium_jax.data import config
+from sensorium_jax.data.config import Told
 from sensorium_jax.data.release import tree
 from sensorium_jax.data.session import BEHAVIOR, PUPIL, RESPONSES, VIDEO, Session, Stats
 from sensorium_jax.errors import UserError
-from sensorium_jax.rules import RELEASES
+from sensorium_jax.rules import FILMS
 
-STIMULUS = "videos"
+STIMULUS, KIND = "videos", FILMS
 PROBES = 3  # rows or pixels looked at for the end of a trial; tails are whole frames
 
 
-def open_session(folder: Path) -> Session:
-    """A session of films; reads facts and headers, no trial."""
-    facts = tree.gather(folder, STIMULUS)
+def open_session(folder: Path, said: Told | None = None) -> Session:
+    """A session of films; reads facts and headers, no trial.
+
+    said is what it says of itself, if that was read already.
+    """
+    said = said or config.of_folder(folder, KIND)
+    facts = tree.gather(folder, STIMULUS, said.links)
     first = {
         w: tree.open_npy(p / f"{facts.files[0]}.npy") for w, p in facts.folders.items()
     }
@@ -40,7 +46,7 @@ def open_session(folder: Path) -> Session:
         )
     return Session(
         name=folder.name,
-        rules=RELEASES["2023"],
+        rules=said.rules,
         where=str(folder),
         tiers=facts.tiers,
         files=facts.files,
@@ -54,6 +60,8 @@ def open_session(folder: Path) -> Session:
         reader=FilmReader(facts.folders, facts.files, _reach(statistics)),
         columns=facts.columns,
         unit_columns=facts.units,
+        frames_per_second=said.frames_per_second,
+        degrees_per_pixel=said.degrees_per_pixel,
     )
 
 

@@ -31,8 +31,8 @@ def layout_moments(
     # One grey level statistic, in the shape that the release gives it: per pixel and
     # frame would be noise on a short recording, and zero where a pixel never changes.
     full = (*shapes[0][:-1], frames)
-    found = moments(train, "scalar")
-    return {k: np.full(full, v, np.float32) for k, v in found.items()}
+    scalars = moments(train, "scalar")
+    return {k: np.full(full, v, np.float32) for k, v in scalars.items()}
 
 
 def moments(
@@ -66,10 +66,12 @@ def moments(
     count = np.where(count > 0, count, np.nan)
     mean = total / count
     std = np.sqrt(np.maximum(square / count - mean * mean, 0.0))
-    found = {"mean": mean, "std": std, "min": low, "max": high}
-    found["median"] = _median(files, kind, frames, time_last=time_last)
+    statistics = {"mean": mean, "std": std, "min": low, "max": high}
+    statistics["median"] = _median(files, kind, frames, time_last=time_last)
     gap = np.isnan(count)
-    return {k: np.where(gap, np.nan, v).astype(np.float32) for k, v in found.items()}
+    return {
+        k: np.where(gap, np.nan, v).astype(np.float32) for k, v in statistics.items()
+    }
 
 
 def _median(

@@ -5,17 +5,23 @@ from pathlib import Path
 
 import numpy as np
 
+from sensorium_jax.data import config
+from sensorium_jax.data.config import Told
 from sensorium_jax.data.release import tree
 from sensorium_jax.data.session import BEHAVIOR, PUPIL, RESPONSES, VIDEO, Session, Stats
 from sensorium_jax.errors import UserError
-from sensorium_jax.rules import RELEASES
+from sensorium_jax.rules import PICTURES
 
-STIMULUS = "images"
+STIMULUS, KIND = "images", PICTURES
 
 
-def open_session(folder: Path) -> Session:
-    """A session of pictures; reads facts and headers, no trial."""
-    facts = tree.gather(folder, STIMULUS)
+def open_session(folder: Path, said: Told | None = None) -> Session:
+    """A session of pictures; reads facts and headers, no trial.
+
+    said is what it says of itself, if that was read already.
+    """
+    said = said or config.of_folder(folder, KIND)
+    facts = tree.gather(folder, STIMULUS, said.links)
     first = {
         w: tree.open_npy(p / f"{facts.files[0]}.npy") for w, p in facts.folders.items()
     }
@@ -37,7 +43,7 @@ def open_session(folder: Path) -> Session:
         )
     return Session(
         name=folder.name,
-        rules=RELEASES["2022"],
+        rules=said.rules,
         where=str(folder),
         tiers=facts.tiers,
         files=facts.files,
@@ -51,6 +57,8 @@ def open_session(folder: Path) -> Session:
         reader=PictureReader(facts.folders, facts.files),
         columns=facts.columns,
         unit_columns=facts.units,
+        frames_per_second=said.frames_per_second,
+        degrees_per_pixel=said.degrees_per_pixel,
     )
 
 

@@ -1,15 +1,18 @@
 """What both releases share: the facts of one session's folder, read with care."""
 
-import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from sensorium_jax.data.session import MODALITIES, RESPONSES, VIDEO
+from sensorium_jax.data.session import MODALITIES, RESPONSES, STATISTICS, VIDEO
 from sensorium_jax.errors import UserError
 
 SMALL = 65_536  # bytes; larger statistics stay on disk until they are used
+TIERS = "meta/trials/tiers.npy"  # written last: without it nothing is a session
+SOURCES = ("all", "stimulus_frame")  # of statistics; the first that is there counts
+NEEDED = STATISTICS[:2]  # without these there is no normalization
 
 
 class Facts(NamedTuple):
@@ -47,9 +50,11 @@ def fact(path: Path) -> np.ndarray:
     return values.astype(str) if values.dtype.kind == "S" else values
 
 
-def gather(folder: Path, stimulus: str) -> Facts:
-    """Read a session's facts; `stimulus` is the folder of its videos or images."""
-    links = _links(folder)
+def gather(folder: Path, stimulus: str, links: Mapping[str, str]) -> Facts:
+    """Read a session's facts; `stimulus` is the folder of its videos or images.
+
+    links name the folders that modalities lie in, where these differ from their names.
+    """
     folders = {}
     for what in MODALITIES:
         name = stimulus if what == VIDEO else what
@@ -64,7 +69,7 @@ def gather(folder: Path, stimulus: str) -> Facts:
                 f"data/{stimulus} and data/responses with one .npy per trial; unpack "
                 "the whole archive of this mouse again."
             )
-    path = folder / "meta/trials/tiers.npy"
+    path = folder / TIERS
     if not path.exists():
         raise UserError(
             f"{path} is missing, so the trials have no tiers. A session needs one tier "
@@ -101,22 +106,9 @@ def _rows(folder: Path, tiers: int, files: np.ndarray) -> tuple[np.ndarray, np.n
         return np.arange(tiers), files
     raise UserError(
         f"{folder} has trial files up to number {files[-1]}, {len(files)} in all, but "
-        f"meta/trials/tiers.npy has {tiers} rows. Expected one row per file number; "
+        f"{TIERS} has {tiers} rows. Expected one row per file number; "
         "fetch the recording again."
     )
-
-
-def _links(folder: Path) -> dict[str, str]:
-    path = folder / "config.json"
-    try:
-        return dict(json.loads(path.read_text()).get("links", {}))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, AttributeError) as error:
-        raise UserError(
-            f"{path} cannot be read ({error}). Expected JSON such as "
-            '{"links": {}}; the file may also be deleted.'
-        ) from None
 
 
 def _numbers(folder: Path) -> np.ndarray:
@@ -128,8 +120,8 @@ def _numbers(folder: Path) -> np.ndarray:
 
 
 def _columns(folder: Path) -> dict[str, np.ndarray]:
-    """Every array of a folder that has rows; pickled ones are nobody's business."""
-    found = {}
+    """Every array of a folder that has rows; pickled ones are left out."""
+    columns = {}
     for path in sorted(folder.glob("*.npy")) if folder.is_dir() else ():
         try:
             values = fact(path)
@@ -138,28 +130,26 @@ def _columns(folder: Path) -> dict[str, np.ndarray]:
                 continue
             raise
         if values.ndim:
-            found[path.stem] = values
-    return found
+            columns[path.stem] = values
+    return columns
 
 
 def stored_statistics(folder: Path, name: str) -> dict[str, np.ndarray]:
     """The statistics arrays of one modality as stored; large ones as memory maps."""
     place = folder / "meta/statistics" / name
-    source = next(
-        (place / s for s in ("all", "stimulus_frame") if (place / s).is_dir()), None
-    )
+    source = next((place / s for s in SOURCES if (place / s).is_dir()), None)
     if source is None:
         raise UserError(
-            f"{place / 'all'} is missing. Inputs and responses are normalized with the "
-            "statistics there (mean.npy, std.npy); fetch the recording again, or write "
-            "it with sensorium_jax.data.release.write, which computes them."
+            f"{place / SOURCES[0]} is missing. Inputs and responses are normalized "
+            "with the statistics there (mean.npy, std.npy); fetch the recording again, "
+            "or write it with sensorium_jax.data.release.write, which computes them."
         )
-    found = {}
-    for key in ("mean", "std", "min", "max", "median"):
-        if key in ("mean", "std") or (source / f"{key}.npy").exists():
+    statistics = {}
+    for key in STATISTICS:
+        if key in NEEDED or (source / f"{key}.npy").exists():
             values = open_npy(source / f"{key}.npy")
-            found[key] = np.array(values) if values.nbytes <= SMALL else values
-    return found
+            statistics[key] = np.array(values) if values.nbytes <= SMALL else values
+    return statistics
 
 
 def misfit(folder: Path, what: str, shape: tuple, expected: str) -> UserError:

@@ -57,12 +57,12 @@ def classify(video_thw: np.ndarray, *, least: float = 0.5) -> Guess:
         video_thw = video_thw[..., 0]
     gap = np.isnan(video_thw).any((1, 2))
     video_thw = video_thw[: int(gap.argmax())] if gap.any() else video_thw
-    found = features(video_thw)
-    fits = _fits(found)
+    measured = features(video_thw)
+    fits = _fits(measured)
     (best, second) = sorted(fits.values(), reverse=True)[:2]
     label = max(fits, key=lambda k: fits[k])
     confidence = best * (1 - 0.5 * second / max(best, 1e-9))
-    return Guess(label if confidence >= least else None, confidence, fits, found)
+    return Guess(label if confidence >= least else None, confidence, fits, measured)
 
 
 def features(video_thw: np.ndarray) -> Features:

@@ -1,20 +1,18 @@
-"""Which trials belong together: tiers, repeats, folds that no duplicate straddles."""
+"""Which trials show the same film, and folds that no film straddles."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from hashlib import blake2b
-from typing import NamedTuple
 
 import numpy as np
 
 from sensorium_jax import progress
-from sensorium_jax.data.session import VALIDATION_TIERS, VIDEO, Session
+from sensorium_jax.data.session import VIDEO, Session
 from sensorium_jax.data.stimuli import hashes
 from sensorium_jax.data.stream.pools import labelled
 from sensorium_jax.errors import UserError
+from sensorium_jax.rules import TRAIN, UNUSED
 
 FOLDS = 7
-FOLD_TIERS = ("train", *VALIDATION_TIERS)
-Rows = Mapping[str, np.ndarray]  # rows of the trial table by session name
 
 
 def fold_rows(session: Session, *, tests: bool = False) -> np.ndarray:
@@ -23,9 +21,9 @@ def fold_rows(session: Session, *, tests: bool = False) -> np.ndarray:
     tests adds every other labelled trial, as DwiseNeuro did with the five mice whose
     test responses are public; trials of tier none stay out.
     """
-    fit = np.isin(session.tiers, FOLD_TIERS)
+    fit = np.isin(session.tiers, (TRAIN, session.rules.validating(session.tiers) or ""))
     if tests:
-        others = np.flatnonzero(~fit & (session.tiers != "none"))
+        others = np.flatnonzero(~fit & (session.tiers != UNUSED))
         fit[[row for row in others if labelled(session, int(row))]] = True
     return np.flatnonzero(fit)
 
@@ -87,54 +85,5 @@ def content_hash(session: Session, trial: int) -> bytes:
 def stimuli(session: Session, rows: Sequence[int] | np.ndarray) -> np.ndarray:
     """Which film each row shows, by first appearance; one number means identical."""
     seen: dict[bytes, int] = {}
-    found = [content_hash(session, int(row)) for row in rows]
-    return np.array([seen.setdefault(key, len(seen)) for key in found], np.int64)
-
-
-def repeats(session: Session, tier: str, *, at_least: int = 1) -> list[np.ndarray]:
-    """Rows of every film of a tier, films in order of first appearance."""
-    rows = session.trials_of(tier)
-    shown = stimuli(session, rows)
-    groups = [rows[shown == s] for s in range(shown.max() + 1)]
-    return [group for group in groups if len(group) >= at_least]
-
-
-class Leak(NamedTuple):
-    """Films that two parts of a split share."""
-
-    parts: tuple[str, str]
-    films: int  # distinct films in both
-    same_mouse: (
-        int  # trials of the second part whose film its own mouse saw in the first
-    )
-    other_mouse: int  # further trials whose film only other mice saw in the first
-
-
-def leakage(sessions: Sequence[Session], parts: Mapping[str, Rows]) -> list[Leak]:
-    """What every two parts of a split share, by identical films; empty if nothing.
-
-    The same film shown to another mouse is no duplicate trial, yet it tells a shared
-    core about the film: judge the two counts apart.
-    """
-    films = {
-        part: {
-            s.name: [content_hash(s, int(row)) for row in rows[s.name]]
-            for s in sessions
-            if s.name in rows
-        }
-        for part, rows in parts.items()
-    }
-    names, leaks = list(parts), []
-    for i, a in enumerate(names):
-        for b in names[i + 1 :]:
-            everyone = {key for keys in films[a].values() for key in keys}
-            own = other = 0
-            shared = set()
-            for mouse, keys in films[b].items():
-                mine = set(films[a].get(mouse, ()))
-                own += sum(key in mine for key in keys)
-                other += sum(key in everyone and key not in mine for key in keys)
-                shared |= everyone & set(keys)
-            if shared:
-                leaks.append(Leak((a, b), len(shared), own, other))
-    return leaks
+    keys = [content_hash(session, int(row)) for row in rows]
+    return np.array([seen.setdefault(key, len(seen)) for key in keys], np.int64)

@@ -14,15 +14,17 @@ import numpy as np
 from sensorium_jax import progress
 from sensorium_jax.data.recordings import Recordings
 from sensorium_jax.data.session import VIDEO, Session
-from sensorium_jax.data.store import layout, verify as check
+from sensorium_jax.data.store import layout, verify as checks
 from sensorium_jax.data.store.write import Group, StoreWriter, begin_store
 from sensorium_jax.errors import UserError, unknown
+from sensorium_jax.io import atomic
+from sensorium_jax.rules import UNUSED
 
 RESPONSE_DTYPES = ("float32", "float16")
 SPARE = 64 << 20  # bytes of disk left free
 
 
-class Plan(NamedTuple):
+class MousePlan(NamedTuple):
     """What must be known of a mouse before its first trial is written."""
 
     session: Session
@@ -52,21 +54,23 @@ def convert(
     responses: str = "float32",
     threads: int = 4,
     durable: bool = True,
+    rules: str | None = None,
 ) -> Converted:
     """Write the recordings at source into a store at target, or finish doing so.
 
     Grey levels become uint8 where every one is a whole number of 0..255. verify checks
     every checksum first, mends what differs, and in the end compares every array with
     its source. threads: trials read at a time. durable: wait for the disk after every
-    group, so that a power cut costs no more than a kill.
+    group, so that a power cut costs no more than a kill. rules: as in Recordings.open;
+    the store carries them.
     """
     if responses not in RESPONSE_DTYPES:
         raise unknown("type of responses", responses, RESPONSE_DTYPES)
     _check_target(source, target)
-    recordings, store = Recordings.open(source), Path(target).expanduser()
+    recordings, store = Recordings.open(source, rules), Path(target).expanduser()
     with _locked(store), ThreadPoolExecutor(threads) as pool:
         if verify:
-            check.drop_damaged(store)
+            checks.drop_damaged(store)
         begin_store(store, recordings.names)
         plans = [_plan(store, s, responses, pool) for s in recordings.sessions]
         _check_space(store, plans)
@@ -85,8 +89,8 @@ def convert(
                 written += _fill(writer, pool, bar, plan.trial_bytes)
                 said.append(writer.finish())
         if verify:
-            check.compare(store, recordings, pool)
-        shutil.rmtree(store / layout.PARTIAL)
+            checks.compare(store, recordings, pool)
+        shutil.rmtree(store / atomic.PARTIAL)
     rounding = [s["response_rounding"] for s in said if "response_rounding" in s]
     return Converted(
         target=str(target),
@@ -121,7 +125,7 @@ def _fill(writer: StoreWriter, pool: Executor, bar: progress.Bar, size: int) -> 
 
 def _read(session: Session, trial: int, group: Group, place: int) -> None:
     """One trial into its place; trials of no tier are left out and have no frames."""
-    if session.tiers[trial] == "none":
+    if session.tiers[trial] == UNUSED:
         return
     length = session.reader.length(trial)
     group.lengths[place] = length
@@ -143,20 +147,20 @@ def _check_same(
         )
 
 
-def _plan(store: Path, session: Session, responses: str, pool: Executor) -> Plan:
+def _plan(store: Path, session: Session, responses: str, pool: Executor) -> MousePlan:
     """Look at every trial's length and grey levels, unless an earlier run did."""
-    header = store / session.name / "zarr.json"
+    header = store / session.name / layout.HEADER
     if header.exists():
         known = json.loads(header.read_bytes())["attributes"]
         frames, video_dtype = known["frames"], known["dtypes"][VIDEO]
     else:
-        rows = [row for row in range(session.trials) if session.tiers[row] != "none"]
+        rows = [row for row in range(session.trials) if session.tiers[row] != UNUSED]
         frames = max(pool.map(session.reader.length, rows), default=1)
         video_dtype = _video_dtype(session, rows, pool)
     pixels = int(np.prod(session.frame_shape)) * np.dtype(video_dtype).itemsize
     neurons = session.neurons * np.dtype(responses).itemsize
     trial_bytes = frames * (pixels + neurons + 4 * (session.behaviors + 2))
-    return Plan(session, frames, video_dtype, trial_bytes)
+    return MousePlan(session, frames, video_dtype, trial_bytes)
 
 
 def _video_dtype(session: Session, rows: list[int], pool: Executor) -> str:
@@ -189,10 +193,10 @@ def _check_target(source: str | Path, target: str | Path) -> None:
     local = "://" not in str(source)
     if local and store.resolve() == Path(source).expanduser().resolve():
         raise UserError(f"{store} is both source and target; choose another target.")
-    strangers = store.is_dir() and not (store / "zarr.json").exists()
+    strangers = store.is_dir() and not (store / layout.HEADER).exists()
     if strangers and {p.name for p in store.iterdir()} - {
-        layout.PARTIAL,
-        "LICENSE.txt",
+        atomic.PARTIAL,
+        layout.LICENSE_FILE,
     }:
         raise UserError(
             f"{store} holds other files and no store. Expected an empty folder, none, "
@@ -200,26 +204,21 @@ def _check_target(source: str | Path, target: str | Path) -> None:
         )
 
 
-def _check_space(store: Path, plans: list[Plan]) -> None:
+def _check_space(store: Path, plans: list[MousePlan]) -> None:
     need = 0
     for plan in plans:
         marks = len(list((store / plan.session.name / "groups").glob("*.json")))
         missing = plan.session.trials - marks * layout.group_size(plan.frames)
         need += plan.trial_bytes * max(missing, 0)
-    free = shutil.disk_usage(store).free
-    if free < need + SPARE:
-        raise UserError(
-            f"{store} has {free / 1e9:.1f} GB of free disk, but up to "
-            f"{(need + SPARE) / 1e9:.1f} GB are needed. Make room, choose another "
-            "disk, or convert with responses as float16."
-        )
+    remedy = "Make room, choose another disk, or convert with responses as float16."
+    atomic.need_space(store, need + SPARE, "for the store at most", remedy)
 
 
 @contextmanager
 def _locked(store: Path) -> Iterator[None]:
     """One conversion at a time; the lock ends with its process."""
-    (store / layout.PARTIAL).mkdir(parents=True, exist_ok=True)
-    with open(store / layout.PARTIAL / "lock", "w") as file:
+    (store / atomic.PARTIAL).mkdir(parents=True, exist_ok=True)
+    with open(store / atomic.PARTIAL / "lock", "w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -2,7 +2,8 @@
 
 STORE/zarr.json                 names of the mice
 STORE/LICENSE.txt
-STORE/<mouse>/zarr.json         what does not change while trials are written
+STORE/<mouse>/zarr.json         rules, sizes: what does not change while trials are
+                                written
 STORE/<mouse>/videos/           uint8 or float32 [trial, t, h, w, c]
 STORE/<mouse>/responses/        float32 or float16 [trial, t, n]
 STORE/<mouse>/behavior/         float32 [trial, t, k]
@@ -14,20 +15,26 @@ STORE/<mouse>/complete.json     comes last: without it nobody opens the mouse
 
 import io
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sensorium_jax.data.session import BEHAVIOR, PUPIL, RESPONSES, VIDEO, Session
+from sensorium_jax.data.session import (
+    BEHAVIOR,
+    PUPIL,
+    RESPONSES,
+    STATISTICS,
+    VIDEO,
+    Session,
+)
 
 VERSION = 1
+HEADER, LICENSE_FILE = "zarr.json", "LICENSE.txt"
 CHUNK = 20  # frames; a window of 16 reads two chunks at most, or three with stride 2
 GROUP = 20  # trials per shard: the unit of writing, and what a kill can cost
 PICTURES = 400  # trials per shard where a trial is one frame
-PARTIAL = ".partial"  # unfinished small files, gone when the store is whole
 LICENSE = """Terms of the recordings in this store
 
 Recordings converted from the SENSORIUM releases stay under the license of their source,
@@ -39,6 +46,11 @@ their papers.
 
 Recordings that you simulated or measured yourself stay under your own terms.
 """
+
+
+def is_store(path: str | Path) -> bool:
+    """Whether a path is a store, begun or whole; a URL can be nothing else."""
+    return "://" in str(path) or (Path(path).expanduser() / HEADER).exists()
 
 
 def group_size(frames: int) -> int:
@@ -101,22 +113,6 @@ def as_json(value: Any) -> bytes:
     return (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()
 
 
-def save(path: Path, content: bytes, partial: Path, *, durable: bool = True) -> None:
-    """Write a small file so that a kill leaves the whole file or none.
-
-    durable: so does a power cut; waits for the disk.
-    """
-    partial.mkdir(parents=True, exist_ok=True)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = partial / "file"
-    with open(temporary, "wb") as file:
-        file.write(content)
-        file.flush()
-        if durable:
-            os.fsync(file.fileno())
-    os.replace(temporary, path)
-
-
 def pack(session: Session, **more: np.ndarray) -> bytes:
     """All small arrays of a session as the bytes of an .npz, the same every time."""
     arrays = {
@@ -130,7 +126,7 @@ def pack(session: Session, **more: np.ndarray) -> bytes:
     arrays |= {f"columns/{k}": v for k, v in session.columns.items()}
     arrays |= {f"unit_columns/{k}": v for k, v in session.unit_columns.items()}
     for what, stored in session.statistics.items():
-        for kind in ("mean", "std", "min", "max", "median"):
+        for kind in STATISTICS:
             value = getattr(stored, kind)
             if value is not None:
                 arrays[f"statistics/{what}/{kind}"] = np.asarray(value)

@@ -9,8 +9,10 @@ from urllib.parse import quote
 import numpy as np
 import tensorstore as ts  # pyright: ignore[reportMissingImports]
 
+from sensorium_jax.data import config
+from sensorium_jax.data.config import Told
 from sensorium_jax.data.session import VIDEO, Session, Stats
-from sensorium_jax.data.store.layout import VERSION, unpack
+from sensorium_jax.data.store.layout import HEADER, VERSION, unpack
 from sensorium_jax.errors import UserError
 from sensorium_jax.rules import RELEASES
 
@@ -85,10 +87,11 @@ class StoreReader:
         return Reading(ts.array(out).write(part), where)
 
 
-def open_store(path: str | Path) -> list[Session]:
+def open_store(path: str | Path, rules: str | None = None) -> list[Session]:
     """Every mouse of a store, in the store's order; reads no trial.
 
-    path: a folder, or a URL that tensorstore knows (http, https, gs, s3).
+    path: a folder, or a URL that tensorstore knows (http, https, gs, s3). rules: as in
+    Recordings.open.
     """
     path = str(path)
     remote = "://" in path
@@ -96,7 +99,7 @@ def open_store(path: str | Path) -> list[Session]:
     retries = {"max_retries": RETRIES, "initial_delay": "0.2s", "max_delay": "5s"}
     context = ts.Context({"cache_pool": pool, "http_request_retries": retries})
     place = path.rstrip("/") + "/" if remote else _folder(path)
-    root = json.loads(_get(place, "zarr.json", path, context))
+    root = json.loads(_get(place, HEADER, path, context))
     facts = root.get("attributes", {}).get("sensorium")
     if facts is None:
         raise UserError(
@@ -108,7 +111,21 @@ def open_store(path: str | Path) -> list[Session]:
             f"{path} is a store of version {facts['version']}, expected {VERSION}. "
             "Convert the recordings again with this version of sensorium-jax."
         )
-    return [_session(place, path, name, context) for name in facts["sessions"]]
+    sessions, said = [], []
+    for name in facts["sessions"]:
+        below, where = _below(place, name), f"{path.rstrip('/')}/{name}"
+        header = json.loads(_get(below, HEADER, where, context))["attributes"]
+        said.append(_told(header, where, rules))
+        sessions.append(_session(below, where, header, said[-1], context))
+    config.note(path, said)
+    return sessions
+
+
+def _told(header: dict[str, Any], where: str, rules: str | None) -> Told:
+    """What the header says of the recording."""
+    old = header.get("year")  # of stores that were made before they carried rules
+    kind = header["kind"] if old is None else RELEASES[str(old)].kind
+    return config.told(header, kind, where, rules)
 
 
 def _folder(path: str) -> dict[str, str]:
@@ -124,13 +141,13 @@ def _below(place: Any, name: str) -> Any:
 def _get(place: Any, key: str, where: str, context: ts.Context) -> bytes:
     try:
         opened = ts.KvStore.open(place, context=context).result()
-        found = opened.read(key).result()
+        read = opened.read(key).result()
     except ValueError as error:
         raise UserError(
             f"{where} is out of reach: {error}. Check the address and that its server "
             "is running."
         ) from None
-    if found.state != "value":
+    if read.state != "value":
         if key == "complete.json":
             raise UserError(
                 f"{where} is not converted to its end. Run the same `sensorium "
@@ -139,18 +156,18 @@ def _get(place: Any, key: str, where: str, context: ts.Context) -> bytes:
         raise UserError(
             f"{where} has no {key}. Expected a store made by `sensorium convert`."
         )
-    return found.value
+    return read.value
 
 
-def _session(root: Any, path: str, name: str, context: ts.Context) -> Session:
-    place, where = _below(root, name), f"{path.rstrip('/')}/{name}"
+def _session(
+    place: Any, where: str, header: dict[str, Any], said: Told, context: ts.Context
+) -> Session:
     complete = json.loads(_get(place, "complete.json", where, context))
-    header = json.loads(_get(place, "zarr.json", where, context))["attributes"]
     arrays = unpack(_get(place, "meta.npz", where, context))
 
     def under(prefix: str) -> dict[str, np.ndarray]:
-        found = {k: v for k, v in arrays.items() if k.startswith(prefix)}
-        return {k.removeprefix(prefix): v for k, v in found.items()}
+        chosen = {k: v for k, v in arrays.items() if k.startswith(prefix)}
+        return {k.removeprefix(prefix): v for k, v in chosen.items()}
 
     statistics: dict[str, dict[str, np.ndarray]] = {}
     for key, value in under("statistics/").items():
@@ -158,8 +175,8 @@ def _session(root: Any, path: str, name: str, context: ts.Context) -> Session:
         statistics.setdefault(what, {})[kind] = value
     lengths, labels = arrays["lengths"], np.array(complete["labelled"], bool)
     return Session(
-        name=name,
-        rules=RELEASES[str(header["year"])],
+        name=header["name"],
+        rules=said.rules,
         where=where,
         tiers=arrays["tiers"],
         files=arrays["files"],
@@ -173,4 +190,6 @@ def _session(root: Any, path: str, name: str, context: ts.Context) -> Session:
         reader=StoreReader(place, where, lengths, labels, context),
         columns=under("columns/"),
         unit_columns=under("unit_columns/"),
+        frames_per_second=said.frames_per_second,
+        degrees_per_pixel=said.degrees_per_pixel,
     )

@@ -13,6 +13,7 @@ from sensorium_jax import progress
 from sensorium_jax.data.session import MODALITIES, RESPONSES, Session
 from sensorium_jax.data.store.read import open_store
 from sensorium_jax.errors import UserError
+from sensorium_jax.rules import UNUSED
 
 
 def damaged(store: str | Path) -> Iterator[tuple[Path, str]]:
@@ -44,8 +45,8 @@ def _differs(path: Path, size: int, digest: str) -> str:
     content = path.read_bytes()
     if len(content) != size:
         return f"has {len(content)} bytes, expected {size}"
-    found = blake2b(content, digest_size=16).hexdigest()
-    return "" if found == digest else "has another checksum"
+    actual = blake2b(content, digest_size=16).hexdigest()
+    return "" if actual == digest else "has another checksum"
 
 
 def drop_damaged(store: Path) -> list[Path]:
@@ -81,7 +82,7 @@ def compare(store: Path, recordings: Any, pool: Executor) -> None:
 
 def _odd(kept: Any, source: Session, trial: int) -> str:
     """What differs in one trial, or nothing."""
-    if source.tiers[trial] == "none":
+    if source.tiers[trial] == UNUSED:
         return ""
     file = source.files[trial]
     lengths = kept.reader.length(trial), source.reader.length(trial)

@@ -10,6 +10,7 @@ import numpy as np
 import tensorstore as ts  # pyright: ignore[reportMissingImports]
 
 from sensorium_jax.axes import Trial
+from sensorium_jax.data import config
 from sensorium_jax.data.session import (
     BEHAVIOR,
     MODALITIES,
@@ -20,20 +21,22 @@ from sensorium_jax.data.session import (
 )
 from sensorium_jax.data.store import layout
 from sensorium_jax.errors import UserError
+from sensorium_jax.io import atomic
 
 
 def begin_store(store: str | Path, names: Sequence[str]) -> None:
     """Write what lies at the top of a store; a store of other mice is refused."""
     store = Path(store)
     attributes = {"sensorium": {"version": layout.VERSION, "sessions": list(names)}}
-    content, path = layout.zarr_group(attributes), store / "zarr.json"
+    content, path = layout.zarr_group(attributes), store / layout.HEADER
     if path.exists() and path.read_bytes() != content:
         raise UserError(
             f"{store} holds another store. Expected none, or one of exactly "
             f"{', '.join(names)}. Choose another folder, or remove this one."
         )
-    layout.save(store / "LICENSE.txt", layout.LICENSE.encode(), store / layout.PARTIAL)
-    layout.save(path, content, store / layout.PARTIAL)
+    options: dict[str, Any] = {"partial": store / atomic.PARTIAL, "durable": True}
+    atomic.write(store / layout.LICENSE_FILE, layout.LICENSE, **options)
+    atomic.write(path, content, **options)
 
 
 class Group(NamedTuple):
@@ -68,7 +71,7 @@ class StoreWriter:
         self.durable = durable
         self.store, self.session, self.frames = Path(store), session, frames
         self.folder = self.store / session.name
-        self.partial = self.store / layout.PARTIAL
+        self.partial = self.store / atomic.PARTIAL
         self.size = layout.group_size(frames)
         self.groups = -(-session.trials // self.size)
         whats = [what for what in MODALITIES if session.has(what)]
@@ -90,23 +93,30 @@ class StoreWriter:
 
     def _write_header(self) -> None:
         s = self.session
-        header = layout.zarr_group(
-            {
-                "name": s.name,
-                "year": s.year,
-                "frames": self.frames,
-                "frame_shape": list(s.frame_shape),
-                "behaviors": s.behaviors,
-                "has_pupil": s.has_pupil,
-                "dtypes": {what: dtype.name for what, dtype in self.dtypes.items()},
-                "identity": blake2b(layout.pack(s), digest_size=16).hexdigest(),
-            }
-        )
-        path = self.folder / "zarr.json"
-        if path.exists() and path.read_bytes() != header:
+        sizes = {
+            "name": s.name,
+            "frames": self.frames,
+            "frame_shape": list(s.frame_shape),
+            "behaviors": s.behaviors,
+            "has_pupil": s.has_pupil,
+            "dtypes": {what: dtype.name for what, dtype in self.dtypes.items()},
+            "identity": blake2b(layout.pack(s), digest_size=16).hexdigest(),
+        }
+        said = {
+            "kind": s.rules.kind,
+            config.RULES: s.rules.as_json(),
+            config.FRAMES_PER_SECOND: s.frames_per_second,
+            config.DEGREES_PER_PIXEL: s.degrees_per_pixel,
+        }
+        header = layout.zarr_group(sizes | said)
+        # A store that was made before stores carried rules gets them now.
+        old = layout.zarr_group(sizes | {"year": int(s.rules.layout)})
+        path = self.folder / layout.HEADER
+        if path.exists() and path.read_bytes() not in (header, old):
             raise UserError(
-                f"{self.folder} was begun from other recordings or with other options. "
-                "Finish it as it was begun, choose another folder, or remove it."
+                f"{self.folder} was begun from other recordings or with other options "
+                "(rules are one). Finish it as it was begun, choose another folder, or "
+                "remove it."
             )
         self._save(path, header)
 
@@ -126,7 +136,7 @@ class StoreWriter:
         return ts.open(spec, open=True, create=True, context=context).result()
 
     def _save(self, path: Path, content: bytes) -> None:
-        layout.save(path, content, self.partial, durable=self.durable)
+        atomic.write(path, content, partial=self.partial, durable=self.durable)
 
     def _skip_done(self) -> None:
         while self.done < self.groups and self._mark(self.done).exists():

@@ -15,9 +15,10 @@ from sensorium_jax.normalize import at_frames, standardize
 
 
 class Scale(NamedTuple):
-    """What turns one mouse's raw signals into the official normalized units.
+    """What turns one mouse's raw signals into the units that a model takes.
 
-    The first axis of every array is frames: one for all, or each frame its own.
+    The first axis of every array is frames: one for all, or each frame its own. Raw
+    signals have mean 0, std 1 and precision 1.
     """
 
     precision_tn: np.ndarray
@@ -30,7 +31,7 @@ class Source(NamedTuple):
 
     session: Session
     neurons: np.ndarray | None  # rows of its chosen neurons; None for all
-    scale: Scale | None  # None leaves behavior, pupil and responses raw
+    scale: Scale
 
     @property
     def width(self) -> int:
@@ -38,7 +39,7 @@ class Source(NamedTuple):
         return self.session.neurons if self.neurons is None else len(self.neurons)
 
 
-class Layout(NamedTuple):
+class BatchShape(NamedTuple):
     """Sizes that all mice of a batch share after padding."""
 
     frames: int
@@ -48,7 +49,7 @@ class Layout(NamedTuple):
     neurons: int
 
 
-class Frames(NamedTuple):
+class Gathered(NamedTuple):
     """Windows read and padded; every array starts with the same leading axes."""
 
     video: np.ndarray
@@ -60,30 +61,37 @@ class Frames(NamedTuple):
 
 
 def scale_of(
-    session: Session, mode: str, neurons: np.ndarray | None = None
-) -> Scale | None:
-    """The scaling of one session: per_frame (official), per_neuron, or none."""
+    session: Session,
+    mode: str,
+    neurons: np.ndarray | None = None,
+    inputs: str = "normalized",
+) -> Scale:
+    """The scaling of one session: responses per_frame (official), per_neuron, or none.
+
+    inputs: how behavior and pupil are given; see data.statistics.
+    """
     if mode == "none":
-        return None
-    precision_tn = statistics.precision(session, mode)
+        precision_tn = np.ones((1, session.neurons), np.float32)
+    else:
+        precision_tn = statistics.precision(session, mode)
     if neurons is not None:
         precision_tn = precision_tn[:, neurons]
-    rows = statistics.row_stats
-    return Scale(precision_tn, rows(session, BEHAVIOR), rows(session, PUPIL))
+    signals = (statistics.row_stats(session, w, inputs) for w in (BEHAVIOR, PUPIL))
+    return Scale(precision_tn, *signals)
 
 
-def common_layout(sources: Sequence[Source], frames: int) -> Layout:
+def common_shape(sources: Sequence[Source], frames: int) -> BatchShape:
     """The padded sizes; the frames of all mice must have one size."""
     shapes = {s.session.frame_shape: s.session.where for s in sources}
     if len(shapes) > 1:
-        found = "; ".join(f"{shape} in {where}" for shape, where in shapes.items())
+        each = "; ".join(f"{shape} in {where}" for shape, where in shapes.items())
         raise UserError(
             "The mice have frames of different sizes (height, width, channels): "
-            f"{found}. One batch holds one size: select mice that agree "
+            f"{each}. One batch holds one size: select mice that agree "
             "(config.data.mice) or rescale the videos."
         )
     dtypes = {np.dtype(s.session.video_dtype) for s in sources}
-    return Layout(
+    return BatchShape(
         frames,
         next(iter(shapes)),
         dtypes.pop() if len(dtypes) == 1 else np.dtype(np.float32),
@@ -92,20 +100,20 @@ def common_layout(sources: Sequence[Source], frames: int) -> Layout:
     )
 
 
-def allocate(layout: Layout, lead: tuple[int, ...]) -> Frames:
+def allocate(shape: BatchShape, lead: tuple[int, ...]) -> Gathered:
     """Zeros for windows with these leading axes."""
-    lead = (*lead, layout.frames)
-    return Frames(
-        np.zeros((*lead, *layout.frame_shape), layout.dtype),
-        np.zeros((*lead, layout.behaviors), np.float32),
+    lead = (*lead, shape.frames)
+    return Gathered(
+        np.zeros((*lead, *shape.frame_shape), shape.dtype),
+        np.zeros((*lead, shape.behaviors), np.float32),
         np.zeros((*lead, 2), np.float32),
-        np.zeros((*lead, layout.neurons), np.float32),
+        np.zeros((*lead, shape.neurons), np.float32),
         np.zeros(lead, bool),
         np.zeros(lead, np.int32),
     )
 
 
-class Read(NamedTuple):
+class PendingRead(NamedTuple):
     """One modality of one window on its way."""
 
     what: str
@@ -118,18 +126,18 @@ class Read(NamedTuple):
 
 def gather(
     sources: Sequence[Source],
-    layout: Layout,
+    shape: BatchShape,
     lead: tuple[int, ...],
     wanted: Sequence[tuple[tuple[int, ...], Window]],
     labelled: Callable[[tuple[int, int]], bool],
-) -> Frames:
+) -> Gathered:
     """Read windows to their places: all reads are begun before the first is awaited.
 
     labelled is asked per (mouse, trial); where it says no, responses stay zero and no
     frame is valid.
     """
-    out = allocate(layout, lead)
-    reads: list[Read] = []
+    out = allocate(shape, lead)
+    reads: list[PendingRead] = []
     for at, window in wanted:
         if window.frames:
             real = labelled((window.mouse, window.trial))
@@ -140,14 +148,13 @@ def gather(
             read.wait.result()
         if read.target is not read.view:
             read.view[...] = read.target[:, read.source.neurons]
-        if read.source.scale is not None:
-            normalize(read.what, read.view, read.source.scale, read.frames)
+        normalize(read.what, read.view, read.source.scale, read.frames)
     return out
 
 
 def _begin(
-    source: Source, window: Window, out: Frames, at: tuple[int, ...], *, real: bool
-) -> list[Read]:
+    source: Source, window: Window, out: Gathered, at: tuple[int, ...], *, real: bool
+) -> list[PendingRead]:
     session, n, frames = source.session, window.frames, frames_of(window)
     out.frame[at][:n] = np.arange(frames.start, frames.stop, frames.step)
     views = {
@@ -164,12 +171,12 @@ def _begin(
             if what == RESPONSES and source.neurons is not None:
                 target = np.empty((n, session.neurons), np.float32)
             wait = session.reader.read(what, window.trial, frames, target)
-            reads.append(Read(what, view, target, source, frames, wait))
+            reads.append(PendingRead(what, view, target, source, frames, wait))
     return reads
 
 
 def normalize(what: str, x: np.ndarray, scale: Scale, frames: slice) -> None:
-    """Bring raw frames of one modality to normalized units, in place."""
+    """Bring raw frames of one modality to the units of a scale, in place."""
 
     def cut(statistic_t: np.ndarray) -> np.ndarray:
         part = at_frames(statistic_t, frames)

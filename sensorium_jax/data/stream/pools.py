@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from sensorium_jax.axes import MouseInfo
-from sensorium_jax.data.session import HIDDEN_TIERS, RESPONSES, Session
+from sensorium_jax.data.session import RESPONSES, Session
 from sensorium_jax.data.statistics import VideoStats
 from sensorium_jax.data.stream.windows import generator
 from sensorium_jax.errors import UserError, unknown
@@ -40,7 +40,7 @@ def check_choices(
 
 def labelled(session: Session, trial: int) -> bool:
     """Whether a trial's responses are real: hidden tiers may hold zeros instead."""
-    if session.tiers[trial] not in HIDDEN_TIERS:
+    if session.tiers[trial] not in session.rules.hidden:
         return True
     known = getattr(session.reader, "labelled", None)  # stores remember it
     if known is not None:
@@ -64,10 +64,10 @@ def trials(
     tiers = (tier,) if isinstance(tier, str) else tuple(tier)
     pools = []
     for mouse, session in enumerate(sessions):
-        found = [session.trials_of(t) for t in tiers if _has(session, t, tiers)]
-        if not found:
+        parts = [session.trials_of(t) for t in tiers if _has(session, t, tiers)]
+        if not parts:
             session.trials_of(tiers[0])
-        pools.append(_some(np.sort(np.concatenate(found)), chosen, mouse, 1))
+        pools.append(_some(np.sort(np.concatenate(parts)), chosen, mouse, 1))
     return pools
 
 
@@ -120,18 +120,12 @@ def info(mice: MouseInfo, sources: Sequence[Any]) -> MouseInfo:
     )
 
 
-def pad_video_stats(found: VideoStats, mice: int, *, raw: bool = False) -> VideoStats:
-    """Rows for padded mice (mean 0, std 1); raw leaves every mouse's video as it is."""
-    mean, std = found.mean_mthwc, found.std_mthwc
-    if raw:
-        mean, std = (
-            np.zeros_like(mean[:, :1, :1, :1, :1]),
-            np.ones((len(std), 1, 1, 1, 1)),
-        )
+def pad_video_stats(stats: VideoStats, mice: int) -> VideoStats:
+    """Rows for padded mice too, mean 0 and std 1."""
+    mean, std = stats
     more = ((0, mice - len(mean)), *((0, 0),) * 4)
     return VideoStats(
-        np.pad(mean, more).astype(np.float32),
-        np.pad(std, more, constant_values=1.0).astype(np.float32),
+        np.pad(mean, more), np.pad(std, more, constant_values=np.float32(1))
     )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from sensorium_jax.axes import Batch, MixedBatch, MouseInfo, Window
 from sensorium_jax.data import statistics
 from sensorium_jax.data.stream import gather, pools, windows
+from sensorium_jax.normalize import JUDGED
 
 Chosen = Any  # None, a count, or one index array per mouse (a list, or a dict by name)
 
@@ -41,7 +42,8 @@ class Stream:
         sampling: str = "uniform",
         epochs: bool = False,
         once: bool = False,
-        response_scaling: str = "per_frame",
+        response_scaling: str = JUDGED,
+        inputs: str | None = None,
         clip_responses: bool = False,
         drop_short: bool = False,
         padded_mice: int = 1,
@@ -51,8 +53,10 @@ class Stream:
         batch: windows per mouse, or samples in all when mixed. start: "random" or a
         frame index. neurons, trials: None for all, a count drawn once, or index arrays
         per mouse (rows of the trial table: they replace the tier). response_scaling:
-        per_frame (official), per_neuron, or none, which leaves behavior and pupil raw
-        too. padded_mice: M is padded with empty mice to a multiple of it.
+        per_frame (official), per_neuron, or none. inputs: how video, behavior and pupil
+        are given, normalized, minmax or raw; normalized, or raw with responses that are
+        not scaled, unless told. padded_mice: M is padded with empty mice to a multiple
+        of it.
         """
         sizes = {"batch": batch, "frames": frames, "stride": stride}
         sizes["padded_mice"] = padded_mice
@@ -63,6 +67,7 @@ class Stream:
         self.mixed, self.sampling = mixed, sampling
         self.epochs, self.once = epochs, once
         self.scaling, self.clip_responses = response_scaling, clip_responses
+        self.inputs = inputs or _inputs_with(response_scaling)
         self.rows = pools.trials(sessions, tier, trials)
         if drop_short:
             first = 0 if start == "random" else int(start)
@@ -70,10 +75,10 @@ class Stream:
             self.rows = pools.long_enough(sessions, self.rows, shortest)
         chosen = pools.neurons(sessions, neurons)
         self.sources = tuple(
-            gather.Source(s, n, gather.scale_of(s, response_scaling, n))
+            gather.Source(s, n, gather.scale_of(s, response_scaling, n, self.inputs))
             for s, n in zip(sessions, chosen, strict=True)
         )
-        self.layout = gather.common_layout(self.sources, frames)
+        self.shape = gather.common_shape(self.sources, frames)
         self.mice = -(-len(sessions) // padded_mice) * padded_mice
         self._known: dict[tuple[int, int], bool] = {}
 
@@ -90,20 +95,18 @@ class Stream:
         """Which of the padded neurons are real; all False for a padded mouse."""
         counts = [s.width for s in self.sources]
         counts_m = np.array(counts + [0] * (self.mice - len(counts)))
-        return np.arange(self.layout.neurons) < counts_m[:, None]
+        return np.arange(self.shape.neurons) < counts_m[:, None]
 
     @cached_property
     def video_stats(self) -> statistics.VideoStats:
         """What the step normalizes the video by, one row per padded mouse."""
-        sessions = self.recordings.sessions
-        return pools.pad_video_stats(
-            statistics.video_stats(sessions), self.mice, raw=self.scaling == "none"
-        )
+        stats = statistics.video_stats(self.recordings.sessions, self.inputs)
+        return pools.pad_video_stats(stats, self.mice)
 
     @cached_property
     def info(self) -> MouseInfo:
         """What a model must know of the mice; the chosen neurons only, unpadded."""
-        scaled = self.scaling if self.scaling != "none" else "per_frame"
+        scaled = self.scaling if self.scaling != "none" else JUDGED
         return pools.info(self.recordings.mouse_info(scaled), self.sources)
 
     def batch_at(
@@ -174,8 +177,8 @@ class Stream:
         mouse_b = mouse_b[rows].astype(np.int32)
         return MixedBatch(*out[:5], self.neurons_mn[mouse_b], out.frame, mouse_b)
 
-    def _read(self, lead: tuple[int, ...], wanted: list[Any]) -> gather.Frames:
-        out = gather.gather(self.sources, self.layout, lead, wanted, self._labelled)
+    def _read(self, lead: tuple[int, ...], wanted: list[Any]) -> gather.Gathered:
+        out = gather.gather(self.sources, self.shape, lead, wanted, self._labelled)
         if self.clip_responses:
             np.maximum(out.responses, 0.0, out=out.responses)
         return out
@@ -185,6 +188,10 @@ class Stream:
             mouse, trial = at
             self._known[at] = pools.labelled(self.sources[mouse].session, trial)
         return self._known[at]
+
+
+def _inputs_with(response_scaling: str) -> str:
+    return "raw" if response_scaling == "none" else "normalized"
 
 
 def prefetch(
@@ -217,7 +224,7 @@ class WholeTrial(NamedTuple):
     trial: int  # row of the session's trial table
     file: int  # the <i> of <i>.npy
     video_thwc: np.ndarray  # as stored
-    behavior_tk: np.ndarray  # normalized, like pupil and responses
+    behavior_tk: np.ndarray  # in the units asked for, like pupil and responses
     pupil_t2: np.ndarray
     responses_tn: np.ndarray  # zeros where not labelled
     labelled: bool
@@ -227,23 +234,22 @@ def whole_trials(
     recordings: Any,
     tier: str | Sequence[str],
     *,
-    response_scaling: str = "per_frame",
+    response_scaling: str = JUDGED,
+    inputs: str | None = None,
     mice: Sequence[str] | None = None,
     trials: Chosen = None,
 ) -> Iterator[WholeTrial]:
-    """Each trial, mouse after mouse, one in memory at a time; trials as in Stream."""
+    """Each trial, mouse after mouse, one in memory at a time; options as of Stream."""
     sessions = (recordings.select(mice) if mice is not None else recordings).sessions
+    inputs = inputs or _inputs_with(response_scaling)
     for mouse, rows in enumerate(pools.trials(sessions, tier, trials)):
         session = sessions[mouse]
-        source = gather.Source(
-            session, None, gather.scale_of(session, response_scaling)
-        )
+        scale = gather.scale_of(session, response_scaling, None, inputs)
+        source = gather.Source(session, None, scale)
         for row in map(int, rows):
             frames = session.reader.length(row)
-            layout = gather.common_layout([source], frames)
+            shape = gather.common_shape([source], frames)
             real = pools.labelled(session, row)
             wanted = [((), Window(0, row, 0, frames))]
-            out = gather.gather(
-                [source], layout, (), wanted, lambda at, real=real: real
-            )
+            out = gather.gather([source], shape, (), wanted, lambda at, real=real: real)
             yield WholeTrial(mouse, row, int(session.files[row]), *out[:4], real)

@@ -14,11 +14,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sensorium_jax.rules import RELEASES
 from sensorium_jax.simulation.cortex import calcium, rates
 from sensorium_jax.simulation.cortex.filters import KAPPA, take
 from sensorium_jax.simulation.cortex.neurons import Neurons
 
-SETTLED = 50  # frames of a video before scores begin
+SETTLED = RELEASES["2023"].skip  # frames of a video before scores begin
 EVENTS_RANGE = (0.0015, 3.0)
 MOST_SHARED = 0.8
 TURNS = (0, 7, 17, 29)
@@ -57,8 +58,8 @@ def calibrate(
         part = rates.take(w, rows)
         some = take(neurons, rows)
         parts.append(_calibrate(some, part, trials, pictures=pictures, aim=aim))
-    found = ("mean_energy", "drive_rms", "mean_rate", "events", "shared")
-    joined = {k: np.concatenate([getattr(p, k) for p in parts]) for k in found}
+    solved = ("mean_energy", "drive_rms", "mean_rate", "events", "shared")
+    joined = {k: np.concatenate([getattr(p, k) for p in parts]) for k in solved}
     return neurons._replace(**joined)
 
 

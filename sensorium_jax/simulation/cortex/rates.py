@@ -14,15 +14,16 @@ import numpy as np
 
 from sensorium_jax.axes import check
 from sensorium_jax.errors import UserError
+from sensorium_jax.rules import Rules
 from sensorium_jax.simulation.cortex import behavior, filters, truth
 from sensorium_jax.simulation.cortex.neurons import Neurons
+from sensorium_jax.simulation.stimuli.clip import HEIGHT, WIDTH, ZOOM
 
 LIGHT, CONTRAST = (
     85.0,
     50.0,
 )  # grey level of the adapted screen, and one unit of contrast
 ON_FRAMES, OFF_FRAMES, FIRST = 15, 3, 2  # a flashed picture; the window starts at FIRST
-ZOOM = 4
 EPSILON = 1e-6
 
 
@@ -41,11 +42,11 @@ NUMBERS = (
 )
 
 
-def weights(neurons: Neurons, height: int = 36, width: int = 64) -> Weights:
+def weights(neurons: Neurons, height: int = HEIGHT, width: int = WIDTH) -> Weights:
     """Build filters and constants of one mouse."""
     numbers = {k: np.asarray(getattr(neurons, k), np.float32) for k in NUMBERS}
-    made = filters.build(neurons, height, width)
-    return Weights(made, numbers, np.asarray(neurons.eye_22, np.float32))
+    built = filters.build(neurons, height, width)
+    return Weights(built, numbers, np.asarray(neurons.eye_22, np.float32))
 
 
 def renumber(old: Weights, neurons: Neurons) -> Weights:
@@ -56,8 +57,8 @@ def renumber(old: Weights, neurons: Neurons) -> Weights:
 
 def take(w: Weights, rows) -> Weights:
     """The weights of some neurons."""
-    made = filters.Filters(*(f[rows] for f in w.filters))
-    return Weights(made, {k: v[rows] for k, v in w.numbers.items()}, w.eye_22)
+    some = filters.Filters(*(f[rows] for f in w.filters))
+    return Weights(some, {k: v[rows] for k, v in w.numbers.items()}, w.eye_22)
 
 
 def _blur_matrix(size: int, sigma: float) -> np.ndarray:
@@ -196,7 +197,7 @@ class Truth(NamedTuple):
 
     mice: tuple[str, ...]  # folder names
     neurons: tuple[Neurons, ...]
-    year: int
+    rules: Rules  # of the release that they are recorded for
     weights: tuple[Weights, ...]
 
     def respond(self, video_bthwc, behavior_btk, pupil_bt2, mouse: int | str):
@@ -208,7 +209,7 @@ class Truth(NamedTuple):
         check(video_bthwc=video_bthwc, behavior_btk=behavior_btk, pupil_bt2=pupil_bt2)
         row = self.mice.index(mouse) if isinstance(mouse, str) else int(mouse)
         trials = (video_bthwc[..., 0], behavior_btk, pupil_bt2)
-        return _respond(self.weights[row], trials, pictures=self.year == 2022)
+        return _respond(self.weights[row], trials, pictures=not self.rules.films)
 
 
 @partial(jax.jit, static_argnames="pictures")
@@ -224,7 +225,7 @@ def load(path: str | Path) -> Truth:
             f"No simulated mouse in {path}: expected folders with {truth.FOLDER}/. "
             "Make one with: sensorium simulate OUT --preset tiny"
         )
-    found = [truth.read_neurons(f) for f in folders]
-    neurons = tuple(n for n, _ in found)
+    pairs = [truth.read_neurons(f) for f in folders]
+    neurons = tuple(n for n, _ in pairs)
     names = tuple(f.resolve().name for f in folders)
-    return Truth(names, neurons, found[0][1], tuple(weights(n) for n in neurons))
+    return Truth(names, neurons, pairs[0][1], tuple(weights(n) for n in neurons))

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sensorium_jax.data.release.write import save_npy
+from sensorium_jax.io.atomic import PARTIAL, save_npy, whole
+from sensorium_jax.rules import RELEASES, Rules
 from sensorium_jax.simulation.cortex.neurons import Neurons
 from sensorium_jax.simulation.design import Shown
 
@@ -21,7 +22,7 @@ def rates_file(mouse: Path, index: int) -> Path:
 def write_rates(mouse: Path, index: int, rates_tn: np.ndarray) -> None:
     """Keep the true rates of one trial."""
     array = np.ascontiguousarray(rates_tn.T, np.float32)
-    save_npy(rates_file(mouse, index), array, mouse / ".partial")
+    save_npy(rates_file(mouse, index), array, mouse / PARTIAL)
 
 
 def write_facts(
@@ -29,27 +30,32 @@ def write_facts(
     neurons: Neurons,
     shown: Sequence[Shown],
     facts: Sequence[dict],
-    year: int,
+    rules: Rules,
+    partial: Path,
 ) -> None:
-    """Write neurons.npz and trials.npz; facts are the parameters of the clips."""
-    folder = mouse / FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
-    np.savez(folder / "neurons.npz", year=year, **neurons._asdict())
-    np.savez(
-        folder / "trials.npz",
-        stimulus=[s.kind for s in shown],
-        clip=[f"{s.kind}-{s.clip}" for s in shown],
-        repeat=[s.repeat for s in shown],
-        tier=[s.tier for s in shown],
-        parameters=[json.dumps(f, default=float) for f in facts],
-    )
+    """Write neurons.npz and trials.npz; facts are the parameters of the clips.
+
+    partial is the folder of unfinished files.
+    """
+    trials = {
+        "stimulus": [s.kind for s in shown],
+        "clip": [f"{s.kind}-{s.clip}" for s in shown],
+        "repeat": [s.repeat for s in shown],
+        "tier": [s.tier for s in shown],
+        "parameters": [json.dumps(f, default=float) for f in facts],
+    }
+    cells = {"year": int(rules.name), **neurons._asdict()}
+    for name, arrays in (("neurons", cells), ("trials", trials)):
+        path = mouse / FOLDER / f"{name}.npz"
+        with whole(path, partial=partial) as new, open(new, "wb") as file:
+            np.savez(file, **arrays)
 
 
-def read_neurons(mouse: Path) -> tuple[Neurons, int]:
-    """The neurons of one mouse and the year of its tree."""
+def read_neurons(mouse: Path) -> tuple[Neurons, Rules]:
+    """The neurons of one mouse, and the rules of the release it is recorded for."""
     with np.load(mouse / FOLDER / "neurons.npz") as file:
         fields = {k: file[k] for k in Neurons._fields}
-        return Neurons(**fields), int(file["year"])
+        return Neurons(**fields), RELEASES[str(file["year"])]
 
 
 def mice(tree: Path) -> list[Path]:

@@ -19,7 +19,13 @@ OOD = {
 }
 KINDS = (MOVIE, *OOD)
 HEIGHT, WIDTH = 36, 64  # of a movie
-ZOOM = 4  # a picture of the 2022 release has this many times the pixels of a movie
+ZOOM = 4  # a picture has this many times the rows and columns of a movie
+
+
+def frame_shape(*, films: bool) -> tuple[int, int, int]:
+    """Rows, columns and channels of a movie's frames, or of a picture."""
+    zoom = 1 if films else ZOOM
+    return zoom * HEIGHT, zoom * WIDTH, 1
 
 
 @cache
@@ -34,7 +40,7 @@ def clip(seed: int, kind: str, number: int, frames: int) -> tuple[np.ndarray, di
     """
     rng = generator(seed, "clip", kind, number)
     if kind == PICTURE:
-        return pictures.picture(rng, ZOOM * HEIGHT, ZOOM * WIDTH)[None], {}
+        return pictures.picture(rng, *frame_shape(films=False)[:2])[None], {}
     if kind == MOVIE:
         return movies.movie(rng, _pool(seed), frames, HEIGHT, WIDTH)
     if kind not in OOD:

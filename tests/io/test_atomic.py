@@ -1,0 +1,33 @@
+"""Files appear whole or not at all, and room is asked for before it is needed."""
+
+import pytest
+
+from sensorium_jax.errors import UserError
+from sensorium_jax.io import atomic
+
+
+@pytest.mark.parametrize("apart", [False, True], ids=["beside", "apart"])
+@pytest.mark.parametrize("durable", [False, True], ids=["", "durable"])
+def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path, apart, durable):
+    options = {"partial": tmp_path / ".partial" if apart else None, "durable": durable}
+    atomic.write(tmp_path / "new/note", "first", **options)
+    with (
+        pytest.raises(ZeroDivisionError),
+        atomic.whole(tmp_path / "new/note", **options) as temporary,
+    ):
+        temporary.write_text("half")
+        raise ZeroDivisionError
+    assert (tmp_path / "new/note").read_text() == "first"
+    atomic.write_json(tmp_path / "new/note", {"a": 1}, **options)
+    assert (tmp_path / "new/note").read_text() == '{\n "a": 1\n}\n'
+    files = [p.name for p in tmp_path.rglob("*") if p.is_file()]
+    assert files == ["note"]
+
+
+def test_too_little_room_is_said_before_anything_begins(tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("U", (), {"free": 10**9}))
+    atomic.need_space(tmp_path, 10**9, "for the film")
+    with pytest.raises(UserError, match=r"1.00 GB free, 2.50 GB .* for the film. Free"):
+        atomic.need_space(tmp_path, 25 * 10**8, "for the film")
+    with pytest.raises(UserError, match="for the film. Use float16"):
+        atomic.need_space(tmp_path, 25 * 10**8, "for the film", "Use float16.")
