@@ -1,6 +1,7 @@
 """Words and tables for a terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from html import escape
 from typing import Any
 
 
@@ -32,3 +33,14 @@ def cell(value: Any, digits: int = 3) -> str:
     if isinstance(value, (list, tuple)):
         return "-".join(cell(v, digits) for v in value)
     return str(value)
+
+
+def html_table(rows: Sequence[Mapping[str, str]]) -> str:
+    """Rows of the same columns as a notebook shows them."""
+    heads = list(rows[0]) if rows else []
+    lines = [heads, *([row[h] for h in heads] for row in rows)]
+    body = "".join(
+        f"<tr>{''.join(f'<{tag}>{escape(c)}</{tag}>' for c in line)}</tr>"
+        for tag, line in zip(["th", *["td"] * len(rows)], lines, strict=True)
+    )
+    return f"<table>{body}</table>"

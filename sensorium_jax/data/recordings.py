@@ -14,6 +14,7 @@ from sensorium_jax.data.store.layout import is_store
 from sensorium_jax.errors import UserError, unknown
 from sensorium_jax.normalize import JUDGED
 from sensorium_jax.rules import TRAIN
+from sensorium_jax.text import html_table
 
 DEPTH = 3  # archives unpack into a folder of their own name, sometimes twice
 READERS = {r.STIMULUS: r for r in (dynamic2023, static2022)}
@@ -74,6 +75,21 @@ class Recordings:
         if len(rows) != 1:
             raise unknown("mouse", name, self.names, f"(in {self.path})")
         return rows[0]
+
+    def facts(self) -> list[dict[str, str]]:
+        """A row of facts for every mouse, as tables show them."""
+        return [session.facts() for session in self.sessions]
+
+    def __repr__(self) -> str:
+        """One line, whatever is in the files."""
+        neurons = sum(s.neurons for s in self.sessions)
+        kinds = " and ".join(sorted({s.rules.kind for s in self.sessions}))
+        return (
+            f"Recordings({self.path}: {len(self)} mice, {neurons:,} neurons, {kinds})"
+        )
+
+    def _repr_html_(self) -> str:
+        return html_table(self.facts())
 
     def select(self, mice: Sequence[int | str] | None = None) -> "Recordings":
         """The same recordings with some mice only, in the order asked for."""

@@ -15,6 +15,7 @@ import numpy as np
 from sensorium_jax.axes import Trial
 from sensorium_jax.errors import UserError, unknown
 from sensorium_jax.rules import UNUSED, VAL, Rules
+from sensorium_jax.text import html_table
 
 VIDEO, RESPONSES, BEHAVIOR, PUPIL = "videos", "responses", "behavior", "pupil_center"
 MODALITIES = (VIDEO, RESPONSES, BEHAVIOR, PUPIL)
@@ -93,6 +94,26 @@ class Session:
     def trials(self) -> int:
         """How many trials of any tier."""
         return len(self.tiers)
+
+    def facts(self) -> dict[str, str]:
+        """What a person would ask of a mouse first."""
+        height, width, channels = self.frame_shape
+        tiers = self.tiers.tolist()
+        counts = {t: tiers.count(t) for t in dict.fromkeys(tiers)}
+        return {
+            "mouse": self.name,
+            "rules": self.rules.name,
+            "neurons": f"{self.neurons:,}",
+            "frames": f"{height} x {width}" + f" x {channels}" * (channels > 1),
+            "trials": ", ".join(f"{t} {n}" for t, n in counts.items()),
+        }
+
+    def __repr__(self) -> str:
+        """One line, whatever is in the files."""
+        return f"Session({', '.join(f'{k} {v}' for k, v in self.facts().items())})"
+
+    def _repr_html_(self) -> str:
+        return html_table([self.facts()])
 
     @property
     def unit_digest(self) -> str:

@@ -72,6 +72,7 @@ def parts(config: Config) -> Parts:
         stride=asking.stride,
         epochs=config.data.epochs,
         response_scaling=asking.units,
+        inputs=asking.inputs,
         padded_mice=mesh.shape["mouse"],
     )
     lost = encoder.core.lost_frames
@@ -191,7 +192,7 @@ def starting_variables(
     )
     sessions = stream.recordings.sessions
     variables = begin(config, asking, variables, sessions) if warm else variables
-    return forward.with_statistics(variables, sessions, stream.mice)
+    return forward.with_statistics(variables, sessions, stream.mice, asking.inputs)
 
 
 def placed(
@@ -231,6 +232,7 @@ def make_validation(
         once=True,
         trials=limit or None,
         response_scaling=normalize.JUDGED,
+        inputs=asking.inputs,
         padded_mice=mesh.shape["mouse"],
     )
     skip = prescribed_skip(config, recordings)

@@ -26,16 +26,19 @@ HEAVY = ("core/", "gru/")
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
-def with_statistics(variables: Tree, sessions: Sequence[Session], mice: int) -> Tree:
+def with_statistics(
+    variables: Tree, sessions: Sequence[Session], mice: int, inputs: str
+) -> Tree:
     """Variables whose rows also know what a mouse's recording is normalized by.
 
-    Training uses those of the video; a twin made of the weights uses them all.
+    inputs are those of the model; see normalize.INPUTS. Training uses the statistics of
+    the video; a twin made of the weights uses them all.
     """
-    video = pools.pad_video_stats(stats.video_stats(sessions), mice)
+    video = pools.pad_video_stats(stats.video_stats(sessions, inputs), mice)
     rows = {
         "video": {"mean": video.mean_mthwc, "std": video.std_mthwc},
-        "behavior": stats.stacked_rows(sessions, BEHAVIOR, mice),
-        "pupil": stats.stacked_rows(sessions, PUPIL, mice),
+        "behavior": stats.stacked_rows(sessions, BEHAVIOR, mice, inputs),
+        "pupil": stats.stacked_rows(sessions, PUPIL, mice, inputs),
     }
     rows = jax.tree.map(jnp.asarray, rows)
     return {**variables, "info": {**variables["info"], **rows}}

@@ -21,6 +21,7 @@ from sensorium_jax.errors import UserError, unknown
 from sensorium_jax.models.encoder import Encoder
 from sensorium_jax.models.readouts.gaussian import GaussianReadout
 from sensorium_jax.models.rows import Mouse
+from sensorium_jax.text import html_table
 from sensorium_jax.zoo.twins import inputs
 
 Array = Any
@@ -209,18 +210,7 @@ class Twin:
         return f"Twin({', '.join(f'{k} {v}' for k, v in self.facts().items())})"
 
     def _repr_html_(self) -> str:
-        return html_table("Twin", self.facts())
-
-
-def html_table(title: str, facts: Mapping[str, str]) -> str:
-    """Facts as a notebook shows them."""
-    from html import escape
-
-    rows = "".join(
-        f"<tr><th style='text-align:left'>{escape(k)}</th><td>{escape(v)}</td></tr>"
-        for k, v in facts.items()
-    )
-    return f"<table><caption>{escape(title)}</caption>{rows}</table>"
+        return html_table([self.facts()])
 
 
 class _Plan(NamedTuple):
