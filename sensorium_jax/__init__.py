@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sensorium_jax.data.release.write import SessionWriter
     from sensorium_jax.data.stream.stream import Stream, prefetch, whole_trials
     from sensorium_jax.models.encoder import Encoder
+    from sensorium_jax.rules import own
     from sensorium_jax.run.train import Trained
     from sensorium_jax.scoring.suites import Report
     from sensorium_jax.simulation.cortex.rates import load as truth
@@ -43,6 +44,7 @@ __all__ = [
     "metrics",
     "model",
     "open",
+    "own",
     "prefetch",
     "score",
     "simulate",
@@ -59,6 +61,7 @@ OFFERED = {
     "SessionWriter": ("data.release.write", "SessionWriter"),
     "Stream": ("data.stream.stream", "Stream"),
     "download": ("data.release.download", "download"),
+    "own": ("rules", "own"),
     "prefetch": ("data.stream.stream", "prefetch"),
     "truth": ("simulation.cortex.rates", "load"),
     "whole_trials": ("data.stream.stream", "whole_trials"),
