@@ -50,12 +50,14 @@ def model(source: str | Path, *, step: int | None = None) -> Any:
 def submit(twin: Any, recordings: Any, out: str | Path, **options: Any) -> Any:
     """Predict the tests of a competition and write what its server takes into out.
 
-    options are those of score.submit.submit: track, tiers, names, mouse, units. Says
-    which files were written (.tables by tier) and which to upload (.uploads).
+    options are those of run.submit.predict_and_write: track, tiers, names, mouse and
+    units. Says which files were written (.tables by tier) and which to upload
+    (.uploads).
     """
-    from sensorium_jax.submission.write import submit as write
+    from sensorium_jax.rules import PICTURES
+    from sensorium_jax.run.submit import predict_and_write
 
-    if "track" not in options and recordings.sessions[0].year == 2022:
+    if "track" not in options and recordings.sessions[0].rules.kind == PICTURES:
         sees = getattr(twin, "behaviors", 0)  # a model of SENSORIUM+ sees behavior
         options["track"] = "sensorium+" if sees else "sensorium"
-    return write(twin, recordings.sessions, out, **options)
+    return predict_and_write(twin, recordings.sessions, out, **options)
