@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from sensorium_jax.data.stream.stream import Stream, prefetch, whole_trials
     from sensorium_jax.models.encoder import Encoder
     from sensorium_jax.rules import own
+    from sensorium_jax.run.submit import Submitted
     from sensorium_jax.run.train import Trained
-    from sensorium_jax.scoring.suites import Report
+    from sensorium_jax.scoring.tables import Report
     from sensorium_jax.simulation.cortex.rates import load as truth
-    from sensorium_jax.submission.write import Submitted
     from sensorium_jax.zoo.twins.ensemble import Ensemble
     from sensorium_jax.zoo.twins.twin import Twin
 
@@ -196,13 +196,13 @@ def score(twin: Any, recordings: Recordings, **options: Any) -> Report:
     """Scores of a model as the judges count, beside null and ceiling.
 
     options: tier ("val", a tier's name, or "all"), stimuli, ceiling, draws, against (a
-    second twin, for a paired test); see run.score.report.
+    second twin's name and itself, for a paired test); see run.score.report.
 
     >>> print(sj.score(twin, recordings, tier="all"))
     """
-    from sensorium_jax.run.score import report
+    from sensorium_jax.run.score import known_sessions, report
 
-    return report(twin, recordings, **options)
+    return report(twin, known_sessions(twin, recordings), **options)
 
 
 def submit(
@@ -210,14 +210,18 @@ def submit(
 ) -> Submitted:
     """Predict the tests of a competition and write what its server takes into out.
 
-    options: track, tiers, names, mouse, units; see run.submit.write. Says which files
-    were written (.tables by tier) and which to upload (.uploads).
+    options: track, tiers, names, mouse, units; see run.submit.predict_and_write. Says
+    which files were written (.tables by tier) and which to upload (.uploads).
 
     >>> sj.submit(sj.twin("runs/demo"), sj.open("data/demo"), "upload").uploads
     """
-    from sensorium_jax.run.submit import write
+    from sensorium_jax.rules import PICTURES
+    from sensorium_jax.run.submit import predict_and_write
 
-    return write(twin, recordings, out, **options)
+    if "track" not in options and recordings.sessions[0].rules.kind == PICTURES:
+        sees = getattr(twin, "behaviors", 0)  # a model of SENSORIUM+ sees behavior
+        options["track"] = "sensorium+" if sees else "sensorium"
+    return predict_and_write(twin, recordings.sessions, out, **options)
 
 
 def load(what: str, root: str | Path, **options: Any) -> Recordings:

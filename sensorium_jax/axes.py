@@ -62,6 +62,20 @@ class Trial(NamedTuple):
     responses_tn: Array
 
 
+class Prediction(NamedTuple):
+    """What a twin or a file says of one trial, beside what was recorded.
+
+    Both arrays are of the same frames, in the judges' units: from the first frame that
+    is scored, or the first that the model answers where that is later.
+    """
+
+    mouse: str
+    trial: int  # row in the session's trial table, not the file number
+    rates_tn: Array
+    responses_tn: Array | None  # None where they are hidden, or nobody asked for them
+    start: int  # number of the first frame within the trial
+
+
 class Window(NamedTuple):
     """Which frames to read: start, start + stride, ... of one trial of one mouse."""
 

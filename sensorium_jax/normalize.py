@@ -72,6 +72,11 @@ def response_precision(std: Array, mode: str = JUDGED) -> Array:
     return 1 / xp.where(std > floor, std, floor)
 
 
+def judged(x_tn: Array, precision_tn: Array, start: int) -> Array:
+    """Raw responses or rates of a whole trial in the judges' units, from a frame on."""
+    return x_tn[start:] * at_frames(precision_tn, np.arange(start, len(x_tn)))
+
+
 def shrunk_shape(height: int, width: int, scale: float) -> tuple[int, int]:
     """Rows and columns after shrink; a scale that does not divide is an error."""
     k = round(1 / scale) if scale else 0

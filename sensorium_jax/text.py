@@ -35,12 +35,17 @@ def cell(value: Any, digits: int = 3) -> str:
     return str(value)
 
 
-def html_table(rows: Sequence[Mapping[str, str]]) -> str:
-    """Rows of the same columns as a notebook shows them."""
-    heads = list(rows[0]) if rows else []
-    lines = [heads, *([row[h] for h in heads] for row in rows)]
-    body = "".join(
-        f"<tr>{''.join(f'<{tag}>{escape(c)}</{tag}>' for c in line)}</tr>"
-        for tag, line in zip(["th", *["td"] * len(rows)], lines, strict=True)
-    )
-    return f"<table>{body}</table>"
+def html_table(rows: Sequence[Sequence[str]]) -> str:
+    """Cells as a table for a notebook, the first row as heads."""
+    lines = []
+    for i, row in enumerate(rows):
+        tag = "td" if i else "th"
+        cells = "".join(f"<{tag}>{escape(c.strip())}</{tag}>" for c in row)
+        lines.append(f"<tr>{cells}</tr>")
+    return f"<table>{''.join(lines)}</table>"
+
+
+def html_facts(facts: Sequence[Mapping[str, str]]) -> str:
+    """Facts of several things as a table for a notebook, a row for each of them."""
+    heads = list(facts[0]) if facts else []
+    return html_table([heads, *(list(row.values()) for row in facts)])

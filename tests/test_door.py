@@ -77,7 +77,7 @@ def test_the_way_from_recordings_to_scores(root):
     both = sj.ensemble([twin, twin])
     with quickly():
         again = sj.score(both, recordings, draws=20)
-    one, two = (r.tiers["oracle"].whole.single_trial for r in (report, again))
+    one, two = (r.tiers["oracle"].all.single_trial for r in (report, again))
     np.testing.assert_allclose(one, two, rtol=1e-5)
 
 

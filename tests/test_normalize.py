@@ -50,6 +50,14 @@ def test_precision_per_frame_has_the_floor():
     )
 
 
+def test_judged_units_begin_at_the_first_scored_frame():
+    x = R.random((7, 3), np.float32)
+    for precision in (R.random((9, 3), np.float32), R.random((1, 3), np.float32)):
+        got = both(normalize.judged, x, precision, start=2)
+        want = x[2:] * (precision[2:7] if len(precision) > 1 else precision)
+        np.testing.assert_allclose(got, want, rtol=1e-6)
+
+
 def test_precision_per_neuron_pools_frames():
     std = np.stack([np.full(4, 3.0), np.full(4, 4.0), np.full(4, np.nan)])
     std[:, 3] = [0, 0, np.nan]

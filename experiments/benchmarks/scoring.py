@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sensorium_jax import asking
 from sensorium_jax.data import statistics
 from sensorium_jax.data.recordings import Recordings
 from sensorium_jax.data.release.write import SessionWriter
@@ -85,11 +86,13 @@ class Clocked:
         """Start at no time."""
         self.twin, self.seconds, self.calls = twin, [], 0
         self.raw, self.behaviors = twin.raw, twin.behaviors
+        self.asking = asking.of(twin)
 
-    def respond(self, *inputs: Any) -> np.ndarray:
+    def respond(self, *inputs: Any, first_frame_b: Any = 0) -> np.ndarray:
         """The twin's rates, waited for."""
         began = time.perf_counter()
-        rates = np.asarray(self.twin.respond(*inputs))
+        rates = self.twin.respond(*inputs, first_frame_b=first_frame_b)
+        rates = np.asarray(rates)
         self.seconds.append(time.perf_counter() - began)
         return rates
 
@@ -103,14 +106,14 @@ class Kept:
         """Begin with the first trial."""
         self.files = iter(sorted(folder.glob("*.npy")))
 
-    def respond(self, video_bthwc: Any, *_: Any) -> np.ndarray:
+    def respond(self, *_: Any, first_frame_b: Any = 0) -> np.ndarray:
         """The next rates; clips are asked for one at a time."""
         return np.load(next(self.files))[None]
 
 
-def score(recordings: Recordings, twin: Any, *, warm: bool = False) -> dict[str, Any]:
+def score(recordings: Recordings, twin: Any, *, warm: bool = False) -> Any:
     """All numbers of the tier; warm takes two trials, to have everything compiled."""
-    from sensorium_jax.scoring import suites, trials
+    from sensorium_jax.scoring import accumulate, predict, suites, trials
 
     planned = trials.plan(recordings.sessions, [TIER])
     fit, mice = trials.sizes(planned), planned[TIER]
@@ -120,7 +123,8 @@ def score(recordings: Recordings, twin: Any, *, warm: bool = False) -> dict[str,
             m._replace(rows=m.rows[b], stimulus_b=m.stimulus_b[b])
             for m, b in zip(mice, two, strict=True)
         ]
-    return suites.report(suites.measured(twin, mice, fit, batch=1))
+    stream = predict.stream(twin, mice, batch=1)
+    return suites.report(accumulate.measure(stream, mice, fit=fit, batch=1))
 
 
 def predict(folder: Path, size: Size) -> dict[str, Any]:
@@ -156,8 +160,8 @@ def ours(folder: Path, size: Size) -> dict[str, Any]:
     recordings = Recordings.open(folder / "tree")
     score(recordings, Kept(folder / "predicted"), warm=True)
     began = time.perf_counter()
-    found = score(recordings, Kept(folder / "predicted"))
-    return _told(began, found["single_trial"], found["to_average"], found["feve"])
+    found = score(recordings, Kept(folder / "predicted")).all
+    return _told(began, found.single_trial, found.to_average, found.feve)
 
 
 def originals(folder: Path, size: Size) -> dict[str, Any] | None:

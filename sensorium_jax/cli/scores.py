@@ -3,6 +3,19 @@
 from typing import Any
 
 from sensorium_jax.cli.verb import add, runs
+from sensorium_jax.rules import NAMES as RULES
+
+
+def _add_rules(verb: Any) -> None:
+    words = "other rules than the recordings': frames skipped, tiers"
+    verb.add_argument("--rules", choices=RULES, help=words)
+
+
+def _add_kinds(verb: Any) -> None:
+    words = "types: classifier, truth (simulated), or a csv of mouse, trial, stimulus"
+    verb.add_argument("--stimuli", default="classifier", help=words)
+    ceilings, words = ("auto", "truth", "repeats"), "auto takes the truth where known"
+    verb.add_argument("--ceiling", default="auto", choices=ceilings, help=words)
 
 
 def demo_verb(verbs: Any) -> None:
@@ -22,12 +35,10 @@ def score_verbs(verbs: Any) -> None:
     verb.add_argument("--workdir", help="run whose best step is scored")
     verb.add_argument("--model", help="or checkpoint folder or published model's name")
     verb.add_argument("--step", type=int, help="another step of the run")
-    words = "a tier, val (oracle or validation), or all that are labelled"
+    words = "a tier, val (the one that validates), or all that are labelled"
     verb.add_argument("--tier", default="val", help=words)
-    words = "types: classifier, truth (simulated), or a csv of mouse, trial, stimulus"
-    verb.add_argument("--stimuli", default="classifier", help=words)
-    ceilings, words = ("auto", "truth", "repeats"), "auto takes the truth where known"
-    verb.add_argument("--ceiling", default="auto", choices=ceilings, help=words)
+    _add_kinds(verb)
+    _add_rules(verb)
     words = "another run or model, for a paired test"
     verb.add_argument("--against", metavar="W2", help=words)
     verb.add_argument("--draws", type=int, default=200, help="resamples of trials")
@@ -40,6 +51,7 @@ def score_verbs(verbs: Any) -> None:
     verb.add_argument("--steps", type=int, default=400, help="of every training")
     verb.add_argument("--models", help="only these, as demo,static; see the docs")
     verb.add_argument("--quick", action="store_true", help="20 steps, fewer models")
+    _add_rules(verb)
 
 
 def submit_verbs(verbs: Any) -> None:
@@ -59,6 +71,7 @@ def submit_verbs(verbs: Any) -> None:
     words = "what the model answers in; auto: what it was trained on"
     verb.add_argument("--units", default=units[0], choices=units, help=words)
     verb.add_argument("--float32", action="store_true", help="half the bytes of 2023")
+    _add_rules(verb)
     verb.add_argument("--validate", nargs="+", metavar="FILE", help="write nothing")
 
     words = "The judges' numbers of submissions, where labels exist."
@@ -68,4 +81,6 @@ def submit_verbs(verbs: Any) -> None:
     verb.add_argument("--ground-truth", metavar="G", help="file or labelled recordings")
     verb.add_argument("--tier", help="only this tier")
     verb.add_argument("--mouse", help="whom a file of 2022 is about; part of its name")
+    _add_kinds(verb)
+    _add_rules(verb)
     verb.add_argument("--csv", metavar="OUT", help="the leaderboard as a file")

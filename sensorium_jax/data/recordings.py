@@ -14,7 +14,7 @@ from sensorium_jax.data.store.layout import is_store
 from sensorium_jax.errors import UserError, unknown
 from sensorium_jax.normalize import JUDGED
 from sensorium_jax.rules import TRAIN
-from sensorium_jax.text import html_table
+from sensorium_jax.text import html_facts
 
 DEPTH = 3  # archives unpack into a folder of their own name, sometimes twice
 READERS = {r.STIMULUS: r for r in (dynamic2023, static2022)}
@@ -89,7 +89,7 @@ class Recordings:
         )
 
     def _repr_html_(self) -> str:
-        return html_table(self.facts())
+        return html_facts(self.facts())
 
     def select(self, mice: Sequence[int | str] | None = None) -> "Recordings":
         """The same recordings with some mice only, in the order asked for."""

@@ -15,7 +15,7 @@ import numpy as np
 from sensorium_jax.axes import Trial
 from sensorium_jax.errors import UserError, unknown
 from sensorium_jax.rules import UNUSED, VAL, Rules
-from sensorium_jax.text import html_table
+from sensorium_jax.text import html_facts
 
 VIDEO, RESPONSES, BEHAVIOR, PUPIL = "videos", "responses", "behavior", "pupil_center"
 MODALITIES = (VIDEO, RESPONSES, BEHAVIOR, PUPIL)
@@ -113,7 +113,7 @@ class Session:
         return f"Session({', '.join(f'{k} {v}' for k, v in self.facts().items())})"
 
     def _repr_html_(self) -> str:
-        return html_table([self.facts()])
+        return html_facts([self.facts()])
 
     @property
     def unit_digest(self) -> str:

@@ -1,67 +1,107 @@
-"""Figures of scores: models beside their ceiling, by type of stimulus, by compute."""
+"""Figures of scores: between null and ceiling, by type of stimulus, by compute."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from matplotlib.figure import Figure
 
-Models = Mapping[str, Mapping[str, Any]]  # name: in_domain, out_of_domain, seconds
+
+class Row(Protocol):
+    """What is drawn of a row of scores."""
+
+    @property
+    def single_trial(self) -> float:
+        """Correlation with single trials."""
+        ...
+
+    @property
+    def single_trial_interval(self) -> tuple[float, float]:
+        """Where resamples of the trials lie."""
+        ...
+
+    @property
+    def null(self) -> float:
+        """Correlation of the best constant."""
+        ...
+
+    @property
+    def ceiling(self) -> float | None:
+        """The highest correlation that a model could have."""
+        ...
+
+    @property
+    def ceiling_from(self) -> str | None:
+        """Where the ceiling is known from."""
+        ...
+
+    @property
+    def fraction_of_ceiling(self) -> float | None:
+        """The first by the ceiling."""
+        ...
 
 
-def models(found: Models) -> Figure:
-    """Single-trial correlation of every model with its interval, and the ceiling."""
-    figure = Figure(figsize=(1.6 + 0.9 * len(found), 3), layout="constrained")
+def bars(rows: Mapping[str, Row]) -> Figure:
+    """Single-trial correlation with its interval, each between null and ceiling."""
+    figure = Figure(figsize=(2.4 + 0.9 * len(rows), 3), layout="constrained")
     axis = figure.subplots()
-    whole = [m["in_domain"] for m in found.values()]
-    heights = np.array([w["single_trial"] for w in whole])
-    ends = np.array([w["single_trial_interval"] for w in whole]).T
-    error = np.abs(ends - heights[None])
-    axis.bar(range(len(found)), heights, yerr=error, color="0.6", capsize=3)
-    ceilings = [w["ceiling"] for w in whole if w["ceiling"] is not None]
-    if ceilings:
-        words = {"truth": "true rates", "repeats": "repeats"}
-        label = f"ceiling from {words[whole[0]['ceiling_from']]}"
-        axis.axhline(float(np.mean(ceilings)), color="k", ls="--", lw=1, label=label)
-        axis.legend(frameon=False, fontsize=8)
-    axis.set_xticks(range(len(found)), found, rotation=30, ha="right")
+    every, at = list(rows.values()), np.arange(len(rows))
+    heights = np.array([row.single_trial for row in every])
+    between = np.array([row.single_trial_interval for row in every]).T
+    error = np.abs(between - heights[None])
+    axis.bar(at, heights, yerr=error, color="0.7", capsize=3)
+    words = {"truth": "true rates", "repeats": "repeats"}
+    origin = words.get(str(every[0].ceiling_from), "")
+    tops = [np.nan if row.ceiling is None else row.ceiling for row in every]
+    nulls = [row.null for row in every]
+    ends = (at - 0.45, at + 0.45)
+    if np.isfinite(tops).any():
+        label = f"ceiling from {origin}"
+        axis.hlines(tops, *ends, "k", linestyles="dashed", label=label)
+    label = "null: each neuron's mean"
+    axis.hlines(nulls, *ends, "k", linestyles="dotted", label=label)
+    axis.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+    axis.set_xticks(at, [name.replace("_", " ") for name in rows])
+    axis.tick_params(axis="x", rotation=30)
     axis.set_ylabel("single-trial correlation")
     axis.axhline(0, color="k", lw=0.5)
     return figure
 
 
-def kinds(found: Models) -> Figure:
+def kinds(models: Mapping[str, Mapping[str, Row]]) -> Figure:
     """Fraction of the ceiling by type of stimulus, a line per model."""
-    names = sorted({k for m in found.values() for k in m["out_of_domain"]})
+    names = list(dict.fromkeys(kind for rows in models.values() for kind in rows))
     figure = Figure(figsize=(2.5 + 0.8 * len(names), 3), layout="constrained")
     axis = figure.subplots()
-    for name, model in found.items():
-        parts = [model["in_domain"], *(model["out_of_domain"].get(k) for k in names)]
-        values = [
-            np.nan
-            if p is None or p["fraction_of_ceiling"] is None
-            else p["fraction_of_ceiling"]
-            for p in parts
-        ]
-        axis.plot(range(len(parts)), values, "o-", ms=4, lw=1, label=name)
-    ticks = ["in domain", *(n.replace("_", " ") for n in names)]
+    for model, rows in models.items():
+        values = [_fraction(rows.get(name)) for name in names]
+        axis.plot(range(len(names)), values, "o-", ms=4, lw=1, label=model)
+    ticks = [name.replace("_", " ") for name in names]
     axis.set_xticks(range(len(ticks)), ticks, rotation=30, ha="right")
     axis.set_ylabel("fraction of the ceiling")
     axis.legend(frameon=False, fontsize=8)
     return figure
 
 
-def compute(found: Models) -> Figure:
-    """What a model scores against the seconds its training steps took."""
+def _fraction(row: Row | None) -> float:
+    fraction = None if row is None else row.fraction_of_ceiling
+    return np.nan if fraction is None else fraction
+
+
+def compute(models: Mapping[str, tuple[float | None, Row]]) -> Figure:
+    """What a model scores against the seconds that its training steps took."""
     figure = Figure(figsize=(4, 3), layout="constrained")
     axis = figure.subplots()
-    known = {n: m for n, m in found.items() if m.get("seconds")}
-    for name, model in known.items():
-        at = (model["seconds"], model["in_domain"]["single_trial"])
+    known = {name: (s, row) for name, (s, row) in models.items() if s}
+    for name, (seconds, row) in known.items():
+        at: Any = (seconds, row.single_trial)
         axis.plot(*at, "o", color="k", ms=4)
         axis.annotate(name, at, xytext=(4, 3), textcoords="offset points", fontsize=8)
     if known:
         axis.set_xscale("log")
+        nulls = [row.null for _, row in known.values()]
+        axis.axhline(float(np.mean(nulls)), color="k", ls=":", lw=1, label="null")
+        axis.legend(frameon=False, fontsize=8)
     axis.set_xlabel("seconds of training steps")
     axis.set_ylabel("single-trial correlation")
     return figure

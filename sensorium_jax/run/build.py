@@ -124,8 +124,7 @@ def parts(config: Config) -> Parts:
 
 def open_recordings(config: Config) -> Recordings:
     """The mice of a run."""
-    options = {"rules": config.data.rules} if config.data.rules else {}
-    recordings = Recordings.open(config.data.root, **options)
+    recordings = Recordings.open(config.data.root, config.data.rules or None)
     return recordings.select(tuple(config.data.mice) or None)
 
 

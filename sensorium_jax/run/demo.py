@@ -5,14 +5,17 @@ from typing import Any
 
 from sensorium_jax.data.recordings import Recordings
 from sensorium_jax.run import Outcome
-from sensorium_jax.run.score import known_sessions, predict_tiers, true_rates
+from sensorium_jax.run.score import known_sessions, measure_tiers, true_rates
 from sensorium_jax.run.simulate import simulate
 from sensorium_jax.run.submit import submit
 from sensorium_jax.run.train import train
 from sensorium_jax.scoring import suites, tables, trials
+from sensorium_jax.scoring.tables import Scores, TierScores
+from sensorium_jax.text import align, cell
 
-COLUMNS = ("single_trial", "ceiling", "fraction_of_ceiling")
+COLUMNS = ("single_trial", "null", "ceiling", "fraction_of_ceiling")
 STEPS = 20  # of the quick one
+MOVIES = "natural_movie"  # what the demo is trained on
 
 
 def demo(*, data: str, workdir: str, quick: bool = False) -> Outcome:
@@ -25,14 +28,16 @@ def demo(*, data: str, workdir: str, quick: bool = False) -> Outcome:
     trained = train("demo", workdir, changes)
     if trained.data["stopped"]:
         return trained
-    scores = oracle_and_kinds(data, workdir)
+    tier, whole, kinds = tier_and_kinds(data, workdir)
     out = str(Path(workdir) / "submission")
     sent = submit(data, track="main", workdir=workdir, out=out)
-    rows = [["", "single trial", "ceiling", "fraction"]]
-    rows += [[n, *(tables.cell(s[k]) for k in COLUMNS)] for n, s in scores.items()]
-    uploads = [path for path in sent.data["uploads"]]
+    rows = [["", *(tables.COLUMNS[name] for name in COLUMNS)]]
+    for name, scores in {tier: whole.all, **kinds}.items():
+        rows.append([name, *(cell(getattr(scores, key)) for key in COLUMNS)])
+    uploads = list(sent.data["uploads"])
     lines = [
-        *tables.align(rows),
+        *align(rows),
+        "null: each neuron's training mean; "
         "ceiling: correlation of the true rates with the responses",
         f"submission: {', '.join(uploads)} ({'valid' if not sent.code else 'refused'})",
     ]
@@ -40,25 +45,22 @@ def demo(*, data: str, workdir: str, quick: bool = False) -> Outcome:
         "data": data,
         "workdir": workdir,
         "steps": trained.data["step"],
-        "scores": scores,
+        "scores": tables.plain({tier: whole, **kinds}),
         "uploads": uploads,
         "accepted": sent.code == 0,
     }
     return Outcome(found, "\n".join(lines), sent.code)
 
 
-def oracle_and_kinds(data: str, source: str) -> dict[str, dict[str, Any]]:
-    """Scores on the oracle tier and on every out-of-domain type of the tests."""
+def tier_and_kinds(data: str, source: str) -> tuple[str, TierScores, dict[str, Scores]]:
+    """Scores on the tier that validates, and on every type of stimulus of the tests."""
     from sensorium_jax.zoo import load
 
     twin = load.load(source)
     sessions = known_sessions(twin, Recordings.open(data))
-    tiers = trials.tiers_of(sessions, "all")
-    planned = trials.plan(sessions, tiers, stimuli="truth")
-    options = {"truth": true_rates(sessions, "truth"), "draws": suites.DRAWS}
-    measured = predict_tiers([twin], planned, options)
-    tests = [m for t, (mice,) in measured.items() if t != "oracle" for m in mice]
-    kinds = suites.by_kind(tests)
-    movies = {"tests": kinds.pop("natural_movie")} if "natural_movie" in kinds else {}
-    oracle = suites.report(measured["oracle"][0])
-    return {"oracle": oracle, **movies, **kinds}
+    plans = trials.plan(sessions, trials.tiers_of(sessions, "all"), stimuli="truth")
+    mice = measure_tiers(twin, plans, truth=true_rates(sessions, "truth"))
+    tier = trials.validating(sessions)
+    kinds = suites.by_kind([m for t, many in mice.items() if t != tier for m in many])
+    movies = {"tests": kinds.pop(MOVIES)} if MOVIES in kinds else {}
+    return tier, suites.report(mice[tier]), {**movies, **kinds}

@@ -1,6 +1,5 @@
 """What `sensorium score` does: a model and recordings in, the judges' numbers out."""
 
-import hashlib
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,12 +8,14 @@ from typing import Any
 import numpy as np
 
 from sensorium_jax import progress
+from sensorium_jax.checkpoints.card import unit_digests
 from sensorium_jax.data.recordings import Recordings
 from sensorium_jax.data.session import Session
 from sensorium_jax.errors import UserError, unknown
 from sensorium_jax.run import Outcome
-from sensorium_jax.scoring import paired, suites, tables, trials as plan
-from sensorium_jax.scoring.accumulate import Rates
+from sensorium_jax.scoring import accumulate, paired, predict, suites, tables, trials
+from sensorium_jax.scoring.accumulate import Measured, Rates
+from sensorium_jax.scoring.tables import Report
 from sensorium_jax.simulation.cortex import truth
 
 CEILINGS = ("auto", "truth", "repeats")
@@ -31,6 +32,7 @@ def score(
     against: str | None = None,
     step: int | None = None,
     draws: int = suites.DRAWS,
+    rules: str | None = None,
     csv: str | None = None,
 ) -> Outcome:
     """Score a model on one tier, or on all that are labelled.
@@ -46,45 +48,76 @@ def score(
             "Nothing to score: give a run with --workdir, or a folder or name with "
             "--model."
         )
+    recordings = opened(data, rules)
+    twin = load.load(source, step=step)
+    other = load.load(against) if against else None
+    sessions = known_sessions(twin, recordings)
+    found = report(
+        twin,
+        sessions,
+        tier=tier,
+        stimuli=stimuli,
+        ceiling=ceiling,
+        draws=draws,
+        against=(str(against), other) if against else None,
+    )
+    if csv:
+        tables.write_csv(csv, found.rows())
+    return Outcome(found.as_dict(), str(found))
+
+
+def report(
+    twin: Any,
+    sessions: Sequence[Session],
+    *,
+    tier: str = "val",
+    stimuli: str = "classifier",
+    ceiling: str = "auto",
+    draws: int = suites.DRAWS,
+    against: tuple[str, Any] | None = None,
+) -> Report:
+    """Every number of a twin on one tier or on all; against another by its name."""
     if draws < 1:
         raise UserError(f"{draws} resamples were asked for; expected at least 1.")
-    recordings = Recordings.open(data)
-    twins = [load.load(source, step=step)]
+    plans = trials.plan(sessions, trials.tiers_of(sessions, tier), stimuli=stimuli)
+    rates = true_rates(sessions, ceiling)
+    mice = measure_tiers(twin, plans, truth=rates)
+    scores = {name: suites.report(m, draws=draws) for name, m in mice.items()}
     if against:
-        twins.append(load.load(against))
-    sessions = known_sessions(twins[0], recordings)
-    planned = plan.plan(sessions, plan.tiers_of(sessions, tier), stimuli=stimuli)
-    options = {"truth": true_rates(sessions, ceiling), "draws": draws}
-    found = {}
-    for name, (first, *others) in predict_tiers(twins, planned, options).items():
-        found[name] = suites.report(first)
-        for other in others:
-            comparison = paired.compare(first, other)
-            found[name]["against"] = {"model": str(against), **comparison}
-    if csv:
-        tables.write_csv(csv, tables.flat(found))
-    return Outcome(found, tables.tables(found))
+        model, second = against
+        others = measure_tiers(second, plans)
+        for name, found in scores.items():
+            options: dict[str, Any] = {"model": model, "draws": draws}
+            comparison = paired.compare(mice[name], others[name], **options)
+            scores[name] = found._replace(against=comparison)
+    return Report(scores)
 
 
-def predict_tiers(
-    twins: Sequence[Any],
-    planned: Mapping[str, Sequence[plan.Planned]],
-    options: Mapping[str, Any],
-) -> dict[str, list[list[suites.Mouse]]]:
-    """Every tier predicted by every twin."""
-    found, fit = {}, plan.sizes(planned)
-    for tier, mice in planned.items():
-        trials = len(twins) * sum(len(p.rows) for p in mice)
-        with progress.bar(f"Scoring {tier}", trials) as bar:
-            more: Any = {**options, "seen": lambda bar=bar: bar.add(1)}
-            found[tier] = [suites.measured(t, mice, fit, **more) for t in twins]
+def measure_tiers(
+    twin: Any,
+    plans: Mapping[str, Sequence[trials.Planned]],
+    *,
+    truth: Rates | None = None,
+) -> dict[str, list[Measured]]:
+    """Predict every planned tier with a twin, and sum what scores need."""
+    found, fit = {}, trials.sizes(plans)
+    for tier, mice in plans.items():
+        stream = predict.stream(twin, mice)
+        count = sum(len(plan.rows) for plan in mice)
+        stream = progress.track(stream, f"Scoring {tier}", count)
+        found[tier] = accumulate.measure(stream, mice, fit=fit, truth=truth)
     return found
+
+
+def opened(data: str, rules: str | None) -> Recordings:
+    """The recordings, by other rules than their own where some are named."""
+    return Recordings.open(data, rules)
 
 
 def known_sessions(twin: Any, recordings: Recordings) -> list[Session]:
     """The recorded mice that the twin was made of; their neurons must be the same."""
-    found = [s for s in recordings.sessions if s.name in twin.mice]
-    if not found:
+    known = [s for s in recordings.sessions if s.name in twin.mice]
+    if not known:
         raise UserError(
             f"The model knows {', '.join(twin.mice)}; {recordings.path} holds "
             f"{', '.join(recordings.names)}. Give the recordings it was made of."
@@ -93,16 +126,14 @@ def known_sessions(twin: Any, recordings: Recordings) -> list[Session]:
     if left:
         print(f"note: the model does not know {', '.join(left)}", file=sys.stderr)
     card = getattr(twin, "card", {})
-    digests = {m["name"]: m.get("unit_ids") for m in card.get("mice", ())}
-    for session in found:
-        wanted = digests.get(session.name)
-        ids = hashlib.sha256(session.unit_ids_n.tobytes()).hexdigest()
-        if wanted and wanted != ids:
+    digests = unit_digests(card)
+    for session in known:
+        if digests.get(session.name, session.unit_digest) != session.unit_digest:
             raise UserError(
                 f"{session.where} has other neurons (unit ids) than the mouse of that "
                 "name that the model was trained on. Give that recording."
             )
-    return found
+    return known
 
 
 def true_rates(sessions: Sequence[Session], ceiling: str) -> Rates | None:

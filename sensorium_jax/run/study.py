@@ -6,20 +6,24 @@ ranking says nothing of the full-sized models.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from sensorium_jax import trees
 from sensorium_jax.data.recordings import Recordings
-from sensorium_jax.data.session import Session
 from sensorium_jax.errors import UserError, unknown
-from sensorium_jax.run import Outcome, questions
-from sensorium_jax.run.score import known_sessions, predict_tiers, true_rates
+from sensorium_jax.io import atomic
+from sensorium_jax.rules import PICTURES
+from sensorium_jax.run import Outcome
+from sensorium_jax.run.score import known_sessions, measure_tiers, opened, true_rates
 from sensorium_jax.run.train import train
-from sensorium_jax.scoring import suites, tables, trials
+from sensorium_jax.scoring import limits, paired, suites, tables, trials
+from sensorium_jax.scoring.accumulate import Measured
+from sensorium_jax.scoring.tables import Comparison, Scores, TierScores
+from sensorium_jax.text import align, cell
 
 BASE = "demo"
 QUICK = ("demo", "no_behavior", "static")
@@ -59,35 +63,170 @@ ZOO = {  # whose architecture a small model has
     "factorized3d": "factorized2023",
     "gru": "gru2023",
 }
+PAIRS = {
+    "dynamic_against_static": ("demo", "static"),
+    "with_against_without_behavior": ("demo", "no_behavior"),
+}
+HOME = "natural_movie"  # what models are trained on
+Tiers = Mapping[str, list[Measured]]
+
+
+class Facts(NamedTuple):
+    """What a model is and cost."""
+
+    architecture: str
+    parameters: int
+    steps: int
+    seconds_per_step: float | None  # without compilation
+    seconds: float | None
+
+
+class StudyModel(NamedTuple):
+    """One model of a study, and what it scores."""
+
+    facts: Facts
+    in_domain: TierScores  # of the tier that validates
+    out_of_domain: Mapping[str, Scores]  # by type of stimulus, over all tiers
+
+    def as_dict(self) -> dict[str, Any]:
+        """What JSON has."""
+        scores = {"in_domain": self.in_domain, "out_of_domain": self.out_of_domain}
+        return {**self.facts._asdict(), **tables.plain(scores)}
+
+
+class Answers(NamedTuple):
+    """The competition's questions, as far as the trained models answer them."""
+
+    steps: int
+    limit: limits.Limits
+    pairs: Mapping[str, Comparison]  # by question
+    models: Mapping[str, StudyModel]
+
+    def as_dict(self) -> dict[str, Any]:
+        """What JSON has."""
+        whole = {"steps": self.steps, "limit": self.limit}
+        return tables.plain({**whole, **self.pairs, "models": self.models})
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A row of a csv per model and type of stimulus."""
+        rows = []
+        for name, model in self.models.items():
+            facts = model.facts._asdict()
+            parts = {"in domain": model.in_domain.all, **model.out_of_domain}
+            for kind, scores in parts.items():
+                numbers = tables.numbers(scores)
+                rows.append({"model": name, "stimulus": kind, **facts, **numbers})
+        return rows
+
+    def table(self) -> list[list[str]]:
+        """Heads, and a row of cells for each model, the best first."""
+        models = self.models.items()
+        kinds = sorted({k for _, m in models for k in m.out_of_domain})
+        heads = ("model", "weights", "seconds", "single trial", "null", "fraction")
+        rows = [[*heads, *kinds]]
+        for name, m in sorted(models, key=lambda x: -x[1].in_domain.all.single_trial):
+            whole, spent = m.in_domain.all, m.facts.seconds
+            others = [m.out_of_domain.get(kind) for kind in kinds]
+            numbers = [whole.single_trial, whole.null, whole.fraction_of_ceiling]
+            numbers += [None if o is None else o.fraction_of_ceiling for o in others]
+            seconds = "-" if spent is None else f"{spent:.0f}"
+            weights = f"{m.facts.parameters:,}"
+            rows.append([name, weights, seconds, *map(cell, numbers)])
+        return rows
+
+    def lines(self) -> list[str]:
+        """The answers in words and a table."""
+        lines = []
+        origins = {
+            "true rates": self.limit.from_truth,
+            "repeats": self.limit.from_repeats,
+        }
+        for words, spread in origins.items():
+            if spread:
+                limit = "limit of single-trial correlation"
+                lines.append(f"{limit}, from {words}: {spread}")
+        for question, answer in self.pairs.items():
+            low, high = answer.difference_interval
+            words = question.replace("_", " ")
+            lines.append(
+                f"{words}: {answer.difference:+.3f} ({low:+.3f} to {high:+.3f})"
+            )
+        lines += [f"after {self.steps} steps each:", *align(self.table())]
+        if all(m.in_domain.all.null_interval is None for m in self.models.values()):
+            lines.append(f"null 0: {tables.NO_NULL}")
+        return lines
+
+    def __str__(self) -> str:
+        """The answers in words and a table."""
+        return "\n".join(self.lines())
+
+    def _repr_html_(self) -> str:
+        return tables.as_html(self.table())
 
 
 def study(
-    *, data: str, workdir: str, steps: int, models: str | None, quick: bool
+    *,
+    data: str,
+    workdir: str,
+    steps: int,
+    models: str | None,
+    quick: bool,
+    rules: str | None = None,
 ) -> Outcome:
     """Train every model, score all of them, answer the questions; draws and tables."""
     names = chosen(models, quick=quick)
     steps = min(steps, QUICK_STEPS) if quick else steps
     root = Path(workdir)
-    recordings = Recordings.open(data)
-    if recordings.sessions[0].year != 2023:
+    recordings = opened(data, rules)
+    if recordings.sessions[0].rules.kind == PICTURES:
         raise UserError(
-            f"{data} holds pictures; the study compares models of videos. Give "
-            "recordings of 2023, or simulate some: sensorium simulate OUT."
+            f"{data} holds pictures; the study compares models of films. Give "
+            "recordings of films, or simulate some: sensorium simulate OUT."
         )
     for name in names:
-        done = train(BASE, str(root / name), overrides(data, name, steps))
+        done = train(BASE, str(root / name), overrides(data, name, steps, rules))
         if done.data["stopped"]:
             return done
     measured = {name: measure(root / name, recordings) for name in names}
-    found = {"steps": steps, **questions.answers(measured)}
-    found["models"] = {
-        name: {**facts(root / name), **found["models"][name]} for name in names
-    }
-    (root / "study.json").write_text(json.dumps(found, indent=1, default=float))
-    tables.write_csv(root / "study.csv", questions.rows(found))
+    tier = trials.validating(recordings.sessions)
+    found = answers(
+        measured, {name: facts(root / name) for name in names}, tier=tier, steps=steps
+    )
+    atomic.write_json(root / "study.json", found.as_dict())
+    tables.write_csv(root / "study.csv", found.rows())
     figures = draw(found, root)
-    text = "\n".join([*questions.lines(found), f"table and figures: {root}"])
-    return Outcome({**found, "figures": figures}, text)
+    text = "\n".join([*found.lines(), f"table and figures: {root}"])
+    return Outcome({**found.as_dict(), "figures": figures}, text)
+
+
+def answers(
+    measured: Mapping[str, Tiers],
+    costs: Mapping[str, Facts],
+    *,
+    tier: str,
+    steps: int,
+    draws: int = suites.DRAWS,
+) -> Answers:
+    """The answer to each question that the trained models allow.
+
+    measured has the tiers of each model, costs what each took; tier is the one that
+    validates.
+    """
+    home = {name: tiers[tier] for name, tiers in measured.items()}
+    models = {}
+    for name, tiers in measured.items():
+        mice = [m for many in tiers.values() for m in many]
+        kinds = suites.by_kind(mice, draws=draws)
+        others = {kind: scores for kind, scores in kinds.items() if kind != HOME}
+        whole = suites.report(home[name], draws=draws)
+        models[name] = StudyModel(costs[name], whole, others)
+    pairs = {
+        question: paired.compare(home[first], home[second], draws=draws)
+        for question, (first, second) in PAIRS.items()
+        if {first, second} <= home.keys()
+    }
+    limit = limits.limits(next(iter(home.values())))
+    return Answers(steps, limit, pairs, models)
 
 
 def chosen(models: str | None, *, quick: bool) -> list[str]:
@@ -99,27 +238,27 @@ def chosen(models: str | None, *, quick: bool) -> list[str]:
     return list(names)
 
 
-def overrides(data: str, name: str, steps: int) -> list[str]:
+def overrides(data: str, name: str, steps: int, rules: str | None = None) -> list[str]:
     """What a model's training changes in the demo's recipe."""
-    found = [f"--config.data.root={data}", f"--config.train.steps={steps}"]
+    changes = [f"--config.data.root={data}", f"--config.train.steps={steps}"]
+    if rules:
+        changes.append(f"--config.data.rules={rules}")
     if MODELS[name]:
-        found.append(f"--config.model.json={json.dumps(MODELS[name])}")
-    return found
+        changes.append(f"--config.model.json={json.dumps(MODELS[name])}")
+    return changes
 
 
-def measure(folder: Path, recordings: Recordings) -> questions.Tiers:
+def measure(folder: Path, recordings: Recordings) -> Tiers:
     """Every labelled tier but the training's, predicted by one model."""
     from sensorium_jax.zoo import load
 
     twin = load.load(folder)
-    sessions: Sequence[Session] = known_sessions(twin, recordings)
-    planned = trials.plan(sessions, trials.tiers_of(sessions, "all"))
-    options = {"truth": true_rates(sessions, "auto"), "draws": suites.DRAWS}
-    found = predict_tiers([twin], planned, options)
-    return {tier: mice for tier, (mice,) in found.items()}
+    sessions = known_sessions(twin, recordings)
+    plans = trials.plan(sessions, trials.tiers_of(sessions, "all"))
+    return measure_tiers(twin, plans, truth=true_rates(sessions, "auto"))
 
 
-def facts(folder: Path) -> dict[str, Any]:
+def facts(folder: Path) -> Facts:
     """What a model cost: weights, and seconds of its steps without compilation."""
     from sensorium_jax.zoo import load
 
@@ -131,24 +270,28 @@ def facts(folder: Path) -> dict[str, Any]:
     each = [windows / x["samples_per_s"] for x in lines if x.get("samples_per_s")]
     step = max((x["step"] for x in lines), default=0)
     seconds = float(np.median(each[1:] or each)) if each else None
-    return {
-        "architecture": ZOO.get(folder.name, "demo, changed"),
-        "parameters": int(trees.sizes(twin.variables["params"])["total"]),
-        "steps": step,
-        "seconds_per_step": seconds,
-        "seconds": None if seconds is None else seconds * step,
-    }
+    return Facts(
+        ZOO.get(folder.name, "demo, changed"),
+        int(trees.sizes(twin.variables["params"])["total"]),
+        step,
+        seconds,
+        None if seconds is None else seconds * step,
+    )
 
 
-def draw(found: dict[str, Any], root: Path) -> list[str]:
+def draw(found: Answers, root: Path) -> list[str]:
     """Figures of the study, as png files."""
     from sensorium_jax.plots import scores
 
-    made = {
-        "models": scores.models(found["models"]),
-        "kinds": scores.kinds(found["models"]),
-        "compute": scores.compute(found["models"]),
+    models = found.models.items()
+    home = {name: m.in_domain.all for name, m in models}
+    kinds = {name: {"in domain": home[name], **m.out_of_domain} for name, m in models}
+    spent = {name: (m.facts.seconds, home[name]) for name, m in models}
+    figures = {
+        "models": scores.bars(home),
+        "kinds": scores.kinds(kinds),
+        "compute": scores.compute(spent),
     }
-    for name, figure in made.items():
+    for name, figure in figures.items():
         figure.savefig(root / f"{name}.png", dpi=120)
-    return [str(root / f"{name}.png") for name in made]
+    return [str(root / f"{name}.png") for name in figures]

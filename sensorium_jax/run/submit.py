@@ -1,13 +1,30 @@
 """The command `sensorium submit`: predict and write, or look at what was written."""
 
 from collections.abc import Sequence
-from typing import Any
+from itertools import chain
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from sensorium_jax.data.recordings import Recordings
+from sensorium_jax import findings, progress
+from sensorium_jax.data.session import Session
 from sensorium_jax.errors import UserError
+from sensorium_jax.findings import HEADS
 from sensorium_jax.run import Outcome
-from sensorium_jax.run.check import table
+from sensorium_jax.run.score import opened
+from sensorium_jax.scoring.predict import predict
+from sensorium_jax.submission import write as writing
+from sensorium_jax.submission.lint import validate as inspect
 from sensorium_jax.submission.parquet2023 import UNITS
+from sensorium_jax.text import align
+
+
+class Submitted(NamedTuple):
+    """What was written."""
+
+    track: str
+    tables: dict[str, Path]  # by tier
+    uploads: list[Path]  # what the server takes: zips, or the csv files themselves
+    trials: int
 
 
 def submit(
@@ -22,27 +39,27 @@ def submit(
     mouse: str | None = None,
     units: str = "auto",
     float32: bool = False,
+    rules: str | None = None,
     validate: Sequence[str] | None = None,
 ) -> Outcome:
     """Write the files of a track with a model and look at them, or only look at some.
 
     Code 1 if a judge would refuse a file; a line for each fault.
     """
-    recordings = Recordings.open(data)
+    sessions = opened(data, rules).sessions
     if validate:
-        return _validate(validate, recordings, tier, mouse)
+        return _inspected(validate, sessions, tier, mouse)
     source = model or workdir
     if not source or not out:
         raise UserError(
             "Nothing to submit: give a run with --workdir, or a folder or name with "
             "--model, and a folder to write with --out; or a file with --validate."
         )
-    from sensorium_jax.submission.write import submit as write
     from sensorium_jax.zoo import load
 
-    done = write(
+    done = predict_and_write(
         load.load(source),
-        recordings.sessions,
+        sessions,
         out,
         track=track,
         tiers=tuple(tier.split(",")) if tier else (),
@@ -51,40 +68,75 @@ def submit(
         units=units,
         single=float32,
     )
-    files = [str(p) for p in done.tables.values()]
-    found = _validate(files, recordings, None, mouse)
+    looked = _inspected([str(p) for p in done.tables.values()], sessions, None, mouse)
     data_out = {
         "track": track,
         "tables": {tier: str(path) for tier, path in done.tables.items()},
         "uploads": [str(path) for path in done.uploads],
         "trials": done.trials,
         "units": UNITS,
-        **found.data,
+        **looked.data,
     }
     lines = [f"{done.trials} trials predicted, in units {UNITS}."]
     lines += [f"upload {path}" for path in done.uploads]
-    return Outcome(data_out, "\n".join([found.text, *lines]), found.code)
+    return Outcome(data_out, "\n".join([looked.text, *lines]), looked.code)
 
 
-def _validate(
-    files: Sequence[str], recordings: Recordings, tier: str | None, mouse: str | None
+def predict_and_write(
+    twin: Any,
+    sessions: Sequence[Session],
+    out: str | Path,
+    *,
+    track: str = "main",
+    tiers: Sequence[str] = (),
+    names: str = "server",
+    mouse: str | None = None,
+    units: str = "auto",
+    batch: int | None = None,
+    single: bool = False,
+) -> Submitted:
+    """Predict the tiers of a track, trial after trial, and write them into a folder.
+
+    tiers other than the track's, such as oracle, are written for the local judge. mouse
+    names the one of 2022. units is what the twin answers in, per_frame, per_neuron or
+    raw, unless it says so itself; files are in the judges' units, per_frame. single
+    writes float32 instead of float64.
+    """
+    Path(out).mkdir(parents=True, exist_ok=True)
+    planned = writing.planned_files(
+        sessions, out, track=track, tiers=tiers, names=names, mouse=mouse
+    )
+    trials = 0
+    for file in planned:
+        stream = chain.from_iterable(
+            predict(twin, session, rows, batch=batch, units=units)
+            for session, rows in file.trials
+        )
+        stream = progress.track(stream, f"Predicting {file.tier}", file.count)
+        trials += writing.write(file, stream, single=single)
+    tables = {file.tier: file.path for file in planned}
+    return Submitted(track, tables, writing.uploads(out, track, planned), trials)
+
+
+def _inspected(
+    paths: Sequence[str],
+    sessions: Sequence[Session],
+    tier: str | None,
+    mouse: str | None,
 ) -> Outcome:
-    from sensorium_jax.submission.lint import validate as look
-
-    reports = [look(f, recordings.sessions, tier=tier, mouse=mouse) for f in files]
-    faults = [fault for report in reports for fault in report.faults]
-    levels = [f.level for f in faults]
-    accepted = all(report.accepted for report in reports)
+    looks = [inspect(path, sessions, tier=tier, mouse=mouse) for path in paths]
+    faults = [fault for look in looks for fault in look.faults]
+    accepted = all(look.accepted for look in looks)
     found: dict[str, Any] = {
         "accepted": accepted,
-        "errors": levels.count("error"),
-        "warnings": levels.count("warning"),
+        **findings.counts(faults),
         "faults": [f._asdict() for f in faults],
-        "rows": sum(report.rows for report in reports),
+        "rows": sum(look.rows for look in looks),
     }
     last = (
         f"{'accepted' if accepted else 'refused'}: {found['errors']} errors, "
         f"{found['warnings']} warnings in {found['rows']} trials of "
-        f"{sum(report.tables for report in reports)} files."
+        f"{sum(look.tables for look in looks)} files."
     )
-    return Outcome(found, f"{table(faults)}{last}", int(not accepted))
+    table = [*align([HEADS, *faults], left=4), ""] if faults else []
+    return Outcome(found, "\n".join([*table, last]), int(not accepted))

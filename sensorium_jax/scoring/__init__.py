@@ -1,1 +1,1 @@
-"""Prediction, suites, submissions, the local judge."""
+"""Every number that streams of predictions are judged by, and twins asked for them."""

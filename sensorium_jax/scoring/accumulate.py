@@ -1,139 +1,228 @@
-"""One mouse and one tier: predicted once, and everything summed that scores need."""
+"""Everything that scores need of predicted trials, summed while they stream past.
 
-from collections.abc import Callable
+Twins and files give the same streams, mouse by mouse or mixed. Trials are added a batch
+at a time on the device; what is kept of one trial is a few sums per neuron.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from itertools import islice
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sensorium_jax.axes import Prediction
 from sensorium_jax.data import statistics
 from sensorium_jax.data.session import RESPONSES, Session
 from sensorium_jax.errors import UserError
 from sensorium_jax.metrics import bits, correlation, explained, likelihood, repeats
-from sensorium_jax.normalize import at_frames
-from sensorium_jax.scoring.answers import Twin, answers
+from sensorium_jax.normalize import at_frames, judged
 from sensorium_jax.scoring.resample import Moments
-from sensorium_jax.submission.expected import SKIP
+from sensorium_jax.scoring.trials import Planned, Sizes, sizes
 
-NUMBERS = 4_000_000  # predicted numbers of a batch
-MOST, MANY = 4, 128  # clips of a batch, pictures of a batch
 Rates = Callable[[Session, int], np.ndarray]  # true rates [t, n] in raw units
 
 
-class Sizes(NamedTuple):
-    """What all mice are padded to, so that one program serves them."""
+class RepeatScores(NamedTuple):
+    """What repeats say of each neuron of one mouse."""
 
-    stimuli: int
-    frames: int
-    neurons: int
-
-    @property
-    def batch(self) -> int:
-        """Trials that are predicted and added together."""
-        most = MOST if self.frames > 1 else MANY
-        return int(np.clip(NUMBERS // (self.frames * self.neurons), 1, most))
+    to_average_n: np.ndarray
+    feve_n: np.ndarray  # of the neurons that may be judged by it
+    ceiling_n: np.ndarray
+    normalized_n: np.ndarray
 
 
 class Measured(NamedTuple):
-    """Sums over the trials of a tier of one mouse."""
+    """Everything that scores need of one mouse on one tier."""
 
-    rows: np.ndarray  # of the trial table
-    stimulus_b: np.ndarray
-    model: Moments
-    truth: Moments | None  # of the true rates with the responses
-    explained: explained.State  # by stimulus, padded to the common sizes
-    bits: bits.State
-    neurons: int
-
-
-class _Sums(NamedTuple):
-    explained: explained.State
-    bits: bits.State
+    plan: Planned
+    model: Moments  # of its trials in the order of the plan
+    null: Moments | None  # of the best constant; None where no constant correlates
+    truth: Moments | None  # of the true rates, where they are known
+    repeats: Mapping[str | None, RepeatScores]  # by type of stimulus; None for all
+    poisson_n: np.ndarray  # loss per bin
+    bits_n: np.ndarray  # bits per spike
 
 
 def measure(
-    twin: Twin,
-    session: Session,
-    rows: np.ndarray,
-    stimulus_b: np.ndarray,
-    sizes: Sizes,
+    predictions: Iterable[Prediction],
+    plans: Sequence[Planned],
     *,
+    fit: Sizes | None = None,
     truth: Rates | None = None,
     batch: int | None = None,
-    seen: Callable[[], Any] = lambda: None,
-) -> Measured:
-    """Predict the trials of a mouse and sum; constant memory in trials.
+) -> list[Measured]:
+    """Sum the predictions of the planned trials, in whatever order they come.
 
-    truth gives true rates, where the recordings are simulated. seen is called after
-    every trial.
+    fit is what mice are padded to, common to several tiers. truth gives true rates,
+    where the recordings are simulated. A mouse's averages over repeats are let go after
+    its last trial.
     """
-    batch = batch or sizes.batch
-    made = answers(twin, session, rows, batch=batch)
-    reads = _Reads(session, sizes, batch, statistics.precision(session))
-    zero = _Sums(explained.zero(1, *sizes), bits.zero(1, sizes.neurons))
-    sums = jax.tree.map(jnp.copy, zero)  # no two leaves may share what is given away
-    model, true = [], []
-    for at in range(0, len(rows), batch):
-        part = rows[at : at + batch]
-        trials = reads.batch(part, list(islice(made, len(part))))
-        slots = np.full((1, batch), -1, np.int32)
-        slots[0, : len(part)] = stimulus_b[at : at + batch]
-        sums, found = _add(sums, *trials, slots)
-        model.append(Moments.of(found, len(part), session.neurons))
-        if truth is not None:
-            rates = [reads.scored(truth(session, int(row))).T for row in part]
-            found = _each(*reads.batch(part, rates))
-            true.append(Moments.of(found, len(part), session.neurons))
-        for _ in part:
-            seen()
-    return Measured(
-        rows,
-        stimulus_b,
-        Moments.join(model),
-        Moments.join(true) if true else None,
-        sums.explained,
-        sums.bits,
-        session.neurons,
-    )
+    fit = fit or sizes(plans)
+    waiting = {p.session.name: _MouseSums(p, fit, truth, batch) for p in plans}
+    done: dict[str, Measured] = {}
+    for prediction in predictions:
+        if prediction.mouse not in waiting:
+            raise UserError(
+                f"A prediction is of {prediction.mouse}, of whom no further trial is "
+                f"expected; open are {', '.join(waiting) or 'none'}. Predict the "
+                "planned trials, each once."
+            )
+        mouse = waiting[prediction.mouse]
+        mouse.add(prediction)
+        if not mouse.missing:
+            done[prediction.mouse] = mouse.measured()
+            del waiting[prediction.mouse]
+    if waiting:
+        name, mouse = next(iter(waiting.items()))
+        rows = sorted(mouse.missing)
+        raise UserError(
+            f"{len(rows)} trials of {name} were not predicted, the first is "
+            f"{mouse.plan.session.files[rows[0]]}. Predict every planned trial."
+        )
+    return [done[p.session.name] for p in plans]
 
 
-class _Reads(NamedTuple):
-    """Reads the responses of a mouse beside what was predicted of them."""
-
-    session: Session
-    sizes: Sizes
-    trials: int  # of a batch
-    precision_tn: np.ndarray
-
-    def batch(self, rows: np.ndarray, predicted: list[np.ndarray]) -> tuple[Any, ...]:
-        """Predictions [n, t], responses, and which frames there are, all padded."""
-        lead = (1, self.trials, self.sizes.frames)
-        x, y = np.zeros((2, *lead, self.sizes.neurons), np.float32)
-        valid = np.zeros(lead, bool)
-        for b, (row, rates_nt) in enumerate(zip(rows, predicted, strict=True)):
-            n, t = rates_nt.shape
-            y_tn = self.scored(self.session.read(RESPONSES, int(row)))
-            if len(y_tn) != t:
-                raise UserError(
-                    f"Trial {self.session.files[row]} of {self.session.name} was "
-                    f"answered for {t} frames, expected {len(y_tn)}."
-                )
-            x[0, b, :t, :n], y[0, b, :t, :n] = rates_nt.T, y_tn
-            valid[0, b, :t] = True
-        return x, y, valid
-
-    def scored(self, x_tn: np.ndarray) -> np.ndarray:
-        """From the first scored frame on, normalized per frame as the judges do."""
-        scale_tn = at_frames(self.precision_tn, slice(len(x_tn)))
-        return (x_tn * scale_tn)[skip(self.session) :]
+class _Sums(NamedTuple):
+    explained: explained.State | None  # None where nothing is shown twice
+    bits: bits.State
 
 
-def skip(session: Session) -> int:
-    """Leading frames that the judges drop."""
-    return SKIP if session.year == 2023 else 0
+class _MouseSums:
+    """One mouse while its trials come in."""
+
+    def __init__(
+        self, plan: Planned, fit: Sizes, truth: Rates | None, batch: int | None
+    ):
+        self.plan, self.fit, self.truth = plan, fit, truth
+        self.batch = batch or fit.batch
+        self.missing = {int(row): i for i, row in enumerate(plan.rows)}
+        self.precision_tn = statistics.precision(plan.session)
+        self.constant_tn = constant(plan.session, self.precision_tn)
+        self.sums: _Sums | None = None
+        self.waiting: list[tuple[int, Prediction]] = []
+        self.places: list[int] = []  # in the plan, of the trials as they came
+        self.moments: dict[str, list[Moments]] = {"model": [], "null": [], "truth": []}
+
+    def add(self, prediction: Prediction) -> None:
+        """Take one trial."""
+        name, row = self.plan.session.name, prediction.trial
+        if row not in self.missing:
+            raise UserError(
+                f"Trial {self.plan.session.files[row]} of {name} was predicted twice, "
+                "or is not planned. Predict the planned trials, each once."
+            )
+        if prediction.responses_tn is None:
+            raise UserError(
+                f"The responses of trial {self.plan.session.files[row]} of {name} are "
+                "hidden, so nothing can be scored. Score a labelled tier."
+            )
+        self.waiting.append((self.missing.pop(row), prediction))
+        if len(self.waiting) == self.batch:
+            self._flush()
+
+    def _flush(self) -> None:
+        """Add the waiting trials on the device."""
+        if not self.waiting:
+            return
+        places = [place for place, _ in self.waiting]
+        trials = [prediction for _, prediction in self.waiting]
+        responses = [np.asarray(p.responses_tn) for p in trials]
+        counts = [
+            min(len(p.rates_tn), len(y_tn))
+            for p, y_tn in zip(trials, responses, strict=True)
+        ]
+        valid = np.zeros((1, self.batch, self.fit.frames), bool)
+        for b, count in enumerate(counts):
+            valid[0, b, :count] = True
+        slots = np.full((1, self.batch), -1, np.int32)
+        slots[0, : len(places)] = self.plan.stimulus_b[places]
+        y = self._padded(responses, counts)
+        x = self._padded([p.rates_tn for p in trials], counts)
+        sums = self.sums or self._zero()
+        self.sums, state = _add(sums, x, y, valid, slots)
+        self._keep("model", state)
+        for name, series in (("null", self._constants), ("truth", self._true)):
+            others = series(trials)
+            if others is not None:
+                self._keep(name, _each(self._padded(others, counts), y, valid))
+        self.places += places
+        self.waiting = []
+
+    def _keep(self, name: str, state: correlation.State) -> None:
+        trials = len(self.waiting)
+        moments = Moments.of(state, trials, self.plan.session.neurons)
+        self.moments[name].append(moments)
+
+    def _zero(self) -> _Sums:
+        _, frames, neurons = self.fit
+        averages = explained.zero(1, *self.fit) if self.plan.repeats else None
+        zero = _Sums(averages, bits.zero(1, neurons))
+        # Copies, as no two leaves may share an array that is donated.
+        return jax.tree.map(jnp.copy, zero)
+
+    def _padded(self, series: Sequence[Any], counts: Sequence[int]) -> np.ndarray:
+        x = np.zeros((1, self.batch, self.fit.frames, self.fit.neurons), np.float32)
+        for b, (x_tn, t) in enumerate(zip(series, counts, strict=True)):
+            x[0, b, :t, : x_tn.shape[1]] = x_tn[:t]
+        return x
+
+    def _constants(self, trials: Sequence[Prediction]) -> list[np.ndarray] | None:
+        if self.constant_tn is None:
+            return None
+        return [
+            at_frames(self.constant_tn, np.arange(p.start, p.start + len(p.rates_tn)))
+            for p in trials
+        ]
+
+    def _true(self, trials: Sequence[Prediction]) -> list[np.ndarray] | None:
+        if self.truth is None:
+            return None
+        session = self.plan.session
+        return [
+            judged(self.truth(session, p.trial), self.precision_tn, p.start)
+            for p in trials
+        ]
+
+    def measured(self) -> Measured:
+        """Everything, with the trials in the order of the plan."""
+        self._flush()
+        order = np.argsort(self.places)
+        model = Moments.join(self.moments["model"]).take(order)
+
+        def others(name: str) -> Moments | None:
+            if not self.moments[name]:
+                return None
+            # The responses are the same, so their sums are kept once.
+            moments = Moments.join(self.moments[name]).take(order)
+            return moments.beside(model)
+
+        assert self.sums is not None
+        loss, gain = _likelihoods(self.sums.bits)
+        n = self.plan.session.neurons
+        return Measured(
+            self.plan,
+            model,
+            others("null"),
+            others("truth"),
+            repeat_scores(self.plan, self.sums.explained),
+            np.asarray(loss[0, :n]),
+            np.asarray(gain[0, :n]),
+        )
+
+
+def constant(session: Session, precision_tn: np.ndarray) -> np.ndarray | None:
+    """The best constant in the judges' units [t, n]: each neuron's training mean.
+
+    None where it is the same in every frame, so that it correlates with nothing.
+    """
+    if len(precision_tn) == 1:
+        return None
+    mean_tn = np.atleast_2d(np.asarray(session.statistics[RESPONSES].mean, np.float64))
+    there = np.isfinite(mean_tn)
+    mean_n = np.where(there, mean_tn, 0).sum(0) / np.maximum(there.sum(0), 1)
+    return mean_n.astype(np.float32) * precision_tn
 
 
 @partial(jax.jit, donate_argnums=0)
@@ -145,11 +234,10 @@ def _add(
     stimulus_mb: jax.Array,
 ) -> tuple[_Sums, correlation.State]:
     trials = (rates_mbtn, responses_mbtn, valid_mbt)
-    added = _Sums(
-        explained.update(sums.explained, *trials, stimulus_mb),
-        bits.update(sums.bits, *trials),
-    )
-    return added, _each(*trials)
+    averages = sums.explained
+    if averages is not None:
+        averages = explained.update(averages, *trials, stimulus_mb)
+    return _Sums(averages, bits.update(sums.bits, *trials)), _each(*trials)
 
 
 @jax.jit
@@ -162,47 +250,49 @@ def _each(
     return correlation.update(zero, x, y, valid)
 
 
-class Repeated(NamedTuple):
-    """What repeats say of each neuron of one mouse."""
+def repeat_scores(
+    plan: Planned, state: explained.State | None
+) -> dict[str | None, RepeatScores]:
+    """Scores over repeats of all stimuli, and of each type that is shown again."""
+    if state is None:
+        return {}
+    kinds = np.array(plan.kinds)
+    shown = np.bincount(plan.stimulus_b, minlength=len(kinds))
+    scores = {}
+    for kind in (None, *dict.fromkeys(plan.kinds)):
+        chosen_s = np.ones(len(kinds), bool) if kind is None else kinds == kind
+        if shown[chosen_s].max() > 1:
+            scores[kind] = _repeat_scores(state, chosen_s, plan.session.neurons)
+    return scores
 
-    to_average_n: np.ndarray
-    feve_n: np.ndarray
-    chosen_n: np.ndarray  # bool: enough of the neuron's variance can be explained
-    ceiling_n: np.ndarray
-    normalized_n: np.ndarray
 
-
-@jax.jit
-def _value(state: explained.State, chosen_ms: jax.Array) -> tuple[Any, Any]:
-    part = explained.only(state, chosen_ms)
-    return explained.value(part), repeats.value(part.responses)
-
-
-def repeated(measured: Measured, stimuli: np.ndarray) -> Repeated:
-    """Scores over the repeats of some stimuli."""
-    slots = measured.explained.bad_msn.shape[1]
-    chosen = jnp.asarray(np.isin(np.arange(slots), stimuli)[None])
-    found, ceilings = _value(measured.explained, chosen)
+def _repeat_scores(
+    state: explained.State, chosen_s: np.ndarray, neurons: int
+) -> RepeatScores:
+    slots = np.zeros((1, state.bad_msn.shape[1]), bool)
+    slots[0, : len(chosen_s)] = chosen_s
+    found, ceilings, bad_mn = _value(state, slots)
 
     def cut(x_mn: Any) -> np.ndarray:
-        return np.asarray(x_mn[0, : measured.neurons])
+        return np.asarray(x_mn[0, :neurons])
 
-    return Repeated(
+    judged_n = (cut(found.fev.per_neuron_mn) >= explained.THRESHOLD) & ~cut(bad_mn)
+    return RepeatScores(
         cut(found.to_average.per_neuron_mn),
-        cut(found.feve.per_neuron_mn),
-        cut(found.fev.per_neuron_mn) >= explained.THRESHOLD,
+        cut(found.feve.per_neuron_mn)[judged_n],
         cut(ceilings.ceiling.per_neuron_mn),
         cut(found.normalized.per_neuron_mn),
     )
 
 
 @jax.jit
-def _likelihood(state: bits.State) -> tuple[jax.Array, Any]:
-    return likelihood.value(state.loss).per_neuron_mn, bits.value(state).per_neuron_mn
+def _value(state: explained.State, chosen_ms: jax.Array) -> tuple[Any, Any, jax.Array]:
+    part = explained.only(state, chosen_ms)
+    bad_mn = part.bad_msn.any(1)  # predicted as NaN or infinity
+    return explained.value(part), repeats.value(part.responses), bad_mn
 
 
-def likelihoods(measured: Measured) -> tuple[np.ndarray, np.ndarray]:
+@jax.jit
+def _likelihoods(state: bits.State) -> tuple[jax.Array, jax.Array]:
     """Poisson loss per bin and bits per spike of each neuron."""
-    loss, gain = _likelihood(measured.bits)
-    n = measured.neurons
-    return np.asarray(loss[0, :n]), np.asarray(gain[0, :n])
+    return likelihood.value(state.loss).per_neuron_mn, bits.value(state).per_neuron_mn

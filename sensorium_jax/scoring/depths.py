@@ -1,40 +1,49 @@
 """Scores by cortical depth."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
+from sensorium_jax.scoring.tables import Depth
+
 DISTINCT = 10  # more distinct depths than these are gathered into five groups
-Mouse = tuple[np.ndarray | None, np.ndarray, np.ndarray | None]
 
 
-def depths(mice: Sequence[Mouse]) -> list[dict[str, Any]]:
+class Placed(NamedTuple):
+    """The scores of one mouse's neurons, and where they lie."""
+
+    coordinates_n3: np.ndarray | None
+    single_n: np.ndarray
+    null_n: np.ndarray
+    ceiling_n: np.ndarray | None
+
+
+def depths(mice: Sequence[Placed]) -> list[Depth]:
     """Mean scores of neurons by depth (z, micrometres), shallow first.
 
-    Of each mouse its coordinates [N, 3], correlations and ceilings; mice without
-    coordinates are left out.
+    Mice without coordinates are left out.
     """
-    known = [(xyz[:, 2], single, top) for xyz, single, top in mice if xyz is not None]
+    known = [m for m in mice if m.coordinates_n3 is not None]
     if not known:
         return []
-    z_n = np.concatenate([z for z, _, _ in known])
-    single_n = np.concatenate([single for _, single, _ in known])
-    tops = [top for _, _, top in known if top is not None]
+    z_n = np.concatenate([np.asarray(m.coordinates_n3)[:, 2] for m in known])
+    single_n = np.concatenate([m.single_n for m in known])
+    null_n = np.concatenate([m.null_n for m in known])
+    tops = [m.ceiling_n for m in known if m.ceiling_n is not None]
     ceiling_n = np.concatenate(tops) if len(tops) == len(known) else None
-    found = []
-    for group in _groups(z_n):
-        mean = None if ceiling_n is None else float(ceiling_n[group].mean())
-        one = {
-            "depth": float(z_n[group].mean()),
-            "from": float(z_n[group].min()),
-            "to": float(z_n[group].max()),
-            "neurons": int(group.sum()),
-            "single_trial": float(single_n[group].mean()),
-            "ceiling": mean,
-        }
-        found.append(one)
-    return found
+    return [
+        Depth(
+            float(z_n[group].mean()),
+            float(z_n[group].min()),
+            float(z_n[group].max()),
+            int(group.sum()),
+            float(single_n[group].mean()),
+            float(null_n[group].mean()),
+            None if ceiling_n is None else float(ceiling_n[group].mean()),
+        )
+        for group in _groups(z_n)
+    ]
 
 
 def _groups(z_n: np.ndarray) -> list[np.ndarray]:

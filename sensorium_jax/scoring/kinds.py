@@ -10,15 +10,16 @@ from sensorium_jax.data.session import VIDEO, Session
 from sensorium_jax.data.stimuli.classify import classify
 from sensorium_jax.data.stimuli.folds import stimuli
 from sensorium_jax.errors import UserError
+from sensorium_jax.rules import PICTURES
 from sensorium_jax.simulation.cortex import truth
 
-UNKNOWN, PICTURES = "unknown", "images"
+UNKNOWN, IMAGES = "unknown", "images"
 COLUMNS = ("mouse", "trial", "stimulus")
 
 
 def shown(session: Session, rows: np.ndarray) -> np.ndarray:
     """Which stimulus each row shows, 0, 1, ...; equal numbers are equal films."""
-    if session.year == 2022 and "frame_image_id" in session.columns:
+    if session.rules.kind == PICTURES and "frame_image_id" in session.columns:
         ids = np.asarray(session.columns["frame_image_id"])[rows]
         return np.unique(ids, return_inverse=True)[1]
     return stimuli(session, rows)
@@ -48,7 +49,7 @@ def kinds(
 
 def _look(session: Session, row: int) -> str:
     if session.reader.length(row) == 1:
-        return PICTURES
+        return IMAGES
     return classify(session.read(VIDEO, row)).label or UNKNOWN
 
 

@@ -1,175 +1,247 @@
-"""From a model that answers clips to rates of whole trials, in constant memory.
+"""A twin's rates of whole trials, asked as its Asking says, in constant memory.
 
-A model may lose leading frames: what it returns belongs to the last frames of what it
-was given. So does every prediction here.
+What a model returns belongs to the last frames of what it was given, as models may lose
+leading frames. Every prediction leaves here in the judges' units.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
-from typing import Any, NamedTuple, Protocol
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from sensorium_jax import asking as asked
+from sensorium_jax.asking import SIGNALS, Asking, Joined, Twin
+from sensorium_jax.axes import Prediction
+from sensorium_jax.data import statistics
+from sensorium_jax.data.session import BEHAVIOR, PUPIL, RESPONSES, VIDEO, Session
 from sensorium_jax.errors import UserError, unknown
+from sensorium_jax.normalize import (
+    JUDGED,
+    SCALINGS,
+    at_frames,
+    judged,
+    standardize,
+)
+from sensorium_jax.scoring.trials import Planned
 
-Array = Any
-Respond = Callable[[Array, Array, Array], Array]  # btHWC, btK, bt2 -> btn
-MODES = ("whole", "window")
-BLENDS = ("uniform", "last")
-
-
-class Watched(Protocol):
-    """One trial: axes.Trial, or anything with these fields, time first."""
-
-    video_thwc: Array
-    behavior_tk: Array
-    pupil_t2: Array
-
-
-class Prediction(NamedTuple):
-    """Rates of the frames start, start + 1, ... to the last of one trial."""
-
-    rates_tn: np.ndarray
-    start: int
+BUCKET = 20  # whole trials are lengthened to a multiple, so that few lengths compile
+RATES = 4_000_000  # numbers that one call may answer
+FILMS, WINDOWS, PICTURES = 4, 16, 128  # clips of one call at most
+UNITS = ("auto", *SCALINGS, "raw")  # of rates; auto asks the twin
+Rows = Sequence[int] | np.ndarray
+WORDS = dict(zip((VIDEO, BEHAVIOR, PUPIL), SIGNALS, strict=True))
 
 
 def predict(
-    respond: Respond,
-    trials: Iterable[Watched],
+    twin: Twin,
+    session: Session,
+    rows: Rows,
     *,
-    mode: str = "whole",
-    batch: int = 1,
-    bucket: int = 20,
-    window: int = 16,
-    stride: int = 1,
-    hop: int = 1,
-    blend: str = "uniform",
+    batch: int | None = None,
+    units: str = "auto",
 ) -> Iterator[Prediction]:
-    """The prediction of every trial of one mouse, in order, as they are computed.
+    """Every trial of some rows, in order, as it is computed; without responses.
 
-    "whole" gives the model whole trials, `batch` at a time, lengthened at the end to a
-    multiple of `bucket` frames (shorter ones, as pictures, stay as they are) so that
-    few lengths are compiled. Frames that follow must then not change a rate, which
-    holds for unpadded convolutions and recurrences; for other models set bucket to 1.
-
-    "window" gives it `window` frames, `stride` apart, beginning every `hop` frames,
-    `batch` windows at a time. Where windows overlap, "uniform" averages them with equal
-    weights (DwiseNeuro: 16 frames, stride 2, hop 1), "last" lets each window speak for
-    its newest `hop` frames only (Dynamic-V1FM: 30 frames, hop 15).
+    batch is how many clips one call of the twin is given. units, unless "auto",
+    overrules what the twin says of its rates. Whole trials of a causal model are
+    lengthened to a multiple of 20 frames by repeating the last one, which changes no
+    rate before it; the clips of other models keep their length.
     """
-    if mode not in MODES:
-        raise unknown("mode of prediction", mode, MODES)
-    if blend not in BLENDS:
-        raise unknown("blend", blend, BLENDS)
-    sizes = {"batch": batch, "bucket": bucket, "window": window}
-    for name, size in (sizes | {"stride": stride, "hop": hop}).items():
-        if size < 1:
-            raise UserError(f"{name} is {size}; expected at least 1.")
-    if mode == "whole":
-        return _whole(respond, iter(trials), batch, bucket)
-    plan = _Plan(window, stride, hop, blend)
-    return (_windows(respond, trial, batch, plan) for trial in trials)
+    asking = asked.of(twin)
+    asked.check(asking, "the model")
+    factor_tn = to_judged(session, getattr(twin, "units", asking.units), units)
+    batch = batch or clips_at_once(asking, session, rows)
+    pending: deque[_Trial] = deque()
+    clips = _clips(twin, session, rows, asking, pending)
+    for group in _groups(clips, batch, alike=not asking.causal):
+        _answer(twin, session, group, batch, asking)
+        while pending and not pending[0].waiting:
+            yield _predicted(session, pending.popleft(), factor_tn)
 
 
-def _whole(
-    respond: Respond, trials: Iterator[Watched], batch: int, bucket: int
+def beside(session: Session, predictions: Iterable[Prediction]) -> Iterator[Prediction]:
+    """The same predictions with the responses of their trials."""
+    precision_tn = statistics.precision(session)
+    for p in predictions:
+        raw_tn = session.read(RESPONSES, p.trial)
+        yield p._replace(responses_tn=judged(raw_tn, precision_tn, p.start))
+
+
+def stream(
+    twin: Twin, plans: Sequence[Planned], **options: Any
 ) -> Iterator[Prediction]:
-    while group := list(islice(trials, batch)):
-        lengths = [len(t.video_thwc) for t in group]
-        longest = max(lengths)
-        frames = longest if longest < bucket else -(-longest // bucket) * bucket
-        rows = group + group[-1:] * (batch - len(group))
-        clips = (
-            np.stack([_lengthen(x, frames) for x in column])
-            for column in _columns(rows)
-        )
-        rates_btn = np.asarray(respond(*clips))
-        lost = frames - rates_btn.shape[1]
-        for length, rates_tn in zip(lengths, rates_btn, strict=False):
-            if length <= lost:
-                raise UserError(
-                    f"A trial has {length} frames and the model loses {lost}; expected "
-                    f"at least {lost + 1}. Leave such trials out."
-                )
-            yield Prediction(rates_tn[: length - lost].copy(), lost)
+    """The planned trials of every mouse, predicted and beside their responses.
+
+    options go to predict.
+    """
+    for plan in plans:
+        predictions = predict(twin, plan.session, plan.rows, **options)
+        yield from beside(plan.session, predictions)
 
 
-def _columns(trials: Sequence[Watched]) -> list[list[np.ndarray]]:
-    return [
-        [np.asarray(getattr(t, name)) for t in trials]
-        for name in ("video_thwc", "behavior_tk", "pupil_t2")
-    ]
+def to_judged(session: Session, own: str, units: str = "auto") -> np.ndarray | None:
+    """What rates [t, n] are multiplied by to be in the judges' units, if by anything.
+
+    own is what the twin says of its rates; units, unless "auto", overrules it.
+    """
+    if units not in UNITS:
+        raise unknown("response units", units, UNITS, "Give --units.")
+    units = own if units == "auto" else units
+    if units == JUDGED:
+        return None
+    return statistics.to_judged(session, units)
 
 
-def _lengthen(x: np.ndarray, frames: int) -> np.ndarray:
-    """Repeat the last frame until there are `frames`."""
-    return np.concatenate([x, np.repeat(x[-1:], frames - len(x), axis=0)])
+def clips_at_once(asking: Asking, session: Session, rows: Rows) -> int:
+    """How many clips one call is given, so that its answer has a bounded size."""
+    if not len(rows):
+        return 1
+    whole = asking.mode == "whole"
+    frames = session.reader.length(int(rows[0])) if whole else asking.frames
+    most = PICTURES if frames == 1 else FILMS if whole else WINDOWS
+    return int(np.clip(RATES // (frames * session.neurons), 1, most))
 
 
-class _Plan(NamedTuple):
-    """Which frames of a trial each window sees."""
+class Inputs(NamedTuple):
+    """Reads what a twin is shown of a trial, in the units that it wants."""
 
-    window: int
-    stride: int
-    hop: int
-    blend: str
+    session: Session
+    scales: dict[str, tuple[np.ndarray, np.ndarray]]  # mean and std; none: as recorded
+    behaviors: int  # 0 for a model of the stimulus alone
 
-    @property
-    def span(self) -> int:
-        """Frames from a window's first to its last."""
-        return (self.window - 1) * self.stride + 1
-
-    def frames(self, length: int) -> np.ndarray:
-        """Frame numbers [windows, window]; the last window ends with the trial."""
-        if length < self.span:
-            raise UserError(
-                f"A trial has {length} frames, a window spans {self.span}. Expected "
-                "longer trials: choose a smaller window or stride, or mode='whole'."
-            )
-        last = length - self.span
-        starts = np.arange(0, last + 1, self.hop)
-        # The neighbours of the first and the last window too, so that a stride leaves
-        # no frame out at either end.
-        ends = np.arange(min(self.stride, last + 1))
-        starts = np.union1d(starts, np.concatenate([ends, last - ends]))
-        return starts[:, None] + np.arange(self.window) * self.stride
-
-
-def _windows(respond: Respond, trial: Watched, batch: int, plan: _Plan) -> Prediction:
-    length = len(trial.video_thwc)
-    seen = plan.frames(length)
-    columns = [column[0] for column in _columns([trial])]
-    total_tn: np.ndarray | None = None
-    count_t = np.zeros(length, np.int32)
-    for first in range(0, len(seen), batch):
-        part = seen[first : first + batch]
-        rows = np.concatenate([part, np.repeat(part[-1:], batch - len(part), axis=0)])
-        rates_btn = np.asarray(respond(*(x[rows] for x in columns)))
-        if total_tn is None:
-            total_tn = np.zeros((length, rates_btn.shape[2]), np.float32)
-        for frames, rates_tn in zip(part, rates_btn, strict=False):
-            keep = len(rates_tn)
-            if plan.blend == "last":
-                # Nobody but the first window can speak for the frames before its end.
-                keep = (
-                    keep if frames[0] == 0 else min(keep, -(-plan.hop // plan.stride))
-                )
-            at = frames[len(frames) - keep :]
-            if plan.blend == "last":
-                total_tn[at], count_t[at] = rates_tn[-keep:], 1
+    @classmethod
+    def of(cls, twin: Twin, session: Session) -> "Inputs":
+        """What this twin does not take as recorded is normalized here."""
+        raw = getattr(twin, "raw", SIGNALS)
+        scales = {}
+        for what, word in WORDS.items():
+            if word in raw or not session.has(what):
+                continue
+            if what == VIDEO:
+                mean, std = (x[0] for x in statistics.video_stats([session]))
             else:
-                total_tn[at] += rates_tn[-keep:]
-                count_t[at] += 1
-    return _blended(total_tn, count_t, plan)
+                rows = statistics.row_stats(session, what)
+                mean, std = rows.mean_tk, rows.std_tk
+            scales[what] = mean, std
+        behaviors = session.behaviors if getattr(twin, "behaviors", 1) else 0
+        return cls(session, scales, behaviors)
+
+    def read(self, row: int) -> list[np.ndarray]:
+        """Video [t, h, w, c], behavior [t, k] and pupil [t, 2] of a whole trial."""
+        frames = np.arange(self.session.reader.length(row))
+        found = []
+        for what in WORDS:
+            x = self.session.read(what, row)
+            if what in self.scales:
+                mean, std = (at_frames(s, frames) for s in self.scales[what])
+                x = standardize(x, mean, std)
+            found.append(x[:, : self.behaviors] if what == BEHAVIOR else x)
+        return found
 
 
-def _blended(total_tn: Any, count_t: np.ndarray, plan: _Plan) -> Prediction:
-    start = int(np.argmax(count_t > 0))
-    if not count_t[start:].all():
-        missing = start + int(np.argmin(count_t[start:]))
+class _Trial:
+    """A trial that is being asked for."""
+
+    def __init__(self, row: int, inputs: list[np.ndarray], asking: Asking, clips: int):
+        self.row, self.inputs, self.waiting = row, inputs, clips
+        self.joined = Joined(asking, len(inputs[0]))
+
+
+class _Clip(NamedTuple):
+    """Which frames of a trial are shown at once."""
+
+    trial: _Trial
+    frames: np.ndarray
+
+
+def _clips(
+    twin: Twin, session: Session, rows: Rows, asking: Asking, pending: deque[_Trial]
+) -> Iterator[_Clip]:
+    """The clips of all trials; a trial is read when its first clip is asked for."""
+    inputs = Inputs.of(twin, session)
+    for row in map(int, rows):
+        clips = asked.clips(asking, session.reader.length(row))
+        trial = _Trial(row, inputs.read(row), asking, len(clips))
+        pending.append(trial)
+        for frames in clips:
+            yield _Clip(trial, frames)
+
+
+def _groups(
+    clips: Iterable[_Clip], batch: int, *, alike: bool
+) -> Iterator[list[_Clip]]:
+    """Up to so many clips that follow each other; alike: all of one length."""
+    group: list[_Clip] = []
+    for clip in clips:
+        if alike and group and len(clip.frames) != len(group[0].frames):
+            yield group
+            group = []
+        group.append(clip)
+        if len(group) == batch:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def _answer(
+    twin: Twin, session: Session, group: list[_Clip], batch: int, asking: Asking
+) -> None:
+    """One call of the twin; every clip's answer goes to its trial."""
+    frames = max(len(clip.frames) for clip in group)
+    if asking.mode == "whole" and asking.causal and frames >= BUCKET:
+        frames = -(-frames // BUCKET) * BUCKET
+    # The last clip again where there are fewer, so that batches have one size.
+    rows = group + group[-1:] * (batch - len(group))
+    at = [np.pad(c.frames, (0, frames - len(c.frames)), "edge") for c in rows]
+    columns = (
+        np.stack([clip.trial.inputs[i][f] for clip, f in zip(rows, at, strict=True)])
+        for i in range(len(WORDS))
+    )
+    first_b = np.array([clip.frames[0] for clip in rows], np.int32)
+    rates_btn = twin.respond(*columns, session.name, first_frame_b=first_b)
+    rates_btn = np.asarray(rates_btn)
+    lost = frames - rates_btn.shape[1]
+    if rates_btn.shape[2] != session.neurons:
         raise UserError(
-            f"No window answers for frame {missing}: a hop of {plan.hop} leaves gaps "
-            f"between windows of {plan.window} frames {plan.stride} apart. Choose a "
-            "smaller hop, without a common factor with the stride."
+            f"The model answers {_where(session, group[0].trial)} with "
+            f"{rates_btn.shape[2]} neurons; it has {session.neurons}. Give the "
+            "recordings that the model was made of."
         )
-    return Prediction(total_tn[start:] / count_t[start:, None], start)
+    for (trial, shown), rates_tn in zip(group, rates_btn, strict=False):
+        if len(shown) <= lost:
+            raise UserError(
+                f"{_where(session, trial)} is shown in a clip of {len(shown)} frames "
+                f"and the model loses {lost}; expected at least {lost + 1}. Leave such "
+                "trials out."
+            )
+        trial.joined.add(shown, rates_tn[: len(shown) - lost])
+        trial.waiting -= 1
+
+
+def _predicted(
+    session: Session, trial: _Trial, factor_tn: np.ndarray | None
+) -> Prediction:
+    """The joined answers of a trial, checked and in the judges' units."""
+    rates_tn, start = trial.joined.value()
+    where, skip = _where(session, trial), session.rules.skip
+    if skip and start > skip:
+        raise UserError(
+            f"The model answers {where} from frame {start} on; the judges compare from "
+            f"frame {skip} on. Use a model that loses fewer leading frames."
+        )
+    if not np.isfinite(rates_tn).all():
+        raise UserError(
+            f"The model answers {where} with NaN or infinity, which no judge "
+            "accepts. Train it again, or take an earlier checkpoint (--step)."
+        )
+    if factor_tn is not None:
+        frames = np.arange(start, start + len(rates_tn))
+        rates_tn = rates_tn * at_frames(factor_tn, frames)
+    first = max(start, skip)
+    return Prediction(session.name, trial.row, rates_tn[first - start :], None, first)
+
+
+def _where(session: Session, trial: _Trial) -> str:
+    return f"trial {session.files[trial.row]} of {session.name}"

@@ -37,8 +37,16 @@ class Moments(NamedTuple):
         return cls(np.asarray(count, np.float64)[:trials], *cut)
 
     def take(self, chosen_b: np.ndarray) -> "Moments":
-        """Those of some trials."""
+        """Those of some trials, by a mask or in a given order."""
         return Moments(*(x[chosen_b] for x in self))
+
+    def beside(self, other: "Moments") -> "Moments":
+        """The same, holding what is about the responses only once: other's."""
+        return other._replace(
+            mean_x_bn=self.mean_x_bn,
+            square_x_bn=self.square_x_bn,
+            product_bn=self.product_bn,
+        )
 
     @classmethod
     def join(cls, parts: Iterable["Moments"]) -> "Moments":

@@ -1,13 +1,24 @@
-"""Scores as tables for people and as rows for csv."""
+"""The numbers of a model as records that print, serialize and plot alike everywhere.
+
+`single_trial` and the like are means over the neurons of all mice together, as the
+official library averages; `..._over_mice` are means over mice of their means, as many
+participants report. None stands for what cannot be known.
+"""
 
 import csv
+import html
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from sensorium_jax.io import atomic
+from sensorium_jax.text import align, cell, html_table
+
+Interval = tuple[float, float]
 COLUMNS = {
     "single_trial": "single trial",
     "single_trial_interval": "95 %",
+    "null": "null",
     "to_average": "to average",
     "ceiling": "ceiling",
     "fraction_of_ceiling": "fraction",
@@ -15,90 +26,278 @@ COLUMNS = {
     "neurons": "neurons",
     "undefined": "undefined",
 }
+ORIGINS = {"truth": "true rates", "repeats": "repeats", None: "nothing: no repeats"}
+NO_NULL = "a constant has no correlation here"
 
 
-def align(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of cells, the first column to the left, the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for row in rows:
-        cells = [c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True)]
-        lines.append("  ".join([row[0].ljust(widths[0]), *cells]).rstrip())
-    return lines
-
-
-def cell(value: Any) -> str:
-    """A number as it stands in a table."""
-    if value is None:
-        return "-"
-    if isinstance(value, float):
-        return f"{value:.3f}"
+def plain(value: Any) -> Any:
+    """Records, tuples and what they hold as JSON has them."""
+    if hasattr(value, "as_dict"):
+        return value.as_dict()
+    if isinstance(value, Mapping):
+        return {key: plain(part) for key, part in value.items()}
     if isinstance(value, (list, tuple)):
-        return "-".join(f"{v:.3f}" for v in value)
-    return str(value)
+        return [plain(part) for part in value]
+    return value
 
 
-def tier_lines(tier: str, found: Mapping[str, Any]) -> list[str]:
-    """One tier: all of it, each mouse, each type of stimulus, each depth."""
-    rows = [[tier, *COLUMNS.values()], _row("all", found)]
-    rows += [_row(f"  {name}", part) for name, part in found["mice"].items()]
-    rows += [_row(f"  {name}", part) for name, part in found["stimuli"].items()]
-    origin = {"truth": "true rates", "repeats": "repeats", None: "nothing: no repeats"}
-    words = [
-        f"over mice {cell(found['single_trial_over_mice'])}",
-        f"FEVE {cell(found['feve'])} (median {cell(found['feve_median'])})",
-        f"Poisson loss {cell(found['poisson'])}",
-        f"bits per spike {cell(found['bits_per_spike'])} "
-        f"(median {cell(found['bits_per_spike_median'])})",
-        f"ceiling from {origin[found['ceiling_from']]}",
-    ]
-    lines = [*align(rows), "; ".join(words)]
-    if found["depths"]:
-        parts = [
-            f"{d['depth']:.0f} um {d['single_trial']:.3f}" for d in found["depths"]
-        ]
-        lines.append("by depth: " + ", ".join(parts))
-    if other := found.get("against"):
-        low, high = other["difference_interval"]
-        lines.append(
-            f"against {other['model']}: {other['difference']:+.4f} ({low:+.4f} to "
-            f"{high:+.4f}, p {other['p']:.3g}), {other['neurons_better']:.0%} of "
-            "neurons predicted better"
+class Scores(NamedTuple):
+    """One row of numbers: some neurons over some trials."""
+
+    single_trial: float
+    single_trial_interval: Interval  # 95 % of resamples of the trials
+    single_trial_over_mice: float
+    single_trial_over_mice_interval: Interval
+    null: float  # of the best constant: each neuron's training mean
+    null_interval: Interval | None  # None where a constant has no correlation: 0
+    to_average: float | None
+    to_average_over_mice: float | None
+    ceiling: float | None
+    ceiling_over_mice: float | None
+    ceiling_from: str | None  # "truth" or "repeats"
+    ceiling_from_repeats: float | None  # also where the truth is known
+    fraction_of_ceiling: float | None
+    fraction_of_ceiling_interval: Interval | None
+    feve: float | None
+    feve_median: float | None
+    neurons: int
+    undefined: int  # neurons without a correlation, which score 0
+    trials: int
+    stimuli_shown: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """The numbers under the names that JSON has."""
+        return plain(self._asdict())
+
+    def cells(self, name: str) -> list[str]:
+        """A row of a table, in the order of COLUMNS."""
+        return [name, *(cell(getattr(self, key)) for key in COLUMNS)]
+
+    def lines(self, name: str = "") -> list[str]:
+        """The row under its heads."""
+        return align([["", *COLUMNS.values()], self.cells(name)])
+
+    def __str__(self) -> str:
+        """What is printed."""
+        return "\n".join(self.lines())
+
+    def _repr_html_(self) -> str:
+        return html_table([["", *COLUMNS.values()], self.cells("")])
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The numbers as a row of a csv."""
+        return [numbers(self)]
+
+    def figure(self) -> Any:
+        """The score between its null and its ceiling, as a matplotlib Figure."""
+        from sensorium_jax.plots import scores
+
+        return scores.bars({"": self})
+
+
+class Depth(NamedTuple):
+    """Mean scores of neurons of about one cortical depth (z, micrometres)."""
+
+    depth: float
+    low: float
+    high: float
+    neurons: int
+    single_trial: float
+    null: float
+    ceiling: float | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The numbers under the names that JSON has."""
+        found = self._asdict()
+        ends = {"from": found.pop("low"), "to": found.pop("high")}
+        return {"depth": found.pop("depth"), **ends, **found}
+
+
+class Difference(NamedTuple):
+    """How much better one model predicts than another."""
+
+    difference: float
+    difference_interval: Interval
+    p: float  # two-sided
+
+    def as_dict(self) -> dict[str, Any]:
+        """The numbers under the names that JSON has."""
+        return plain(self._asdict())
+
+
+class Comparison(NamedTuple):
+    """Two models on the same trials: single-trial correlation of the first less that
+    of the second."""
+
+    model: str  # the second
+    single_trial: float  # of the second
+    difference: float
+    difference_interval: Interval
+    p: float  # two-sided
+    neurons_better: float  # share of neurons that the first predicts better
+    mice: Mapping[str, Difference]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The numbers under the names that JSON has."""
+        found = plain(self._asdict())
+        return found if self.model else {k: v for k, v in found.items() if k != "model"}
+
+    def __str__(self) -> str:
+        """What is printed."""
+        low, high = self.difference_interval
+        return (
+            f"{self.difference:+.4f} ({low:+.4f} to {high:+.4f}, p {self.p:.3g}), "
+            f"{self.neurons_better:.0%} of neurons predicted better"
         )
-    return lines
 
 
-def _row(name: str, found: Mapping[str, Any]) -> list[str]:
-    return [name, *(cell(found[key]) for key in COLUMNS)]
+class TierScores(NamedTuple):
+    """Every number of one tier."""
+
+    all: Scores
+    poisson: float | None  # loss per bin
+    bits_per_spike: float | None
+    bits_per_spike_median: float | None
+    mice: Mapping[str, Scores]
+    stimuli: Mapping[str, Scores]  # by type
+    depths: Sequence[Depth]
+    against: Comparison | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The numbers under the names that JSON has."""
+        found = plain({k: v for k, v in self._asdict().items() if k != "all"})
+        if self.against is None:
+            del found["against"]
+        return {**self.all.as_dict(), **found}
+
+    def parts(self) -> list[tuple[str, str, Scores]]:
+        """Each row with what it is of: all, a mouse or a type of stimulus."""
+        return [
+            ("all", "all", self.all),
+            *(("mouse", name, row) for name, row in self.mice.items()),
+            *(("stimulus", name, row) for name, row in self.stimuli.items()),
+        ]
+
+    def table(self, tier: str) -> list[list[str]]:
+        """Heads, and a row of cells for each part."""
+        rows = [[tier, *COLUMNS.values()]]
+        for of, name, row in self.parts():
+            rows.append(row.cells(name if of == "all" else f"  {name}"))
+        return rows
+
+    def notes(self) -> list[str]:
+        """What stands below the table."""
+        a, null = self.all, "null: each neuron's training mean"
+        words = [
+            f"over mice {cell(a.single_trial_over_mice)}",
+            f"FEVE {cell(a.feve)} (median {cell(a.feve_median)})",
+            f"Poisson loss {cell(self.poisson)}",
+            f"bits per spike {cell(self.bits_per_spike)} "
+            f"(median {cell(self.bits_per_spike_median)})",
+            f"ceiling from {ORIGINS[a.ceiling_from]}",
+            null if a.null_interval else f"null 0: {NO_NULL}",
+        ]
+        lines = ["; ".join(words)]
+        if self.depths:
+            parts = [f"{d.depth:.0f} um {d.single_trial:.3f}" for d in self.depths]
+            lines.append("by depth: " + ", ".join(parts))
+        if self.against:
+            lines.append(f"against {self.against.model}: {self.against}")
+        return lines
+
+    def lines(self, tier: str = "") -> list[str]:
+        """A table of all of it, each mouse and each type of stimulus, and notes."""
+        return [*align(self.table(tier)), *self.notes()]
+
+    def __str__(self) -> str:
+        """What is printed."""
+        return "\n".join(self.lines())
+
+    def __repr__(self) -> str:
+        """The main numbers in one line."""
+        a = self.all
+        return (
+            f"TierScores(single_trial={a.single_trial:.4f}, null={a.null:.4f}, "
+            f"ceiling={cell(a.ceiling, 4)}, mice={len(self.mice)}, trials={a.trials})"
+        )
+
+    def html(self, tier: str = "") -> str:
+        """The table and its notes for a notebook."""
+        notes = "".join(f"<p>{html.escape(line)}</p>" for line in self.notes())
+        return html_table(self.table(tier)) + notes
+
+    def _repr_html_(self) -> str:
+        return self.html()
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A row of a csv for all, each mouse and each type of stimulus."""
+        names = ("poisson", "bits_per_spike", "bits_per_spike_median")
+        more = {name: getattr(self, name) for name in names}
+        return [
+            {"of": of, "name": name, **numbers(row), **(more if of == "all" else {})}
+            for of, name, row in self.parts()
+        ]
+
+    def figure(self) -> Any:
+        """All, each mouse and each type of stimulus, as a matplotlib Figure."""
+        from sensorium_jax.plots import scores
+
+        return scores.bars({name: row for _, name, row in self.parts()})
 
 
-def tables(found: Mapping[str, Any]) -> str:
-    """Every tier."""
-    return "\n\n".join("\n".join(tier_lines(t, f)) for t, f in found.items())
+class Report(NamedTuple):
+    """Every number of every tier that was scored."""
+
+    tiers: Mapping[str, TierScores]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The numbers of each tier, under the names that JSON has."""
+        return plain(self.tiers)
+
+    def lines(self) -> list[str]:
+        """A table for each tier, with an empty line between them."""
+        lines: list[str] = []
+        for tier, scores in self.tiers.items():
+            lines += [*([""] if lines else []), *scores.lines(tier)]
+        return lines
+
+    def __str__(self) -> str:
+        """What is printed."""
+        return "\n".join(self.lines())
+
+    def __repr__(self) -> str:
+        """The main numbers in one line."""
+        parts = [f"{tier}={scores!r}" for tier, scores in self.tiers.items()]
+        return f"Report({', '.join(parts)})"
+
+    def _repr_html_(self) -> str:
+        return "".join(scores.html(tier) for tier, scores in self.tiers.items())
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A row of a csv for each part of each tier."""
+        return [
+            {"tier": tier, **row}
+            for tier, scores in self.tiers.items()
+            for row in scores.rows()
+        ]
+
+    def figure(self) -> Any:
+        """Every tier between its null and its ceiling, as a matplotlib Figure."""
+        from sensorium_jax.plots import scores
+
+        return scores.bars({tier: found.all for tier, found in self.tiers.items()})
 
 
-def flat(found: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One row per tier, mouse and type of stimulus, numbers only."""
-    rows = []
-    for tier, scores in found.items():
-        parts = [("all", "all", scores)]
-        parts += [("mouse", name, part) for name, part in scores["mice"].items()]
-        parts += [("stimulus", name, part) for name, part in scores["stimuli"].items()]
-        for kind, name, part in parts:
-            numbers = {
-                key: value
-                for key, value in part.items()
-                if not isinstance(value, (dict, list))
-            }
-            rows.append({"tier": tier, "of": kind, "name": name, **numbers})
-    return rows
+def numbers(scores: Scores) -> dict[str, Any]:
+    """What of a row of scores fits into single cells of a csv."""
+    return {k: v for k, v in scores.as_dict().items() if not isinstance(v, list)}
 
 
 def write_csv(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Rows under the columns that any of them has."""
     rows = list(rows)
     columns = list(dict.fromkeys(key for row in rows for key in row))
-    with open(path, "w", newline="") as file:
-        writer = csv.DictWriter(file, columns)
+    with atomic.whole(path) as part, open(part, "w", newline="") as file:
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)

@@ -1,6 +1,6 @@
 """Which trials a score is over: tiers, their stimuli, and what all of them fit into."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -8,8 +8,11 @@ import numpy as np
 from sensorium_jax.data.session import Session
 from sensorium_jax.data.stream.pools import labelled
 from sensorium_jax.errors import UserError
-from sensorium_jax.scoring import accumulate, kinds
-from sensorium_jax.scoring.accumulate import Sizes
+from sensorium_jax.rules import TRAIN, UNUSED, VAL
+from sensorium_jax.scoring import kinds
+
+NUMBERS = 4_000_000  # responses that are added together
+MOST, MANY = 4, 128  # films of a batch, pictures of a batch
 
 
 class Planned(NamedTuple):
@@ -20,67 +23,132 @@ class Planned(NamedTuple):
     stimulus_b: np.ndarray
     kinds: list[str]  # of each stimulus
 
+    @property
+    def repeats(self) -> bool:
+        """Whether any stimulus is shown more than once."""
+        return bool(np.bincount(self.stimulus_b).max() > 1)
+
+
+class Sizes(NamedTuple):
+    """What all mice are padded to, so that one program serves them."""
+
+    stimuli: int  # of mice that are shown any more than once; others need no slot
+    frames: int
+    neurons: int
+
+    @property
+    def batch(self) -> int:
+        """Trials that are added together."""
+        most = MOST if self.frames > 1 else MANY
+        return int(np.clip(NUMBERS // (self.frames * self.neurons), 1, most))
+
+
+def validating(sessions: Sequence[Session]) -> str:
+    """The tier that validates, by the rules of the recordings."""
+    rules = sessions[0].rules
+    tiers = [str(t) for s in sessions for t in s.tiers]
+    name = rules.validating(tiers)
+    if name is None:
+        wanted = " or ".join(rules.validation) or "any labelled one but train"
+        raise UserError(
+            f"No tier of {sessions[0].where} validates: found "
+            f"{', '.join(dict.fromkeys(tiers))}, expected {wanted} by the rules "
+            f"'{rules.name}'. Name a tier with --tier, or other rules with --rules."
+        )
+    return name
+
 
 def tiers_of(sessions: Sequence[Session], tier: str) -> list[str]:
     """The tiers to score: one by its name, or every labelled one but `train`."""
-    if tier == "val":
-        return ["oracle" if sessions[0].year == 2023 else "validation"]
+    if tier == VAL:
+        return [validating(sessions)]
     if tier != "all":
         return [tier]
     names = {str(t): None for s in sessions for t in s.tiers}
-    known = [n for n in names if n not in ("none", "train")]
-    found = [n for n in sorted(known) if any(_rows(s, n).size for s in sessions)]
-    if not found:
+    known = [n for n in names if n not in (UNUSED, TRAIN)]
+    told = [n for n in sorted(known) if any(rows_of(s, n).size for s in sessions)]
+    if not told:
         raise UserError(
             f"The recordings have labelled trials of no tier but 'train' (found "
             f"{', '.join(names)}). Name that one with --tier."
         )
-    return found
+    return told
 
 
-def _rows(session: Session, tier: str) -> np.ndarray:
+def rows_of(session: Session, tier: str) -> np.ndarray:
     """Labelled trials of a tier with frames to score."""
     rows = np.flatnonzero(session.tiers == tier)
-    enough = accumulate.skip(session)
+    enough = session.rules.skip
     keep = [
-        labelled(session, row) and session.reader.length(row) > enough
+        session.reader.length(row) > enough and labelled(session, row)
         for row in rows.tolist()
     ]
     return rows[np.array(keep, bool)]
 
 
+def planned(
+    session: Session, rows: np.ndarray, *, stimuli: str | None = "classifier"
+) -> Planned:
+    """What the trials of some rows show; stimuli as in kinds.
+
+    With None no film is looked at: each trial counts as a stimulus of its own.
+    """
+    if stimuli is None:
+        return Planned(session, rows, np.arange(len(rows)), [kinds.UNKNOWN] * len(rows))
+    shown = kinds.shown(session, rows)
+    return Planned(session, rows, shown, kinds.kinds(session, rows, shown, stimuli))
+
+
 def plan(
-    sessions: Sequence[Session], tiers: Sequence[str], *, stimuli: str = "classifier"
+    sessions: Sequence[Session],
+    tiers: Sequence[str],
+    *,
+    stimuli: str | None = "classifier",
 ) -> dict[str, list[Planned]]:
-    """The mice of each tier that have labelled trials of it; stimuli as in kinds."""
-    found = {}
+    """The mice of each tier that have labelled trials of it; stimuli as in planned."""
+    plans = {}
     for tier in tiers:
-        mice = []
-        for session in sessions:
-            rows = _rows(session, tier)
-            if not rows.size:
-                continue
-            shown = kinds.shown(session, rows)
-            names = kinds.kinds(session, rows, shown, stimuli)
-            mice.append(Planned(session, rows, shown, names))
-        if not mice:
-            for session in sessions:
-                session.trials_of(tier)  # says which tiers there are
-            raise UserError(
-                f"No mouse has labelled trials of tier '{tier}': the responses are "
-                "hidden (zeros). Score a labelled tier, or submit your predictions."
-            )
-        found[tier] = mice
-    return found
+        rows = [rows_of(session, tier) for session in sessions]
+        if not any(r.size for r in rows):
+            raise _nothing(sessions, tier)
+        plans[tier] = [
+            planned(session, r, stimuli=stimuli)
+            for session, r in zip(sessions, rows, strict=True)
+            if r.size
+        ]
+    return plans
 
 
-def sizes(planned: Mapping[str, Sequence[Planned]]) -> Sizes:
+def _nothing(sessions: Sequence[Session], tier: str) -> UserError:
+    """Why a tier has no trial to score: no such tier, too short, or hidden."""
+    having = [s for s in sessions if tier in s.tiers] or sessions
+    lengths = [
+        session.reader.length(int(row))
+        for session in having
+        for row in session.trials_of(tier)  # says which tiers there are
+    ]
+    rules = sessions[0].rules
+    if max(lengths) <= rules.skip:
+        return UserError(
+            f"The trials of tier '{tier}' have at most {max(lengths)} frames, and by "
+            f"the rules '{rules.name}' the first {rules.skip} are not scored. Give "
+            "--rules own, which skips none, or longer recordings."
+        )
+    return UserError(
+        f"No mouse has labelled trials of tier '{tier}': the responses are "
+        "hidden (zeros). Score a labelled tier, or submit your predictions."
+    )
+
+
+def sizes(plans: Mapping[str, Sequence[Planned]] | Iterable[Planned]) -> Sizes:
     """What every tier and mouse fits into."""
-    every = [p for mice in planned.values() for p in mice]
+    if isinstance(plans, Mapping):
+        plans = [p for mice in plans.values() for p in mice]
+    every = list(plans)
     return Sizes(
-        max(len(p.kinds) for p in every),
+        max((len(p.kinds) for p in every if p.repeats), default=0),
         max(
-            p.session.reader.length(int(row)) - accumulate.skip(p.session)
+            p.session.reader.length(int(row)) - p.session.rules.skip
             for p in every
             for row in p.rows
         ),

@@ -5,7 +5,6 @@ responses in place of prediction. Values are in normalized response units.
 """
 
 import csv
-import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -13,11 +12,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sensorium_jax.io import atomic
+
 COLUMNS = ("trial_indices", "image_ids", "prediction", "neuron_ids")
 TRUTH_COLUMNS = ("trial_indices", "image_ids", "responses", "neuron_ids")
 
 
-class Answer(NamedTuple):
+class PictureAnswer(NamedTuple):
     """What is submitted of one presentation."""
 
     trial: Any
@@ -26,32 +27,28 @@ class Answer(NamedTuple):
     ids_n: np.ndarray
 
 
-def write(path: str | Path, answers: Iterable[Answer], *, truth: bool = False) -> int:
+def write(
+    path: str | Path, answers: Iterable[PictureAnswer], *, truth: bool = False
+) -> int:
     """Write the csv of one tier trial after trial; returns how many.
 
     truth names the third column responses, as ground truth files have it. The file
     appears under its name when it is whole.
     """
-    path = Path(path)
-    part = path.with_name(path.name + ".part")
     count, known, words = 0, None, ""
-    try:
-        with open(part, "w", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(TRUTH_COLUMNS if truth else COLUMNS)
-            for answer in answers:
-                if answer.ids_n is not known:
-                    known, words = answer.ids_n, str(answer.ids_n.tolist())
-                values = str(np.asarray(answer.prediction_n, np.float32).tolist())
-                writer.writerow([answer.trial, answer.image, values, words])
-                count += 1
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    with atomic.whole(path) as part, open(part, "w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(TRUTH_COLUMNS if truth else COLUMNS)
+        for answer in answers:
+            if answer.ids_n is not known:
+                known, words = answer.ids_n, str(answer.ids_n.tolist())
+            values = str(np.asarray(answer.prediction_n, np.float32).tolist())
+            writer.writerow([answer.trial, answer.image, values, words])
+            count += 1
     return count
 
 
-class Row(NamedTuple):
+class CsvRow(NamedTuple):
     """One line as a file has it; None for a list that holds more than numbers."""
 
     trial: str
@@ -76,7 +73,7 @@ def index(path: str | Path) -> list[tuple[str, str]]:
         ]
 
 
-def rows(path: str | Path, values: str = "prediction") -> Iterator[Row]:
+def rows(path: str | Path, values: str = "prediction") -> Iterator[CsvRow]:
     """Every line, one in memory at a time."""
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
     text, ids = "", None
@@ -86,7 +83,7 @@ def rows(path: str | Path, values: str = "prediction") -> Iterator[Row]:
                 text = line["neuron_ids"] or ""
                 ids = numbers(text)
             trial, image = line["trial_indices"] or "", line["image_ids"] or ""
-            yield Row(trial, image, numbers(line[values] or ""), ids)
+            yield CsvRow(trial, image, numbers(line[values] or ""), ids)
 
 
 def numbers(text: str) -> np.ndarray | None:

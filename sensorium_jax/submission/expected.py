@@ -1,4 +1,8 @@
-"""What the judges of either year expect: file names, mice, trials, lengths, neurons."""
+"""What the judges of either year expect: file names, mice, trials, lengths, neurons.
+
+Pictures go into the csv files of 2022, films into the parquet files of 2023. Elsewhere
+in this room only these two kinds are told apart.
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
@@ -8,18 +12,16 @@ import numpy as np
 
 from sensorium_jax.data.session import Session
 from sensorium_jax.errors import UserError, unknown
-from sensorium_jax.rules import RELEASES
+from sensorium_jax.rules import FILMS, PICTURES, RELEASE_OF, RELEASES, UNUSED
 
-SKIP = 50  # leading frames of a film that are neither submitted nor scored
 SCORED = "Video-9b4f6a1a067fe51e15306b9628efea20"  # the five mice of the final ranking
-TESTS = ("live_test_main", "final_test_main", "live_test_bonus", "final_test_bonus")
 NAMES = ("server", "kit")
 
 
 class Track(NamedTuple):
-    """One competition: its year, and its files by tier under the server's names."""
+    """One competition: what it shows, and the server's names of its files by tier."""
 
-    year: int
+    kind: str
     files: Mapping[str, str]
 
 
@@ -29,21 +31,21 @@ _PICTURES = {
 }
 TRACKS = {
     "main": Track(
-        2023,
+        FILMS,
         {
             "live_test_main": "predictions_live_main.parquet.brotli",
             "final_test_main": "predictions_final_main.parquet.brotli",
         },
     ),
     "bonus": Track(
-        2023,
+        FILMS,
         {
             "live_test_bonus": "predictions_live_test_bonus_ood.parquet.brotli",
             "final_test_bonus": "predictions_final_test_bonus_ood.parquet.brotli",
         },
     ),
-    "sensorium": Track(2022, _PICTURES),
-    "sensorium+": Track(2022, _PICTURES),
+    "sensorium": Track(PICTURES, _PICTURES),
+    "sensorium+": Track(PICTURES, _PICTURES),
 }
 SCANS = {"sensorium": "26872-17-20", "sensorium+": "27204-5-13"}  # of 2022
 
@@ -55,12 +57,17 @@ def track(name: str) -> Track:
     return TRACKS[name]
 
 
+def year(kind: str) -> int:
+    """The year whose file format holds pictures or films."""
+    return int(RELEASE_OF[kind])
+
+
 def file_name(name: str, tier: str, names: str = "server") -> str:
     """The file of one tier of a track: the server's name, or the starter kit's."""
     chosen = track(name)
     if names not in NAMES:
         raise unknown("kind of file names", names, NAMES, "Give --names.")
-    if chosen.year == 2022:
+    if chosen.kind == PICTURES:
         return chosen.files.get(tier, f"submission_file_{tier}.csv")
     if names == "server" and tier in chosen.files:
         return chosen.files[tier]
@@ -73,14 +80,15 @@ def file_name(name: str, tier: str, names: str = "server") -> str:
 def tier_of(path: Any) -> str | None:
     """The tier that a file's name speaks of; None where it says nothing."""
     base = PurePath(str(path)).name
+    tiers = [tier for rules in RELEASES.values() for tier in rules.tiers]
     for name in TRACKS:
-        for tier in (t for rules in RELEASES.values() for t in rules.tiers):
+        for tier in dict.fromkeys(tiers):
             if base in {file_name(name, tier, kind) for kind in NAMES}:
                 return tier
     return None
 
 
-class Mouse(NamedTuple):
+class JudgedMouse(NamedTuple):
     """One mouse as a submission names it."""
 
     session: Session
@@ -102,17 +110,22 @@ class Mouse(NamedTuple):
 
     def frames(self, key: Any) -> int:
         """How many frames a submission holds of a trial."""
-        if self.session.year == 2022:
-            return 1
-        return max(self.session.reader.length(self.rows[key]) - SKIP, 0)
+        length = self.session.reader.length(self.rows[key])
+        return max(length - self.session.rules.skip, 0)
 
 
-def mouse(session: Session) -> Mouse:
-    """A session's trials by the number that a submission of its year gives them."""
-    if session.year == 2023:
-        return Mouse(session, {int(f): i for i, f in enumerate(session.files)})
+def mouse(session: Session) -> JudgedMouse:
+    """A session's trials by the number that a submission gives them."""
+    if session.rules.kind == FILMS:
+        return JudgedMouse(session, {int(f): i for i, f in enumerate(session.files)})
     given = session.columns.get("trial_idx", session.files)
-    return Mouse(session, {str(f): i for i, f in enumerate(np.asarray(given).tolist())})
+    keys = np.asarray(given).tolist()
+    return JudgedMouse(session, {str(f): i for i, f in enumerate(keys)})
+
+
+def mice(sessions: Sequence[Session], kind: str) -> dict[str, JudgedMouse]:
+    """The mice by name that saw pictures, or films."""
+    return {s.name: mouse(s) for s in sessions if s.rules.kind == kind}
 
 
 def image_ids(session: Session) -> np.ndarray:
@@ -125,24 +138,25 @@ def image_ids(session: Session) -> np.ndarray:
     return np.asarray(session.columns["frame_image_id"])
 
 
-def scored(sessions: Sequence[Session], tier: str, year: int) -> list[Session]:
+def scored(sessions: Sequence[Session], tier: str, kind: str) -> list[Session]:
     """The sessions that a file of a tier must hold.
 
     Of the 2023 release only the replacement mice are ranked; of other recordings every
     mouse that has the tier.
     """
-    found = [s for s in sessions if s.year == year]
-    if not found:
+    fit = [s for s in sessions if s.rules.kind == kind]
+    if not fit:
+        other = year(sessions[0].rules.kind)
         raise UserError(
-            f"The recordings are of {sessions[0].year}, the track is of {year}. Give "
+            f"The recordings are of {other}, the track is of {year(kind)}. Give "
             "recordings of that year with --data, or another --track."
         )
-    ranked = [s for s in found if s.name.endswith(SCORED)]
-    if ranked and tier in TESTS:
-        found = ranked
-    having = [s for s in found if np.any(s.tiers == tier)]
+    ranked = [s for s in fit if s.name.endswith(SCORED)]
+    if ranked and tier in RELEASES["2023"].hidden:
+        fit = ranked
+    having = [s for s in fit if np.any(s.tiers == tier)]
     if not having:
-        tiers = {str(t) for s in found for t in s.tiers} - {"none"}
+        tiers = {str(t) for s in fit for t in s.tiers} - {UNUSED}
         raise unknown("tier", tier, tiers, "No mouse of the recordings has it.")
     return having
 

@@ -10,17 +10,15 @@ import numpy as np
 from sensorium_jax import progress
 from sensorium_jax.data.session import Session
 from sensorium_jax.findings import Fault, error, most_common, warning
-from sensorium_jax.submission import (
-    csv2022,
-    expected,
-    readable,
-    zips,
-)
-from sensorium_jax.submission.expected import Mouse
-from sensorium_jax.submission.tally import Tally, trials_words
+from sensorium_jax.rules import FILMS, PICTURES
+from sensorium_jax.submission import expected, readable, zips
+from sensorium_jax.submission.expected import JudgedMouse
+from sensorium_jax.submission.parquet2023 import FileRow
+from sensorium_jax.submission.readable import trials_words
+from sensorium_jax.submission.units import unit_faults
 
 
-class Report(NamedTuple):
+class Inspection(NamedTuple):
     """What a validation found."""
 
     faults: list[Fault]
@@ -39,7 +37,7 @@ def validate(
     *,
     tier: str | None = None,
     mouse: str | None = None,
-) -> Report:
+) -> Inspection:
     """Compare a submission, or a zip of them, with the recordings it is about.
 
     The tier is that of the file's name, or of most of its trials, unless given. mouse
@@ -52,13 +50,13 @@ def validate(
     if archive and path.is_file():
         faults += zips.faults(path)
         if any("readable" in f.finding for f in faults):
-            return Report(faults, 0, 0)
+            return Inspection(faults, 0, 0)
         faults += _parts(path)
     with zips.unpacked(path) as tables:
         for name, table in tables:
             found, count = _table(name, table, sessions, tier, mouse)
             faults, rows = faults + found, rows + count
-    return Report(faults, len(tables), rows)
+    return Inspection(faults, len(tables), rows)
 
 
 def _parts(path: Path) -> Iterator[Fault]:
@@ -70,61 +68,43 @@ def _parts(path: Path) -> Iterator[Fault]:
         yield error(path, f"{name} is missing", "zip both files of the main track")
 
 
-def year_of(name: str | Path, sessions: Sequence[Session]) -> int:
-    """The year of a file, by its name, else by its recordings."""
-    base = Path(name).name
-    by_name = {2022: base.endswith(".csv"), 2023: ".parquet" in base}
-    return next((year for year, yes in by_name.items() if yes), sessions[0].year)
-
-
-def _table(name, path, sessions, tier, mouse) -> tuple[list[Fault], int]:
-    year = year_of(path, sessions)
-    if not any(s.year == year for s in sessions):
-        finding = f"a file of {year}; the recordings are of {sessions[0].year}"
+def _table(
+    name: str,
+    path: Path,
+    sessions: Sequence[Session],
+    tier: str | None,
+    mouse: str | None,
+) -> tuple[list[Fault], int]:
+    kind = readable.kind_of(path, sessions)
+    mice = expected.mice(sessions, kind)
+    if not mice:
+        other = expected.year(sessions[0].rules.kind)
+        finding = f"a file of {expected.year(kind)}; the recordings are of {other}"
         return [error(name, finding, "give the recordings it is about")], 0
-    fault = readable.unreadable(name, path, year)
+    fault = readable.unreadable(name, path, kind)
     if fault:
         return [fault], 0
-    faults = list(readable.columns(name, path, year))
+    faults = list(readable.columns(name, path, kind))
     if any("missing column" in f.finding for f in faults):
         return faults, 0
     about = None
-    if year == 2022:
-        about = whose(path, sessions, mouse).name
-    keys = readable.keys(path, year, about)
+    if kind == PICTURES:
+        about = readable.whose(path, sessions, mouse).name
+    keys = readable.keys(path, kind, about)
     if not keys:
         return [error(name, "empty file: it has no row", "write a row per trial")], 0
     if any(f.level == "error" for f in faults):
         return faults, len(keys)
-    mice = {s.name: expected.mouse(s) for s in sessions if s.year == year}
     faults += _trials(name, path, keys, mice, tier, about)
-    faults += _values(name, path, year, mice, about, len(keys))
+    faults += _values(name, path, kind, mice, about, len(keys))
     return faults, len(keys)
-
-
-def whose(path: Path, sessions: Sequence[Session], mouse: str | None) -> Session:
-    """The session that a csv is about: the one named, else the one that fits best."""
-    fit = [s for s in sessions if s.year == 2022]
-    if mouse is not None or len(fit) == 1:
-        return expected.picture_mouse(fit, mouse)
-    first = next(csv2022.rows(path), None)
-    ids = [] if first is None or first.ids_n is None else first.ids_n
-    shown = Counter(csv2022.index(path))
-    hits = []
-    for session in fit:
-        trials = expected.mouse(session).rows
-        pairs = zip(trials, map(str, expected.image_ids(session)), strict=True)
-        same = np.array_equal(ids, session.unit_ids_n)
-        hits.append(sum(shown[pair] for pair in pairs) * 2 + same)
-    best = [s for s, h in zip(fit, hits, strict=True) if h == max(hits)]
-    return expected.picture_mouse(best)
 
 
 def _trials(
     name: str,
     path: Path,
     keys: Sequence[tuple[Any, Any]],
-    mice: Mapping[str, Mouse],
+    mice: Mapping[str, JudgedMouse],
     tier: str | None,
     about: str | None,
 ) -> Iterator[Fault]:
@@ -149,8 +129,8 @@ def _trials(
     if wanted is None or found is None:
         yield error(name, "no trial of the recordings", "write the <i> of <i>.npy")
         return
-    year = next(iter(mice.values())).session.year
-    ranked = expected.scored([m.session for m in mice.values()], wanted, year)
+    sessions = [m.session for m in mice.values()]
+    ranked = expected.scored(sessions, wanted, sessions[0].rules.kind)
     needed = {s.name for s in ranked} if about is None else {about}
     for mouse in sorted(needed - given):
         yield error(name, f"missing mouse {mouse}", f"predict its trials of {wanted}")
@@ -173,7 +153,9 @@ def _name(name: str, path: Path, tier: str | None) -> Iterator[Fault]:
         yield warning(name, finding, f"upload it as {servers.pop()}")
 
 
-def _mouse(name: str, mouse: Mouse, keys: list[Any], tier: str) -> Iterator[Fault]:
+def _mouse(
+    name: str, mouse: JudgedMouse, keys: list[Any], tier: str
+) -> Iterator[Fault]:
     who = mouse.session.name
     twice = [k for k, n in Counter(keys).items() if n > 1]
     if twice:
@@ -191,9 +173,17 @@ def _mouse(name: str, mouse: Mouse, keys: list[Any], tier: str) -> Iterator[Faul
         yield error(name, finding, f"predict every trial of {tier}")
 
 
-def _values(name, path, year, mice, about, count) -> Iterator[Fault]:
-    tallies: dict[str, Tally] = {}
-    rows = readable.rows(path, year, about)
+def _values(
+    name: str,
+    path: Path,
+    kind: str,
+    mice: Mapping[str, JudgedMouse],
+    about: str | None,
+    count: int,
+) -> Iterator[Fault]:
+    """What is wrong with the predictions themselves."""
+    tallies: dict[str, MouseTally] = {}
+    rows = readable.rows(path, kind, about or "")
     unread: dict[str, int] = {}
     for row in progress.track(rows, "Validating", count):
         if isinstance(row, str):
@@ -203,10 +193,142 @@ def _values(name, path, year, mice, about, count) -> Iterator[Fault]:
         who = str(row.mouse)
         if who in mice and mice[who].tier(row.trial) is not None:
             if who not in tallies:
-                tallies[who] = Tally(mice[who])
+                tallies[who] = MouseTally(mice[who])
             tallies[who].add(row)
     for words, rows_of in unread.items():
         finding = f"{words} in {rows_of} of {count} trials"
         yield error(name, finding, "write lists of whole ids and of finite numbers")
     for tally in tallies.values():
         yield from tally.faults(name)
+
+
+RECORDED = "write unit_ids of the recording in every row, in the order predicted"
+
+
+class MouseTally:
+    """Faults of the rows of one mouse, counted while they pass one by one."""
+
+    def __init__(self, mouse: JudgedMouse):
+        """Begin with no row of this mouse."""
+        n = len(mouse.ids_n)
+        self.mouse, self.rows = mouse, 0
+        self.where = {int(unit): i for i, unit in enumerate(mouse.ids_n)}
+        self.kinds: dict[str, list[Any]] = {}
+        self.excess: Counter[int] = Counter()
+        self.low_n, self.high_n = np.full(n, np.inf), np.full(n, -np.inf)
+        self.sum_n, self.frames = np.zeros(n), 0
+
+    def add(self, row: FileRow) -> None:
+        """Look at one row; its trial is one of the mouse's."""
+        self.rows += 1
+        order_n = self._order(row)
+        lengths, frames = row.lengths_n, self.mouse.frames(row.trial)
+        units = len(self.mouse.ids_n)
+        if not len(lengths):
+            self._note("no prediction", row)
+            return
+        if len(set(lengths.tolist())) != 1:
+            self._note("neurons of different lengths", row)
+            return
+        if len(lengths) != units and lengths[0] == units:
+            self._note("transposed prediction", row)
+            return
+        if len(lengths) != units:
+            self._note(f"prediction of {len(lengths)} neurons", row)
+            return
+        self.excess[int(lengths[0]) - frames] += 1
+        self._values(row, order_n)
+
+    def _note(self, kind: str, row: FileRow) -> None:
+        self.kinds.setdefault(kind, []).append(row.trial)
+
+    def _order(self, row: FileRow) -> np.ndarray | None:
+        """Which neuron of the recording each row of the prediction is of."""
+        ids, expected = row.ids_n, self.mouse.ids_n
+        if ids is None:
+            self._note("no neuron_ids", row)
+            return None
+        if np.array_equal(ids, expected):
+            return np.arange(len(expected))
+        wrong = [int(i) for i in ids if int(i) not in self.where]
+        missing = len(self.where.keys() - {int(i) for i in ids})
+        if wrong:
+            self._note(f"wrong id {wrong[0]} that is no unit of the mouse", row)
+        elif missing:
+            self._note(f"{missing} of {len(expected)} neurons missing", row)
+        elif len(ids) != len(expected):
+            self._note("neurons given twice", row)
+        else:
+            self._note("neurons in another order than recorded", row)
+            return np.array([self.where[int(i)] for i in ids])
+        return None
+
+    def _values(self, row: FileRow, order_n: np.ndarray | None) -> None:
+        x_nt = row.prediction_nt
+        for kind, bad in (("NaN", np.isnan(x_nt)), ("infinity", np.isinf(x_nt))):
+            if bad.any():
+                self._note(kind, row)
+        if (x_nt < 0).any():
+            self._note("negative values", row)
+        if x_nt.size and not x_nt.any():
+            self._note("all zeros", row)
+        if order_n is None or not x_nt.size:
+            return
+        finite = np.where(np.isfinite(x_nt), x_nt, 0.0)
+        self.low_n[order_n] = np.minimum(self.low_n[order_n], finite.min(1))
+        self.high_n[order_n] = np.maximum(self.high_n[order_n], finite.max(1))
+        self.sum_n[order_n] += finite.sum(1, dtype=np.float64)
+        self.frames += x_nt.shape[1]
+
+    def faults(self, name: str) -> Iterator[Fault]:
+        """A fault per kind of finding."""
+        who = self.mouse.session.name
+        for kind, trials in self.kinds.items():
+            finding = f"{kind} in {trials_words(trials, self.rows)} of {who}"
+            if "another order" in kind:
+                remedy = "see that predictions have the order of their neuron_ids"
+                yield warning(name, finding, remedy)
+            else:
+                yield error(name, finding, _remedy(kind))
+        yield from self._lengths(name, who)
+        if not self.frames:
+            return
+        still = (self.low_n == self.high_n) & (self.high_n > -np.inf)
+        zeros = bool((self.high_n == 0).all() and (self.low_n == 0).all())
+        if still.any() and not zeros:
+            finding = f"{still.sum()} constant neurons of {len(still)} of {who}"
+            yield warning(name, finding, "a constant neuron scores 0; see to the model")
+        if not zeros:
+            yield from unit_faults(name, self.mouse, self.sum_n / self.frames)
+
+    def _lengths(self, name: str, who: str) -> Iterator[Fault]:
+        odd = {extra: n for extra, n in self.excess.items() if extra}
+        rows, skip = self.excess.total(), self.mouse.session.rules.skip
+        if odd == {-1: rows} and self.mouse.session.rules.kind == FILMS:
+            finding = f"one frame too few for all {rows} trials of {who}"
+            remedy = f"give every frame from {skip} on; the last now goes unscored"
+            yield warning(name, finding, remedy)
+            return
+        for extra, count in sorted(odd.items()):
+            words = f"{abs(extra)} frames too {'many' if extra > 0 else 'few'}"
+            remedy = f"give every frame from {skip} to the trial's end"
+            if skip and extra == skip:
+                remedy = f"drop the first {skip} frames of every trial"
+            finding = f"{words} in {count} of {self.rows} trials of {who}"
+            yield error(name, finding, remedy)
+
+
+def _remedy(kind: str) -> str:
+    if kind == "transposed prediction":
+        return "write a list per neuron, of its values over frames"
+    if kind in ("NaN", "infinity"):
+        return "look for them where the model is trained; write finite numbers"
+    if kind == "negative values":
+        return "rates are zero or more; clip them at zero"
+    if kind == "all zeros":
+        return "predict the trial; zeros look like responses that were hidden"
+    if kind == "neurons of different lengths":
+        return "write as many values for every neuron"
+    if kind.startswith(("prediction of", "no prediction")):
+        return "write a list for every neuron of the recording"
+    return RECORDED

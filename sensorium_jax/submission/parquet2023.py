@@ -4,7 +4,6 @@ Columns mouse, trial_indices, prediction (neurons by frames, the first 50 frames
 trial left out) and neuron_ids, in normalized response units; brotli parquet.
 """
 
-import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -14,13 +13,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from sensorium_jax.io import atomic
+
 COLUMNS = ("mouse", "trial_indices", "prediction", "neuron_ids")
 UNITS = "normalized per frame: raw responses times the precision of their frame"
 GROUP = 32 << 20  # bytes of predictions that are encoded at a time
 LEVEL = 3  # brotli; higher ones cost much time for 1 % of size
 
 
-class Answer(NamedTuple):
+class FilmAnswer(NamedTuple):
     """What is submitted of one trial."""
 
     mouse: str
@@ -31,19 +32,19 @@ class Answer(NamedTuple):
 
 def write(
     path: str | Path,
-    answers: Iterable[Answer],
+    answers: Iterable[FilmAnswer],
     *,
     tier: str = "",
+    skip: int = 50,
     single: bool = False,
 ) -> int:
     """Write the table of one tier trial after trial; returns how many.
 
-    What is submitted is float64 as in the official files, or float32 if single. The
-    file appears under its name when it is whole.
+    What is submitted is float64 as in the official files, or float32 if single. tier
+    and skip, the frames left out at the start, are noted in the file. It appears under
+    its name when it is whole.
     """
-    path = Path(path)
-    part = path.with_name(path.name + ".part")
-    schema = _schema(tier, single=single)
+    schema = _schema(tier, skip, single=single)
     leaf = "prediction.list.element.list.element"
     options: dict[str, Any] = {
         "compression": "brotli",
@@ -53,34 +54,33 @@ def write(
         "column_encoding": {leaf: "BYTE_STREAM_SPLIT"},
     }
     count, size, waiting = 0, 0, []
-    try:
-        with pq.ParquetWriter(part, schema, **options) as writer:
-            for answer in answers:
-                waiting.append(answer)
-                count, size = count + 1, size + 8 * answer.prediction_nt.size
-                if size >= GROUP:
-                    writer.write_table(_table(waiting, schema))
-                    size, waiting = 0, []
-            if waiting:
+    with (
+        atomic.whole(path) as part,
+        pq.ParquetWriter(part, schema, **options) as writer,
+    ):
+        for answer in answers:
+            waiting.append(answer)
+            count, size = count + 1, size + 8 * answer.prediction_nt.size
+            if size >= GROUP:
                 writer.write_table(_table(waiting, schema))
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+                size, waiting = 0, []
+        if waiting:
+            writer.write_table(_table(waiting, schema))
     return count
 
 
-def _schema(tier: str, *, single: bool) -> pa.Schema:
+def _schema(tier: str, skip: int, *, single: bool) -> pa.Schema:
     number = pa.float32() if single else pa.float64()
     fields = (pa.string(), pa.int64(), pa.list_(pa.list_(number)))
     types = (*fields, pa.list_(pa.uint32()))
-    notes = {"units": UNITS, "first_frame": "50", "tier": tier}
+    notes = {"units": UNITS, "first_frame": str(skip), "tier": tier}
     return pa.schema(
         list(zip(COLUMNS, types, strict=True)),
         metadata={f"sensorium.{k}": v for k, v in notes.items()},
     )
 
 
-def _table(answers: list[Answer], schema: pa.Schema) -> pa.Table:
+def _table(answers: list[FilmAnswer], schema: pa.Schema) -> pa.Table:
     kind = schema.field("prediction").type
     lengths = np.concatenate(
         [np.full(len(a.prediction_nt), a.prediction_nt.shape[1]) for a in answers]
@@ -105,7 +105,7 @@ def _offsets(lengths: Any) -> pa.Array:
     return pa.array(np.concatenate([[0], ends]).astype(np.int32))
 
 
-class Row(NamedTuple):
+class FileRow(NamedTuple):
     """One row as a file has it, whatever is wrong with it; None where it is missing."""
 
     mouse: str | None
@@ -141,7 +141,7 @@ def index(file: pq.ParquetFile) -> list[tuple[Any, Any]]:
     return found
 
 
-def rows(file: pq.ParquetFile, values: str = "prediction") -> Iterator[Row]:
+def rows(file: pq.ParquetFile, values: str = "prediction") -> Iterator[FileRow]:
     """Every row, one in memory at a time."""
     names = [*COLUMNS[:2], values, COLUMNS[3]]
     for batch in file.iter_batches(1, columns=names):
@@ -150,7 +150,7 @@ def rows(file: pq.ParquetFile, values: str = "prediction") -> Iterator[Row]:
         lengths = inner.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
         flat = inner.flatten().to_numpy(zero_copy_only=False)
         ids = one["neuron_ids"].flatten()
-        yield Row(
+        yield FileRow(
             one["mouse"][0].as_py(),
             trial_key(one["trial_indices"][0].as_py()),
             lengths,

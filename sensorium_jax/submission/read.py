@@ -1,103 +1,111 @@
-"""The judges' numbers of any submission, on this machine, where labels exist."""
+"""A submission as a stream of predictions beside the responses that they are of.
 
+Labels come from the recordings, or from files that hold them: a ground truth csv of
+pictures, a parquet of films with responses.
+"""
+
+import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from sensorium_jax import progress
-from sensorium_jax.data.session import Session
-from sensorium_jax.data.stimuli.folds import stimuli
+from sensorium_jax.axes import Prediction
+from sensorium_jax.data import statistics
+from sensorium_jax.data.session import RESPONSES, Session
+from sensorium_jax.data.stream.pools import labelled
 from sensorium_jax.errors import UserError
 from sensorium_jax.findings import most_common
-from sensorium_jax.scoring.judge import Scores, judge
-from sensorium_jax.submission import (
-    expected,
-    labels,
-    readable,
-    zips,
-)
-from sensorium_jax.submission.expected import Mouse
-from sensorium_jax.submission.labels import Labels
-from sensorium_jax.submission.lint import whose, year_of
-from sensorium_jax.submission.parquet2023 import Row
-from sensorium_jax.submission.tally import trials_words
+from sensorium_jax.normalize import judged
+from sensorium_jax.rules import PICTURES
+from sensorium_jax.submission import csv2022, expected, parquet2023, readable, zips
+from sensorium_jax.submission.expected import JudgedMouse
+from sensorium_jax.submission.parquet2023 import FileRow
+from sensorium_jax.submission.readable import trials_words
 
 AGAIN = "See all faults with: sensorium submit --validate FILE --data D."
+Mice = Mapping[str, JudgedMouse]
+Keys = Sequence[tuple[Any, Any]]  # mouse and trial of every row
 
 
-class Verdict(NamedTuple):
-    """The numbers of one file; None where a tier shows nothing twice."""
+class Submission(NamedTuple):
+    """One table of a submission; it can be read until the next one is asked for."""
 
     file: str
-    year: int
+    year: int  # whose format it has
     tier: str
-    single_trial: float  # mean over the neurons of all mice, as the official library
-    single_trial_over_mice: float  # mean over mice of their means
-    to_average: float | None
-    to_average_over_mice: float | None
-    feve: float | None  # 2022 only
-    undefined: int  # neurons without a correlation, which score 0
-    trials: int
-    mice: dict[str, dict[str, Any]]
+    rows: Mapping[str, np.ndarray]  # of each mouse's trial table, where labels are
     hidden: list[str]  # mice whose responses nobody has
     missing: list[str]  # mice of the tier that the file leaves out
+    predictions: Iterator[Prediction]  # of those rows, in the order of the file
 
 
-def evaluate(
+def submissions(
     path: str | Path,
     sessions: Sequence[Session],
     *,
     truth: str | Path | Sequence[Session] | None = None,
     tier: str | None = None,
     mouse: str | None = None,
-) -> list[Verdict]:
-    """Score a submission, or each in a zip; a row of predictions in memory at a time.
+) -> Iterator[Submission]:
+    """The table of a file, or each in a zip; a row is in memory at a time.
 
     truth: a ground truth file, or labelled recordings; the sessions' own labels by
-    default. Neurons are aligned by their ids, frames at frame 50 of a trial over what
-    both sides have, repeats are found by equal films (2022: by picture numbers).
+    default. Neurons are aligned by their ids, frames at the first that is scored, over
+    what both sides have.
     """
     with zips.unpacked(path) as tables:
         if not tables:
             raise UserError(f"{path} has no parquet and no csv inside. {AGAIN}")
-        return [_table(n, p, sessions, truth, tier, mouse) for n, p in tables]
+        for name, table in tables:
+            yield from _submission(name, table, sessions, truth, tier, mouse)
 
 
-def _table(name, path, sessions, truth, tier, mouse) -> Verdict:
-    year = year_of(path, sessions)
-    if not any(s.year == year for s in sessions):
+def _submission(
+    name: str,
+    path: Path,
+    sessions: Sequence[Session],
+    truth: Any,
+    tier: str | None,
+    mouse: str | None,
+) -> Iterator[Submission]:
+    kind = readable.kind_of(path, sessions)
+    mice, year = expected.mice(sessions, kind), expected.year(kind)
+    if not mice:
         raise UserError(
-            f"{name} is a file of {year}, the recordings are of {sessions[0].year}. "
-            "Give the recordings that it is about with --data."
+            f"{name} is a file of {year}, the recordings are of "
+            f"{expected.year(sessions[0].rules.kind)}. Give the recordings that it is "
+            "about with --data."
         )
-    fault = readable.unreadable(name, path, year)
-    faults = [fault] if fault else list(readable.columns(name, path, year))
+    fault = readable.unreadable(name, path, kind)
+    faults = [fault] if fault else list(readable.columns(name, path, kind))
     for f in faults:
         if f.level == "error":
             raise UserError(f"{name}: {f.finding}; {f.remedy}. {AGAIN}")
-    about = whose(path, sessions, mouse).name if year == 2022 else None
-    keys = readable.keys(path, year, about)
-    mice = {s.name: expected.mouse(s) for s in sessions if s.year == year}
-    tier = tier or _tier(name, path, keys, mice)
-    with _source(truth, mice, year, about) as source:
+    about = readable.whose(path, sessions, mouse).name if kind == PICTURES else None
+    keys = readable.keys(path, kind, about)
+    tier = tier or _tier(name, keys, mice)
+    with _source(truth, mice, kind, about) as source:
         known, hidden = _labelled(name, keys, mice, source, tier)
         wanted = {m: source.trials(m, tier) for m in known}
-        _complete(name, keys, wanted, tier)
-        every = readable.rows(path, year, about or "")
-        rows = _aligned_rows(name, every, known, source)
-        shown = {m: _stimuli(mice[m], wanted[m]) for m in known}
-        order = [m for m, _ in keys if m in known]
-        scores = judge(progress.track(rows, "Scoring", len(order)), order, shown)
-    needed = [s.name for s in sessions if s.year == year and np.any(s.tiers == tier)]
-    missing = [] if about else [m for m in needed if m not in {m for m, _ in keys}]
-    return _verdict(name, year, tier, scores, hidden, missing)
+        _complete(name, keys, wanted, mice, tier)
+        rows = {
+            m: np.array(sorted(mice[m].rows[k] for k in trials))
+            for m, trials in wanted.items()
+        }
+        needed = [m for m, one in mice.items() if one.keys(tier)]
+        given = {m for m, _ in keys}
+        missing = [] if about else [m for m in needed if m not in given]
+        every = readable.rows(path, kind, about or "")
+        predictions = _predictions(name, every, known, mice, source)
+        yield Submission(name, year, tier, rows, hidden, missing, predictions)
 
 
-def _tier(name, path, keys, mice: Mapping[str, Mouse]) -> str:
+def _tier(name: str, keys: Keys, mice: Mice) -> str:
     tiers = Counter(mice[m].tier(k) for m, k in keys if m in mice)
     found = most_common(t for t in tiers.elements() if t)
     if found is None:
@@ -109,20 +117,10 @@ def _tier(name, path, keys, mice: Mapping[str, Mouse]) -> str:
     return found
 
 
-def _source(
-    truth: Any, mice: Mapping[str, Mouse], year: int, about: Any
-) -> AbstractContextManager[Labels]:
-    if truth is None:
-        return nullcontext(labels.Recorded(mice))
-    if isinstance(truth, str | Path):
-        fault = readable.unreadable(str(truth), Path(truth), year)
-        if fault:
-            raise UserError(f"{truth}: {fault.finding}; {fault.remedy}.")
-        return labels.filed(Path(truth), year, about)
-    return nullcontext(labels.Recorded({s.name: expected.mouse(s) for s in truth}))
-
-
-def _labelled(name, keys, mice, source: Labels, tier) -> tuple[list[str], list[str]]:
+def _labelled(
+    name: str, keys: Keys, mice: Mice, source: "ResponseSource", tier: str
+) -> tuple[list[str], list[str]]:
+    """The mice of the file whose responses are known, and those that are hidden."""
     given = list(dict.fromkeys(m for m, _ in keys))
     strange = [str(m) for m in given if m not in mice]
     if strange:
@@ -139,83 +137,191 @@ def _labelled(name, keys, mice, source: Labels, tier) -> tuple[list[str], list[s
         ) from None
     hidden = [m for m in given if m not in known]
     if not known:
-        raise labels.hidden(hidden, tier)
+        raise UserError(
+            f"The responses of tier {tier} are hidden (all zero) in "
+            f"{', '.join(hidden)}, so nothing can be scored. Submit the tier to the "
+            "server, score a labelled tier such as oracle, or give --ground-truth."
+        )
     return known, hidden
 
 
-def _complete(name, keys, wanted: Mapping[str, list[Any]], tier) -> None:
+def _complete(
+    name: str, keys: Keys, wanted: Mapping[str, list[Any]], mice: Mice, tier: str
+) -> None:
+    """Every trial with labels must be there once, and no other."""
     for mouse, trials in wanted.items():
+        strange = [k for k in trials if k not in mice[mouse].rows]
+        if strange:
+            raise UserError(
+                f"The ground truth has trial {strange[0]} of {mouse}, which the "
+                "recordings do not know. Give the one that belongs to them."
+            )
         given = Counter(k for m, k in keys if m == mouse)
         missing = [k for k in trials if k not in given]
         twice = [k for k, n in given.items() if n > 1]
         extra = [k for k in given if k not in set(trials)]
-        for what, found in (("lacks", missing), ("repeats", twice), ("adds", extra)):
-            if found:
-                words = trials_words(found, len(trials))
+        for what, odd in (("lacks", missing), ("repeats", twice), ("adds", extra)):
+            if odd:
+                words = trials_words(odd, len(trials))
                 raise UserError(f"{name} {what} {words} of {tier} of {mouse}. {AGAIN}")
 
 
-def _aligned_rows(
-    name: str, rows: Iterable[Row | str], known: Sequence[str], source: Labels
-) -> Iterator[tuple[str, Any, Any, Any]]:
+def _predictions(
+    name: str,
+    rows: Iterable[FileRow | str],
+    known: Sequence[str],
+    mice: Mice,
+    source: "ResponseSource",
+) -> Iterator[Prediction]:
     for row in rows:
         if isinstance(row, str):
             raise UserError(f"{name}, {row}. {AGAIN}")
         if row.mouse in known:
-            yield _aligned(name, row, source)
+            yield _aligned(name, row, mice[str(row.mouse)], source)
 
 
-def _aligned(name: str, row: Row, source: Labels) -> tuple[str, Any, Any, Any]:
-    """Mouse, trial, prediction [n, t] and responses [n, t], neuron by neuron."""
-    mouse = str(row.mouse)
-    where = f"{name}, trial {row.trial} of {mouse}"
+def _aligned(
+    name: str, row: FileRow, mouse: JudgedMouse, source: "ResponseSource"
+) -> Prediction:
+    """Prediction and responses of one trial, neuron by neuron."""
+    session = mouse.session
+    where = f"{name}, trial {row.trial} of {session.name}"
     if len(set(row.lengths_n.tolist())) != 1:
         raise UserError(f"{where}: neurons of different lengths. {AGAIN}")
-    responses_nt, x_nt = source.responses(mouse, row.trial), row.prediction_nt
-    ids, recorded = row.ids_n, source.ids(mouse)
+    x_nt = row.prediction_nt
+    ids, recorded = row.ids_n, source.ids(session.name)
     if ids is None or len(ids) != len(x_nt) or set(ids) != set(recorded.tolist()):
         raise UserError(f"{where}: neuron_ids are not those of the mouse. {AGAIN}")
     if not np.array_equal(ids, recorded):
         x_nt = x_nt[np.argsort(ids)][np.argsort(np.argsort(recorded))]
-    if x_nt.shape[1] > responses_nt.shape[1]:
+    y_tn = source.responses(session.name, row.trial)
+    frames, skip = x_nt.shape[1], session.rules.skip
+    if frames > len(y_tn):
+        dropped = f" from frame {skip} on. Drop the first {skip}" if skip else ""
         raise UserError(
-            f"{where}: {x_nt.shape[1]} frames, the recording has "
-            f"{responses_nt.shape[1]} from frame 50 on. Drop the first 50. {AGAIN}"
+            f"{where}: {frames} frames, the recording has {len(y_tn)}{dropped}. {AGAIN}"
         )
-    return mouse, row.trial, x_nt, responses_nt[:, : x_nt.shape[1]]
+    return Prediction(session.name, mouse.rows[row.trial], x_nt.T, y_tn[:frames], skip)
 
 
-def _stimuli(mouse: Mouse, trials: Sequence[Any]) -> dict[Any, int]:
-    rows = [mouse.rows[k] for k in trials]
-    if mouse.session.year == 2022:
-        shown = expected.image_ids(mouse.session)[rows]
-    else:
-        shown = stimuli(mouse.session, rows)
-    return dict(zip(trials, shown.tolist(), strict=True))
+class ResponseSource(Protocol):
+    """Where true responses come from."""
+
+    def trials(self, mouse: str, tier: str) -> list[Any]:
+        """Trials of a tier that have responses; empty where they are hidden."""
+        ...
+
+    def ids(self, mouse: str) -> np.ndarray:
+        """Unit ids in the order of the responses."""
+        ...
+
+    def responses(self, mouse: str, trial: Any) -> np.ndarray:
+        """What the neurons did [t, n], in the judges' units and scored frames."""
+        ...
 
 
-def _verdict(name, year, tier, scores: Mapping[str, Scores], hidden, missing):
-    def means(what: str) -> tuple[float | None, float | None]:
-        parts = [getattr(s, what) for s in scores.values()]
-        if any(p is None for p in parts):
-            return None, None
-        pooled = float(np.concatenate(parts).mean())
-        return pooled, float(np.mean([p.mean() for p in parts]))
+@dataclass(frozen=True)
+class Recorded:
+    """The responses of recordings."""
 
-    single, to_average = means("single_trial_n"), means("to_average_n")
-    feve = None
-    if year == 2022:
-        feve = next(iter(scores.values())).feve
-    return Verdict(
-        name,
-        year,
-        tier,
-        *(single[0] or 0.0, single[1] or 0.0),
-        *to_average,
-        feve,
-        sum(s.undefined for s in scores.values()),
-        sum(s.trials for s in scores.values()),
-        {m: s.summary() for m, s in scores.items()},
-        hidden,
-        missing,
-    )
+    mice: Mice
+
+    def trials(self, mouse: str, tier: str) -> list[Any]:
+        """Trials of a tier whose responses are not hidden behind zeros."""
+        one = self.mice[mouse]
+        return [k for k in one.keys(tier) if labelled(one.session, one.rows[k])]
+
+    def ids(self, mouse: str) -> np.ndarray:
+        """Unit ids of the recording."""
+        return self.mice[mouse].ids_n
+
+    def responses(self, mouse: str, trial: Any) -> np.ndarray:
+        """What the neurons did, normalized per frame as the judges do."""
+        session, row = self.mice[mouse].session, self.mice[mouse].rows[trial]
+        raw_tn = session.read(RESPONSES, row)
+        return judged(raw_tn, statistics.precision(session), session.rules.skip)
+
+
+@dataclass(frozen=True)
+class Filed:
+    """The responses of ground truth files, spilled to disk to be read in any order."""
+
+    where: Mapping[tuple[str, Any], tuple[int, tuple[int, int]]]
+    ids_of: Mapping[str, np.ndarray]
+    spill: Any
+
+    def trials(self, mouse: str, tier: str) -> list[Any]:
+        """Every trial of the mouse; a file holds one tier."""
+        return [trial for name, trial in self.where if name == mouse]
+
+    def ids(self, mouse: str) -> np.ndarray:
+        """Unit ids as the file has them."""
+        return self.ids_of[mouse]
+
+    def responses(self, mouse: str, trial: Any) -> np.ndarray:
+        """What the neurons did, as the file has it."""
+        start, shape = self.where[mouse, trial]
+        self.spill.seek(start)
+        data = self.spill.read(4 * shape[0] * shape[1])
+        return np.frombuffer(data, np.float32).reshape(shape).T
+
+
+def _source(
+    truth: Any, mice: Mice, kind: str, about: str | None
+) -> AbstractContextManager[ResponseSource]:
+    if truth is None:
+        return nullcontext(Recorded(mice))
+    if isinstance(truth, str | Path):
+        fault = readable.unreadable(str(truth), Path(truth), kind)
+        if fault:
+            raise UserError(f"{truth}: {fault.finding}; {fault.remedy}.")
+        return _filed(Path(truth), kind, about or "")
+    return nullcontext(Recorded(expected.mice(truth, kind)))
+
+
+@contextmanager
+def _filed(path: Path, kind: str, mouse: str) -> Iterator[Filed]:
+    """Read a ground truth file: a csv of pictures, or a table of films."""
+    rows = _true_pictures(path, mouse) if kind == PICTURES else _true_films(path)
+    where, ids = {}, {}
+    with tempfile.TemporaryFile() as spill:
+        for name, trial, responses_nt, ids_n in rows:
+            where[name, trial] = spill.tell(), responses_nt.shape
+            ids.setdefault(name, ids_n)
+            if not np.array_equal(ids[name], ids_n):
+                raise UserError(
+                    f"{path} orders the neurons of {name} in several ways; expected "
+                    "the same neuron_ids in every row. Write it again."
+                )
+            spill.write(np.ascontiguousarray(responses_nt, np.float32).data)
+        if not where:
+            raise UserError(f"{path} has no row. Give a file with responses.")
+        yield Filed(where, ids, spill)
+
+
+TrueRow = tuple[str, Any, np.ndarray, np.ndarray]  # mouse, trial, responses [n, t], ids
+
+
+def _true_pictures(path: Path, mouse: str) -> Iterator[TrueRow]:
+    head = csv2022.header(path)
+    if "responses" not in head:
+        raise UserError(
+            f"{path} has the columns {', '.join(head)}; a ground truth file of 2022 "
+            f"has {', '.join(csv2022.TRUTH_COLUMNS)}."
+        )
+    for row in csv2022.rows(path, "responses"):
+        if row.values_n is None or row.ids_n is None:
+            raise UserError(
+                f"{path}: trial {row.trial} holds more than numbers. Write it again."
+            )
+        yield mouse, row.trial, row.values_n[:, None], row.ids_n
+
+
+def _true_films(path: Path) -> Iterator[TrueRow]:
+    file = parquet2023.table(path)
+    have = file.schema_arrow.names
+    values = "responses" if "responses" in have else "prediction"
+    for row in parquet2023.rows(file, values):
+        if row.ids_n is None or row.mouse is None:
+            raise UserError(f"{path}: trial {row.trial} lacks its mouse or neuron_ids.")
+        yield row.mouse, row.trial, row.prediction_nt, row.ids_n

@@ -1,21 +1,62 @@
-"""Whether a submitted file can be read at all: its bytes, its columns, their types."""
+"""Whether a submitted file can be read at all: its bytes, its columns, their types.
 
-from collections.abc import Iterator
+Files of either format come out in one shape. The kind is what a file is of: pictures in
+a csv, films in a parquet.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from sensorium_jax.data.session import Session
 from sensorium_jax.findings import Fault, error, warning
-from sensorium_jax.submission import csv2022, parquet2023
-from sensorium_jax.submission.parquet2023 import Row
+from sensorium_jax.rules import FILMS, PICTURES
+from sensorium_jax.submission import csv2022, expected, parquet2023
+from sensorium_jax.submission.parquet2023 import FileRow
 
 MAGIC = b"PAR1"
 
 
-def unreadable(name: str, path: Path, year: int) -> Fault | None:
-    """The fault of a file whose bytes are not of the format of its year."""
+def kind_of(name: str | Path, sessions: Sequence[Session]) -> str:
+    """What a file is of, by its name, else by its recordings."""
+    base = Path(name).name
+    by_name = {PICTURES: base.endswith(".csv"), FILMS: ".parquet" in base}
+    kinds = (kind for kind, yes in by_name.items() if yes)
+    return next(kinds, sessions[0].rules.kind)
+
+
+def whose(path: Path, sessions: Sequence[Session], mouse: str | None) -> Session:
+    """The session that a csv is about: the one named, else the one that fits best."""
+    fit = [s for s in sessions if s.rules.kind == PICTURES]
+    if mouse is not None or len(fit) == 1:
+        return expected.picture_mouse(fit, mouse)
+    first = next(csv2022.rows(path), None)
+    ids = [] if first is None or first.ids_n is None else first.ids_n
+    shown = Counter(csv2022.index(path))
+    hits = []
+    for session in fit:
+        trials = expected.mouse(session).rows
+        pairs = zip(trials, map(str, expected.image_ids(session)), strict=True)
+        same = np.array_equal(ids, session.unit_ids_n)
+        hits.append(sum(shown[pair] for pair in pairs) * 2 + same)
+    best = [s for s, h in zip(fit, hits, strict=True) if h == max(hits)]
+    return expected.picture_mouse(best)
+
+
+def trials_words(trials: Sequence[Any], total: int) -> str:
+    """'3 of 60 trials (7, 9, 12)', or 'all 60 trials'."""
+    if len(trials) == total:
+        return f"all {total} trials"
+    some = ", ".join(map(str, trials[:3])) + ", ..." * (len(trials) > 3)
+    return f"{len(trials)} of {total} trials ({some})"
+
+
+def unreadable(name: str, path: Path, kind: str) -> Fault | None:
+    """The fault of a file whose bytes are not of the format of its kind."""
     size = path.stat().st_size
     if not size:
         return error(name, "empty file", "write the submission again")
@@ -24,7 +65,7 @@ def unreadable(name: str, path: Path, year: int) -> Fault | None:
         file.seek(-min(4, size), 2)
         tail = file.read()
     parquet = head.startswith(MAGIC)
-    if year == 2022:
+    if kind == PICTURES:
         if parquet or b"\0" in head:
             finding = f"not a csv: it begins with the bytes {head[:4]!r}"
             return error(name, finding, "submit text; parquet is of 2023")
@@ -48,10 +89,10 @@ def unreadable(name: str, path: Path, year: int) -> Fault | None:
     return None
 
 
-def columns(name: str, path: Path, year: int) -> Iterator[Fault]:
+def columns(name: str, path: Path, kind: str) -> Iterator[Fault]:
     """Missing, unknown and ill-typed columns."""
-    needed = parquet2023.COLUMNS if year == 2023 else csv2022.COLUMNS
-    schema = parquet2023.table(path).schema_arrow if year == 2023 else None
+    needed = parquet2023.COLUMNS if kind == FILMS else csv2022.COLUMNS
+    schema = parquet2023.table(path).schema_arrow if kind == FILMS else None
     have = schema.names if schema is not None else csv2022.header(path)
     for column in needed:
         if column not in have:
@@ -108,12 +149,12 @@ def _is_list(kind: pa.DataType) -> bool:
     return pa.types.is_list(kind) or pa.types.is_large_list(kind)
 
 
-def rows(path: Path, year: int, mouse: str) -> Iterator[Row | str]:
-    """Every row of either year in one shape, or the words for a row without numbers.
+def rows(path: Path, kind: str, mouse: str) -> Iterator[FileRow | str]:
+    """Every row of either format in one shape, or the words for a row without numbers.
 
     mouse is who a file of 2022 is about.
     """
-    if year == 2023:
+    if kind == FILMS:
         try:
             yield from parquet2023.rows(parquet2023.table(path))
         except (pa.ArrowException, OSError) as problem:
@@ -128,11 +169,11 @@ def rows(path: Path, year: int, mouse: str) -> Iterator[Row | str]:
             yield f"trial {line.trial}: float neuron_ids"
         else:
             ones = np.ones(len(line.values_n), int)
-            yield Row(mouse, line.trial, ones, line.values_n, ids)
+            yield FileRow(mouse, line.trial, ones, line.values_n, ids)
 
 
-def keys(path: Path, year: int, mouse: Any) -> list[tuple[Any, Any]]:
-    """Mouse and trial of every row; for 2023 no prediction is read."""
-    if year == 2023:
+def keys(path: Path, kind: str, mouse: Any) -> list[tuple[Any, Any]]:
+    """Mouse and trial of every row; of films no prediction is read."""
+    if kind == FILMS:
         return parquet2023.index(parquet2023.table(path))
     return [(mouse, trial) for trial, _ in csv2022.index(path)]

@@ -11,7 +11,7 @@ import numpy as np
 from sensorium_jax.data import statistics
 from sensorium_jax.data.session import RESPONSES
 from sensorium_jax.findings import Fault, error, warning
-from sensorium_jax.submission.expected import Mouse
+from sensorium_jax.submission.expected import JudgedMouse
 
 FEWEST = 30  # neurons below which chance decides
 ENOUGH = 0.2  # log ratio of raw to normalized rates that tells them apart
@@ -19,7 +19,7 @@ SPREAD = 0.1  # std of log rates below which neurons are alike, and order does n
 NEARER = 0.5  # untrained models are near neither
 
 
-def unit_faults(name: str, mouse: Mouse, mean_n: np.ndarray) -> Iterator[Fault]:
+def unit_faults(name: str, mouse: JudgedMouse, mean_n: np.ndarray) -> Iterator[Fault]:
     """Compare the mean prediction of every neuron with its mean response."""
     session = mouse.session
     normalized_n = statistics.mean_rates(session).astype(np.float64)

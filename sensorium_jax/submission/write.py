@@ -1,31 +1,33 @@
-"""From a twin and recordings to the files that a competition's server takes."""
+"""From predictions to the files that a competition's server takes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from sensorium_jax import progress
+import numpy as np
+
+from sensorium_jax.axes import Prediction
 from sensorium_jax.data.session import Session
-from sensorium_jax.scoring.answers import Twin, answers
-from sensorium_jax.submission import (
-    csv2022,
-    expected,
-    parquet2023,
-    zips,
-)
+from sensorium_jax.errors import UserError
+from sensorium_jax.rules import PICTURES
+from sensorium_jax.submission import csv2022, expected, parquet2023, zips
 
 
-class Submitted(NamedTuple):
-    """What was written."""
+class TierFile(NamedTuple):
+    """A file to be: one tier of a track, and the trials that belong into it."""
 
     track: str
-    tables: dict[str, Path]  # by tier
-    uploads: list[Path]  # what the server takes: zips, or the csv files themselves
-    trials: int
+    tier: str
+    path: Path
+    trials: tuple[tuple[Session, np.ndarray], ...]  # rows of each mouse's trial table
+
+    @property
+    def count(self) -> int:
+        """How many trials."""
+        return sum(len(rows) for _, rows in self.trials)
 
 
-def submit(
-    twin: Twin,
+def planned_files(
     sessions: Sequence[Session],
     out: str | Path,
     *,
@@ -33,44 +35,57 @@ def submit(
     tiers: Sequence[str] = (),
     names: str = "server",
     mouse: str | None = None,
-    units: str = "auto",
-    single: bool = False,
-    **how: Any,
-) -> Submitted:
-    """Predict the tiers of a track, trial after trial, and write them into a folder.
+) -> list[TierFile]:
+    """What a track wants written into a folder.
+
+    tiers other than the track's, such as oracle, are for the local judge. names are the
+    server's, or those of the starter kit. mouse names the one of 2022.
+    """
+    chosen = expected.track(track)
+    found = []
+    for tier in tiers or chosen.files:
+        mice = expected.scored(sessions, tier, chosen.kind)
+        if chosen.kind == PICTURES:
+            mice = [_about(mice, track, mouse)]
+        path = Path(out) / expected.file_name(track, tier, names)
+        trials = tuple((s, s.trials_of(tier)) for s in mice)
+        found.append(TierFile(track, tier, path, trials))
+    return found
+
+
+def write(
+    file: TierFile, predictions: Iterable[Prediction], *, single: bool = False
+) -> int:
+    """Write the predictions of one tier as they come; returns how many.
+
+    The file appears under its name when it is whole. single writes float32 instead of
+    the float64 of official parquet files.
+    """
+    if expected.track(file.track).kind == PICTURES:
+        ((session, _),) = file.trials
+        return csv2022.write(file.path, _pictures(session, predictions))
+    skip = file.trials[0][0].rules.skip
+    answers = _films({s.name: s for s, _ in file.trials}, predictions)
+    options = {"tier": file.tier, "skip": skip, "single": single}
+    return parquet2023.write(file.path, answers, **options)
+
+
+def uploads(out: str | Path, track: str, written: Sequence[TierFile]) -> list[Path]:
+    """What the server takes: zips that are made of the files, or the files themselves.
 
     The main track of 2023 is one zip of both tiers, the bonus track a zip per tier.
-    tiers other than the track's, such as oracle, are written for the local judge. mouse
-    names the one of 2022. units is what the twin answers in, per_frame, per_neuron or
-    raw, unless it says so itself; files are in the judges' units, per_frame. single
-    writes float32 instead of float64. how goes to predict.
     """
-    how["units"] = units
-    chosen, out = expected.track(track), Path(out)
-    out.mkdir(parents=True, exist_ok=True)
-    tables, trials = {}, 0
-    for tier in tiers or chosen.files:
-        path = out / expected.file_name(track, tier, names)
-        found = expected.scored(sessions, tier, chosen.year)
-        if chosen.year == 2022:
-            about = _about(found, track, mouse)
-            made = _pictures(twin, about, tier, how)
-            trials += csv2022.write(path, made)
-        else:
-            made = _films(twin, found, tier, how)
-            trials += parquet2023.write(path, made, tier=tier, single=single)
-        tables[tier] = path
-    uploads = [p for t, p in tables.items() if t in chosen.files]
-    if chosen.year == 2023 and len(uploads) == len(tables):
-        uploads = _pack(out, track, tables)
-    return Submitted(track, tables, uploads, trials)
-
-
-def _pack(out: Path, track: str, tables: dict[str, Path]) -> list[Path]:
+    chosen = expected.track(track)
+    sent = [file for file in written if file.tier in chosen.files]
+    if chosen.kind == PICTURES or len(sent) < len(written):
+        return [file.path for file in sent]
     if track == "main":
-        return [zips.pack(out / "predictions_main.zip", list(tables.values()))]
-    stems = {t: p.name.split(".")[0] for t, p in tables.items()}
-    return [zips.pack(out / f"{stems[t]}.zip", [p]) for t, p in tables.items()]
+        return [zips.pack(Path(out) / "predictions_main.zip", [f.path for f in sent])]
+    names = [file.path.name.split(".")[0] for file in sent]
+    return [
+        zips.pack(Path(out) / f"{name}.zip", [file.path])
+        for name, file in zip(names, sent, strict=True)
+    ]
 
 
 def _about(sessions: Sequence[Session], track: str, mouse: str | None) -> Session:
@@ -81,27 +96,31 @@ def _about(sessions: Sequence[Session], track: str, mouse: str | None) -> Sessio
 
 
 def _films(
-    twin: Twin, sessions: Sequence[Session], tier: str, how: dict[str, Any]
-) -> Iterator[parquet2023.Answer]:
-    rows = [s.trials_of(tier) for s in sessions]
-    with progress.bar(f"Predicting {tier}", sum(map(len, rows))) as bar:
-        for session, trials in zip(sessions, rows, strict=True):
-            made = answers(twin, session, trials, **how)
-            for row, prediction_nt in zip(trials, made, strict=True):
-                file = int(session.files[row])
-                ids = session.unit_ids_n
-                yield parquet2023.Answer(session.name, file, prediction_nt, ids)
-                bar.add(1)
+    sessions: dict[str, Session], predictions: Iterable[Prediction]
+) -> Iterator[parquet2023.FilmAnswer]:
+    for p in predictions:
+        session = sessions[p.mouse]
+        _check_start(session, p)
+        file = int(session.files[p.trial])
+        rates_nt = np.ascontiguousarray(np.asarray(p.rates_tn).T)
+        yield parquet2023.FilmAnswer(p.mouse, file, rates_nt, session.unit_ids_n)
 
 
 def _pictures(
-    twin: Twin, session: Session, tier: str, how: dict[str, Any]
-) -> Iterator[csv2022.Answer]:
-    rows = session.trials_of(tier)
-    names, images = list(expected.mouse(session).rows), expected.image_ids(session)
-    made = answers(twin, session, rows, **{"batch": 128, **how})
-    with progress.bar(f"Predicting {tier}", len(rows)) as bar:
-        for row, prediction_nt in zip(rows, made, strict=True):
-            ids = session.unit_ids_n
-            yield csv2022.Answer(names[row], images[row], prediction_nt[:, 0], ids)
-            bar.add(1)
+    session: Session, predictions: Iterable[Prediction]
+) -> Iterator[csv2022.PictureAnswer]:
+    keys, images = list(expected.mouse(session).rows), expected.image_ids(session)
+    for p in predictions:
+        _check_start(session, p)
+        rates_n = np.asarray(p.rates_tn)[0]
+        ids_n = session.unit_ids_n
+        yield csv2022.PictureAnswer(keys[p.trial], images[p.trial], rates_n, ids_n)
+
+
+def _check_start(session: Session, p: Prediction) -> None:
+    if p.start != session.rules.skip:
+        raise UserError(
+            f"The prediction of trial {session.files[p.trial]} of {p.mouse} begins at "
+            f"frame {p.start}; a file holds every frame from {session.rules.skip} on. "
+            "Use a model that loses fewer leading frames."
+        )

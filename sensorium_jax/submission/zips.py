@@ -1,6 +1,5 @@
 """Zip files as the judges want them: submissions at the top level, nothing else."""
 
-import os
 import shutil
 import tempfile
 import zipfile
@@ -10,20 +9,18 @@ from pathlib import Path
 
 from sensorium_jax.errors import UserError
 from sensorium_jax.findings import Fault, error, warning
+from sensorium_jax.io import atomic
 
 
 def pack(path: str | Path, files: Sequence[Path]) -> Path:
     """Zip files without folders; they are compressed already, so they are stored."""
-    path = Path(path)
-    part = path.with_name(path.name + ".part")
-    try:
-        with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
-            for file in files:
-                archive.write(file, file.name)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-    return path
+    with (
+        atomic.whole(path) as part,
+        zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive,
+    ):
+        for file in files:
+            archive.write(file, file.name)
+    return Path(path)
 
 
 def faults(path: Path) -> list[Fault]:

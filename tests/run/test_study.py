@@ -2,17 +2,20 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import sensorium_jax as sj
 from sensorium_jax.cli import main
+from sensorium_jax.data.recordings import Recordings
 from sensorium_jax.errors import UserError
-from sensorium_jax.plots import scores as figures
-from sensorium_jax.run import questions, study
+from sensorium_jax.run import study
+from sensorium_jax.run.score import measure_tiers
 from sensorium_jax.scoring import limits, suites, tables, trials
 from sensorium_jax.simulation.design import TINY
+from support import recorded
 from support.made import Told, tree, true_rates
 
 
@@ -30,32 +33,31 @@ def blurred(share):
 def measured(tmp_path_factory):
     recordings = tree(tmp_path_factory.mktemp("study"))
     tiers = ["oracle", "final_test_bonus", "live_test_bonus"]
-    planned = trials.plan(recordings.sessions, tiers, stimuli="truth")
-    fit, found = trials.sizes(planned), {}
-    for name, share in {"demo": 0.1, "no_behavior": 0.3, "static": 0.7}.items():
-        twin = Told(recordings, blurred(share))
-        found[name] = {
-            tier: suites.measured(twin, mice, fit, truth=true_rates, draws=40, batch=4)
-            for tier, mice in planned.items()
-        }
-    return found
+    plans = trials.plan(recordings.sessions, tiers, stimuli="truth")
+    return {
+        name: measure_tiers(Told(recordings, blurred(share)), plans, truth=true_rates)
+        for name, share in {"demo": 0.1, "no_behavior": 0.3, "static": 0.7}.items()
+    }
 
 
 @pytest.fixture(scope="module")
 def found(measured):
-    answers = questions.answers(measured)
-    facts = {"parameters": 10, "steps": 5, "seconds": 3.0, "architecture": "x"}
-    models = {k: {**facts, **v} for k, v in answers["models"].items()}
-    return {"steps": 5, **answers, "models": models}
+    costs = dict.fromkeys(measured, study.Facts("x", 10, 5, 0.6, 3.0))
+    return study.answers(measured, costs, tier="oracle", steps=5, draws=40)
 
 
 def test_questions_are_answered_in_the_right_direction(found):
-    for question, pair in questions.PAIRS.items():
-        assert found[question]["difference"] > 0, pair
-        assert found[question]["difference_interval"][0] > 0
-    scores = [found["models"][n]["in_domain"]["single_trial"] for n in study.QUICK]
+    assert set(found.pairs) == set(study.PAIRS)
+    for question, answer in found.pairs.items():
+        assert answer.difference > 0, question
+        assert answer.difference_interval[0] > 0
+    scores = [found.models[n].in_domain.all.single_trial for n in study.QUICK]
     assert scores == sorted(scores, reverse=True)
-    json.dumps(found, allow_nan=False)
+    words = json.loads(json.dumps(found.as_dict(), allow_nan=False))
+    assert {"steps", "limit", *study.PAIRS, "models"} == set(words)
+    demo = words["models"]["demo"]
+    assert {"architecture", "parameters", "seconds", "in_domain"} <= set(demo)
+    assert demo["in_domain"]["single_trial"] == scores[0]
 
 
 def test_out_of_domain_types_of_both_tests_are_pooled(found, measured):
@@ -65,36 +67,38 @@ def test_out_of_domain_types_of_both_tests_are_pooled(found, measured):
         for m in measured["demo"][tier]
         for k in m.plan.kinds
     }
-    assert set(found["models"]["demo"]["out_of_domain"]) == shown
+    assert set(found.models["demo"].out_of_domain) == shown
     assert "natural_movie" not in shown
 
 
 def test_limits_from_truth_and_from_repeats(found, measured):
-    limit = found["limit"]
+    limit = found.limit
     true = np.concatenate(
         [suites.part(m).ceiling_n for m in measured["demo"]["oracle"]]
     )
-    assert limit["from_truth"]["mean"] == pytest.approx(true.mean())
-    assert limit["from_truth"]["percentiles"]["50"] == pytest.approx(np.median(true))
-    assert limit["agreement"] > 0.5
-    assert limits.spread(np.arange(101.0))["percentiles"]["90"] == 90
+    assert limit.from_truth.mean == pytest.approx(true.mean())
+    assert limit.from_truth.percentiles["50"] == pytest.approx(np.median(true))
+    assert limit.agreement > 0.5
+    assert limits.spread(np.arange(101.0)).percentiles["90"] == 90
 
 
 def test_words_rows_and_figures(found, tmp_path):
-    text = "\n".join(questions.lines(found))
+    text = str(found)
     for name in study.QUICK:
         assert name in text
     assert "true rates" in text and "dynamic against static" in text
-    rows = questions.rows(found)
-    kinds = len(found["models"]["demo"]["out_of_domain"])
+    assert "null" in text.split("steps each:")[1].splitlines()[1]
+    assert found._repr_html_().count("<tr>") == 1 + len(study.QUICK)
+    rows = found.rows()
+    kinds = len(found.models["demo"].out_of_domain)
     assert len(rows) == 3 * (1 + kinds)
     tables.write_csv(tmp_path / "study.csv", rows)
     head, *body = (tmp_path / "study.csv").read_text().splitlines()
     assert head.startswith("model,stimulus,") and len(body) == len(rows)
-    for draw in (figures.models, figures.kinds, figures.compute):
-        draw(found["models"]).savefig(tmp_path / "figure.png")
-    bare = {"static": {**found["models"]["static"], "out_of_domain": {}}}
-    figures.kinds(bare).savefig(tmp_path / "figure.png")
+    for path in study.draw(found, tmp_path):
+        assert Path(path).stat().st_size > 1000
+    bare = {"static": found.models["static"]._replace(out_of_domain={})}
+    study.draw(found._replace(models=bare), tmp_path)
 
 
 def test_models_of_the_study_can_be_built():
@@ -106,6 +110,30 @@ def test_models_of_the_study_can_be_built():
     with pytest.raises(UserError, match="Did you mean 'static'"):
         study.chosen("demo,statik", quick=False)
     assert study.chosen(None, quick=True) == list(study.QUICK)
+
+
+def test_pictures_are_refused_in_words(tmp_path, capsys):
+    data = recorded.pictures(tmp_path / "data").path
+    assert main(["study", "--data", data, "--workdir", str(tmp_path / "x")]) == 1
+    assert "holds pictures; the study compares models of films" in (
+        capsys.readouterr().err
+    )
+
+
+@pytest.mark.parametrize("verb", ["score", "evaluate", "study", "submit"])
+def test_other_rules_are_asked_for_where_some_are_named(verb, monkeypatch):
+    asked = []
+
+    def refuse(path, **options):
+        asked.append(options)
+        raise UserError("enough")
+
+    monkeypatch.setattr(Recordings, "open", refuse)
+    words = {"evaluate": ["x.csv"], "study": ["--workdir", "w"]}
+    argv = [verb, "--data", "d", *words.get(verb, ["--model", "m", "--workdir", "w"])]
+    for rules in ([], ["--rules", "own"]):
+        assert main([*argv, *rules]) == 1
+    assert asked == [{}, {"rules": "own"}]
 
 
 def test_loading_in_one_line(tmp_path):

@@ -1,20 +1,20 @@
 """Suites: the numbers of a tier equal plain numpy; true rates reach their ceiling."""
 
-import json
-
 import numpy as np
 import pytest
 
 from sensorium_jax.cli import main
 from sensorium_jax.data import statistics
 from sensorium_jax.errors import UserError
+from sensorium_jax.metrics import bits
+from sensorium_jax.run.score import measure_tiers
 from sensorium_jax.scoring import (
     accumulate,
     kinds,
     paired,
+    predict,
     resample,
     suites,
-    tables,
     trials as plan,
 )
 from support.made import Told, tree, true_rates
@@ -41,14 +41,14 @@ def noisy(session, row):
 
 @pytest.fixture(scope="module")
 def measured(recordings, planned):
-    fit = plan.sizes(planned)
-    options = {"truth": true_rates, "draws": DRAWS, "batch": 3}
-
     def every(rates):
-        twin = Told(recordings, rates)
-        return {t: suites.measured(twin, m, fit, **options) for t, m in planned.items()}
+        return measure_tiers(Told(recordings, rates), planned, truth=true_rates)
 
     return {"true": every(true_rates), "noisy": every(noisy)}
+
+
+def report(mice):
+    return suites.report(mice, draws=DRAWS)
 
 
 def scored(session, rows, rates):
@@ -76,7 +76,7 @@ def test_every_labelled_tier_is_planned(planned):
 @pytest.mark.parametrize("tier", ["oracle", "final_test_bonus"])
 def test_single_trial_correlation_equals_numpy(measured, tier):
     mice = measured["noisy"][tier]
-    found = suites.report(mice)
+    found = report(mice)
     each = []
     for mouse in mice:
         s, rows = mouse.plan.session, mouse.plan.rows
@@ -91,11 +91,11 @@ def test_single_trial_correlation_equals_numpy(measured, tier):
                 suites.part(mouse, kind).single_n, want, atol=2e-5
             )
     np.testing.assert_allclose(
-        found["single_trial"], np.concatenate(each).mean(), atol=2e-5
+        found.all.single_trial, np.concatenate(each).mean(), atol=2e-5
     )
     want = np.mean([e.mean() for e in each])
-    np.testing.assert_allclose(found["single_trial_over_mice"], want, atol=2e-5)
-    assert found["trials"] == sum(len(m.plan.rows) for m in mice)
+    np.testing.assert_allclose(found.all.single_trial_over_mice, want, atol=2e-5)
+    assert found.all.trials == sum(len(m.plan.rows) for m in mice)
 
 
 def test_correlation_to_average_equals_numpy(measured):
@@ -113,14 +113,14 @@ def test_correlation_to_average_equals_numpy(measured):
 
 def test_true_rates_reach_the_ceiling_and_no_more(measured):
     for tier in ("oracle", "live_test_bonus"):
-        found = suites.report(measured["true"][tier])
-        assert found["ceiling_from"] == "truth"
-        assert abs(found["fraction_of_ceiling"] - 1) < 1e-4
-        assert abs(found["single_trial"] - found["ceiling"]) < 1e-4
-        worse = suites.report(measured["noisy"][tier])
-        assert worse["ceiling"] == pytest.approx(found["ceiling"], abs=1e-6)
-        low, high = worse["fraction_of_ceiling_interval"]
-        assert 0 < low < worse["fraction_of_ceiling"] < 0.9 and low < high
+        found = report(measured["true"][tier]).all
+        assert found.ceiling_from == "truth"
+        assert abs(found.fraction_of_ceiling - 1) < 1e-4
+        assert abs(found.single_trial - found.ceiling) < 1e-4
+        worse = report(measured["noisy"][tier]).all
+        assert worse.ceiling == pytest.approx(found.ceiling, abs=1e-6)
+        low, high = worse.fraction_of_ceiling_interval
+        assert 0 < low < worse.fraction_of_ceiling < 0.9 and low < high
 
 
 def test_the_ceiling_is_the_correlation_of_true_rates(measured):
@@ -131,45 +131,43 @@ def test_the_ceiling_is_the_correlation_of_true_rates(measured):
 
 
 def test_estimated_ceilings_stand_in_for_unknown_truth(recordings, planned):
-    fit, twin = plan.sizes(planned), Told(recordings, true_rates)
-    mice = suites.measured(twin, planned["oracle"], fit, draws=DRAWS, batch=3)
-    found = suites.report(mice)
-    assert found["ceiling_from"] == "repeats"
-    assert found["ceiling"] == found["ceiling_from_repeats"] > 0
+    twin, plans = Told(recordings, true_rates), planned["oracle"]
+    stream = predict.stream(twin, plans, batch=3)
+    mice = accumulate.measure(stream, plans, fit=plan.sizes(planned))
+    found = report(mice).all
+    assert found.ceiling_from == "repeats"
+    assert found.ceiling == found.ceiling_from_repeats > 0
 
 
 def test_a_silent_neuron_takes_the_mean_but_not_the_median(measured):
     part = suites.part(measured["noisy"]["final_test_bonus"][0])
     part = part._replace(feve_n=np.array([0.4, 0.5, -1e9]))
     found = suites.summary([part])
-    assert found["feve_median"] == 0.4 and found["feve"] < -1e8
-    assert suites.summary([part._replace(feve_n=None)])["feve_median"] is None
+    assert found.feve_median == 0.4 and found.feve < -1e8
+    assert suites.summary([part._replace(feve_n=None)]).feve_median is None
 
 
 def test_report_holds_mice_stimuli_depths(measured, recordings):
-    found = suites.report(measured["noisy"]["final_test_bonus"])
-    assert set(found["mice"]) == set(recordings.names)
+    found = report(measured["noisy"]["final_test_bonus"])
+    assert set(found.mice) == set(recordings.names)
     shown = {k for m in measured["noisy"]["final_test_bonus"] for k in m.plan.kinds}
-    assert set(found["stimuli"]) == shown and "natural_movie" not in shown
-    assert sum(d["neurons"] for d in found["depths"]) == found["neurons"]
-    low, high = found["single_trial_interval"]
-    assert low <= found["single_trial"] <= high
-    assert np.isfinite([found["poisson"], found["bits_per_spike"]]).all()
-    assert np.isfinite([found["feve_median"], found["bits_per_spike_median"]]).all()
-    json.dumps(found, allow_nan=False)
-    text = "\n".join(tables.tier_lines("final_test_bonus", found))
-    assert all(name in text for name in (*recordings.names, *shown, "ceiling"))
+    assert set(found.stimuli) == shown and "natural_movie" not in shown
+    assert sum(d.neurons for d in found.depths) == found.all.neurons
+    low, high = found.all.single_trial_interval
+    assert low <= found.all.single_trial <= high
+    assert np.isfinite([found.poisson, found.bits_per_spike]).all()
+    assert np.isfinite([found.all.feve_median, found.bits_per_spike_median]).all()
 
 
 def test_paired_comparison_finds_the_better_model(measured):
     a, b = (measured[k]["oracle"] for k in ("true", "noisy"))
     found = paired.compare(a, b)
-    assert found["difference"] > 0 and found["difference_interval"][0] > 0
-    assert found["p"] < 0.05 and found["neurons_better"] > 0.9
+    assert found.difference > 0 and found.difference_interval[0] > 0
+    assert found.p < 0.05 and found.neurons_better > 0.9
     same = paired.compare(b, b)
-    assert same["difference"] == 0 and same["p"] == 1
+    assert same.difference == 0 and same.p == 1
     back = paired.compare(b, a)
-    assert back["difference"] == pytest.approx(-found["difference"])
+    assert back.difference == pytest.approx(-found.difference)
 
 
 def test_resampled_intervals_shrink_with_trials():
@@ -197,10 +195,11 @@ def test_a_neuron_without_spread_scores_zero_and_is_counted(recordings, planned)
     def silent(session, row):
         return true_rates(session, row) * (np.arange(session.neurons) != 3)
 
-    twin = Told(recordings, silent)
-    mice = suites.measured(twin, planned["oracle"], plan.sizes(planned), draws=5)
-    found = suites.report(mice)
-    assert found["undefined"] == 2
+    plans, fit = planned["oracle"], plan.sizes(planned)
+    stream = predict.stream(Told(recordings, silent), plans)
+    mice = accumulate.measure(stream, plans, fit=fit)
+    found = report(mice)
+    assert found.all.undefined == 2
     assert all(suites.part(m).single_n[3] == 0 for m in mice)
 
 
@@ -238,8 +237,17 @@ def test_hidden_and_unknown_tiers_are_named(tmp_path, recordings):
         plan.plan(hidden.sessions, ["orcale"])
 
 
-def test_one_program_serves_all_mice_and_tiers(measured):
-    assert accumulate._add._cache_size() <= 3  # batches of 3 with and without, and of 4
+def test_one_program_serves_all_mice_and_tiers(recordings, planned, monkeypatch):
+    traces, update = [], bits.update
+
+    def counted(*given):
+        traces.append(None)
+        return update(*given)
+
+    monkeypatch.setattr(bits, "update", counted)
+    accumulate._add.clear_cache()
+    measure_tiers(Told(recordings, true_rates), planned)
+    assert len(traces) == 1
 
 
 def test_bad_requests_of_the_command(tmp_path, capsys, recordings):

@@ -8,9 +8,9 @@ import pytest
 
 from sensorium_jax.data import statistics
 from sensorium_jax.errors import UserError
+from sensorium_jax.run.submit import predict_and_write as submit
 from sensorium_jax.submission.csv2022 import numbers
 from sensorium_jax.submission.lint import validate
-from sensorium_jax.submission.write import submit
 from support import recorded
 
 LIVE, FINAL = "submission_file_live_test.csv", "submission_file_final_test.csv"

@@ -10,13 +10,19 @@ from sensorium_jax.cli import main
 from sensorium_jax.data import statistics
 from sensorium_jax.data.recordings import Recordings
 from sensorium_jax.errors import UserError
+from sensorium_jax.run.evaluate import verdicts
+from sensorium_jax.run.score import report
+from sensorium_jax.run.submit import predict_and_write as submit
 from sensorium_jax.submission import csv2022
-from sensorium_jax.submission.read import evaluate
-from sensorium_jax.submission.write import submit
 from support import recorded
 
 LIVE = "predictions_live_main.parquet.brotli"
 PICTURES = "submission_file_live_test.csv"
+
+
+def evaluate(*given, **options):
+    """A verdict for every table of a file."""
+    return list(verdicts(*given, **options))
 
 
 @pytest.fixture(scope="module")
@@ -89,21 +95,51 @@ def same(verdict, frame, sessions):
         "to_average_over_mice": np.mean([a.mean() for a in average]),
     }
     for name, value in want.items():
-        assert getattr(verdict, name) == pytest.approx(value, abs=1e-6), name
+        found = getattr(verdict.scores.all, name)
+        assert found == pytest.approx(value, abs=1e-6), name
     for s, x, y in zip(sessions, single, average, strict=True):
-        assert verdict.mice[s.name]["single_trial"] == pytest.approx(x.mean(), abs=1e-6)
-        assert verdict.mice[s.name]["to_average"] == pytest.approx(y.mean(), abs=1e-6)
+        mouse = verdict.scores.mice[s.name]
+        assert mouse.single_trial == pytest.approx(x.mean(), abs=1e-6)
+        assert mouse.to_average == pytest.approx(y.mean(), abs=1e-6)
+
+
+def close(found, want):
+    for name in ("single_trial", "to_average"):
+        value = getattr(want.scores.all, name)
+        assert getattr(found.scores.all, name) == pytest.approx(value, abs=1e-7)
 
 
 def test_films_score_as_by_hand(written, recordings):
     live, final = evaluate(written / "predictions_main.zip", recordings.sessions)
     assert (live.tier, final.tier) == ("live_test_main", "final_test_main")
-    assert live.single_trial != pytest.approx(live.to_average, abs=1e-3)
+    scores = live.scores.all
+    assert scores.single_trial != pytest.approx(scores.to_average, abs=1e-3)
     same(live, pd.read_parquet(written / LIVE), recordings.sessions)
     name = "predictions_final_main.parquet.brotli"
     same(final, pd.read_parquet(written / name), recordings.sessions)
-    assert live.feve is None and live.undefined == 0
-    assert [m["stimuli"] for m in live.mice.values()] == [2, 2]
+    assert scores.undefined == 0
+    assert [m["stimuli"] for m in live.as_dict()["mice"].values()] == [2, 2]
+
+
+def test_a_file_has_every_number_that_its_model_has(written, recordings):
+    """Intervals, types, null and ceilings of a file are those that `score` prints."""
+    (found,) = evaluate(written / LIVE, recordings.sessions)
+    mice = report(recorded.Guess(recordings), recordings.sessions, tier=found.tier)
+    want, got = mice.tiers[found.tier].as_dict(), found.scores.as_dict()
+    assert want["null"] != 0 and want["ceiling_from"] == "repeats"
+
+    def same_numbers(a, b):
+        if isinstance(a, dict):
+            assert a.keys() == b.keys()
+            for key in a:
+                same_numbers(a[key], b[key])
+        elif isinstance(a, list):
+            for x, y in zip(a, b, strict=True):
+                same_numbers(x, y)
+        else:
+            assert a == b or a == pytest.approx(b, abs=1e-6)
+
+    same_numbers(want, got)
 
 
 def test_order_of_rows_and_neurons_does_not_matter(written, recordings, tmp_path):
@@ -120,8 +156,12 @@ def test_order_of_rows_and_neurons_does_not_matter(written, recordings, tmp_path
     frame["trial_indices"] = [f"{i}.npy" for i in frame.trial_indices]
     mixed = frame.sample(frac=1, random_state=0)
     (found,) = evaluate(recorded.save(mixed, tmp_path / LIVE), recordings.sessions)
-    assert found.single_trial == pytest.approx(want.single_trial, abs=1e-7)
-    assert found.to_average == pytest.approx(want.to_average, abs=1e-7)
+    assert found.scores.all.single_trial == pytest.approx(
+        want.scores.all.single_trial, abs=1e-7
+    )
+    assert found.scores.all.to_average == pytest.approx(
+        want.scores.all.to_average, abs=1e-7
+    )
 
 
 def test_a_missing_last_frame_is_not_compared(written, recordings, tmp_path):
@@ -143,10 +183,12 @@ def test_undefined_neurons_score_nothing_and_are_told(written, recordings, tmp_p
 
     frame["prediction"] = [spoil(p) for p in frame.prediction]
     (found,) = evaluate(recorded.save(frame, tmp_path / LIVE), recordings.sessions)
-    assert found.undefined == 4
+    assert found.scores.all.undefined == 4
     single, _ = by_hand(pd.read_parquet(written / LIVE), recordings.sessions)
     lost = sum(s[3] + s[5] for s in single) / sum(recorded.NEURONS)
-    assert found.single_trial == pytest.approx(want.single_trial - lost, abs=1e-6)
+    assert found.scores.all.single_trial == pytest.approx(
+        want.scores.all.single_trial - lost, abs=1e-6
+    )
 
 
 def test_labels_from_elsewhere(written, recordings, tmp_path):
@@ -156,7 +198,7 @@ def test_labels_from_elsewhere(written, recordings, tmp_path):
     with pytest.raises(UserError, match="hidden .* --ground-truth"):
         evaluate(written / LIVE, hidden.sessions)
     (found,) = evaluate(written / LIVE, hidden.sessions, truth=recordings.sessions)
-    assert found.single_trial == want.single_trial
+    assert found.scores.all.single_trial == want.scores.all.single_trial
     frame = pd.read_parquet(written / LIVE)
     responses = {
         (s.name, k): y.T.tolist()
@@ -170,8 +212,12 @@ def test_labels_from_elsewhere(written, recordings, tmp_path):
     truth["responses"] = [responses[key] for key in keys]
     path = recorded.save(truth[::-1], tmp_path / "truth.parquet")
     (found,) = evaluate(written / LIVE, hidden.sessions, truth=path)
-    assert found.single_trial == pytest.approx(want.single_trial, abs=1e-7)
-    assert found.to_average == pytest.approx(want.to_average, abs=1e-7)
+    assert found.scores.all.single_trial == pytest.approx(
+        want.scores.all.single_trial, abs=1e-7
+    )
+    assert found.scores.all.to_average == pytest.approx(
+        want.scores.all.to_average, abs=1e-7
+    )
 
 
 def test_one_hidden_mouse_is_left_out_and_named(written, recordings, tmp_path):
@@ -179,8 +225,8 @@ def test_one_hidden_mouse_is_left_out_and_named(written, recordings, tmp_path):
     partly = (recordings[0], hidden[1])
     (found,) = evaluate(written / LIVE, partly)
     assert found.hidden == [hidden.names[1]]
-    assert list(found.mice) == [recordings.names[0]]
-    assert found.single_trial == found.mice[recordings.names[0]]["single_trial"]
+    (mouse,) = found.scores.mice.items()
+    assert mouse == (recordings.names[0], found.scores.all)
 
 
 def test_files_that_cannot_be_scored(written, recordings, tmp_path):
@@ -224,7 +270,8 @@ def pictures_by_hand(path, session):
 def test_pictures_score_as_by_hand(drawn, still):
     (found,) = evaluate(drawn / PICTURES, still.sessions)
     want = pictures_by_hand(drawn / PICTURES, still[0])
-    numbers = (found.single_trial, found.to_average, found.feve)
+    a = found.scores.all
+    numbers = (a.single_trial, a.to_average, a.feve)
     assert numbers == pytest.approx(want, rel=3e-6, abs=1e-6)
 
 
@@ -233,7 +280,7 @@ def test_pictures_against_a_ground_truth_file(drawn, still, tmp_path):
     session, path = still[0], tmp_path / "ground_truth_file_test.csv"
     rows = session.trials_of("test")[::-1]
     truth = (
-        csv2022.Answer(
+        csv2022.PictureAnswer(
             session.columns["trial_idx"][row],
             session.columns["frame_image_id"][row],
             (session.read("responses", int(row)) * statistics.precision(session))[0],
@@ -244,13 +291,14 @@ def test_pictures_against_a_ground_truth_file(drawn, still, tmp_path):
     csv2022.write(path, truth, truth=True)
     (found,) = evaluate(drawn / PICTURES, still.sessions, truth=path)
     for name in ("single_trial", "to_average", "feve"):
-        assert getattr(found, name) == pytest.approx(getattr(want, name), abs=1e-6)
+        value = getattr(want.scores.all, name)
+        assert getattr(found.scores.all, name) == pytest.approx(value, abs=1e-6)
 
 
 def test_leaderboard(written, recordings, tmp_path, capsys):
     class Worse(recorded.Guess):
-        def respond(self, *inputs):
-            rates = super().respond(*inputs)
+        def respond(self, *inputs, **where):
+            rates = super().respond(*inputs, **where)
             rng = np.random.default_rng(0)
             return rates * rng.gamma(1, size=rates.shape)
 
@@ -261,7 +309,8 @@ def test_leaderboard(written, recordings, tmp_path, capsys):
     (better,) = evaluate(files[1], recordings.sessions)
     (worse,) = evaluate(files[0], recordings.sessions)
     ranked = sorted(
-        [(better, files[1]), (worse, files[0])], key=lambda v: -v[0].single_trial
+        [(better, files[1]), (worse, files[0])],
+        key=lambda v: -v[0].scores.all.single_trial,
     )
     flags = ["--data", recordings.path, "--csv", str(out)]
     assert main(["evaluate", *files, *flags]) == 0
@@ -269,11 +318,14 @@ def test_leaderboard(written, recordings, tmp_path, capsys):
     assert lines[0].startswith("rank  file")
     assert [line.split()[1] for line in lines[1:3]] == [f for _, f in ranked]
     board = pd.read_csv(out)
-    assert board["rank"].tolist() == [1, 2] and board.feve.isna().all()
-    assert board.single_trial.tolist() == [v.single_trial for v, _ in ranked]
+    assert board["rank"].tolist() == [1, 2]
+    best = [v.scores.all.single_trial for v, _ in ranked]
+    assert board.single_trial.tolist() == best
+    assert board.null.tolist() == [v.scores.all.null for v, _ in ranked]
     assert main(["evaluate", "--json", files[1], *flags]) == 0
     found = json.loads(capsys.readouterr().out)["files"][0]
-    assert found["single_trial"] == better.single_trial
+    assert found["single_trial"] == better.scores.all.single_trial
+    assert {"null", "ceiling", "stimuli", "depths"} <= set(found)
     assert list(found["mice"]) == list(recordings.names)
 
 
@@ -282,4 +334,4 @@ def test_a_tier_that_repeats_nothing_has_no_average(recordings, tmp_path):
         recorded.Guess(recordings), recordings.sessions, tmp_path, tiers=("train",)
     )
     (found,) = evaluate(done.tables["train"], Recordings.open(recordings.path).sessions)
-    assert found.to_average is None and found.tier == "train"
+    assert found.scores.all.to_average is None and found.tier == "train"

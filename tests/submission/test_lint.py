@@ -13,10 +13,10 @@ import pytest
 from sensorium_jax.cli import main
 from sensorium_jax.data import statistics
 from sensorium_jax.data.session import RESPONSES
+from sensorium_jax.run.submit import predict_and_write as submit
 from sensorium_jax.submission import parquet2023
 from sensorium_jax.submission.lint import validate
 from sensorium_jax.submission.units import unit_faults
-from sensorium_jax.submission.write import submit
 from support import recorded
 
 LIVE = "predictions_live_main.parquet.brotli"

@@ -13,11 +13,14 @@ import pytest
 from sensorium_jax.cli import main
 from sensorium_jax.data import statistics
 from sensorium_jax.errors import UserError
-from sensorium_jax.scoring.answers import answers, trials
+from sensorium_jax.run.evaluate import verdicts
+from sensorium_jax.run.score import report
+from sensorium_jax.run.submit import predict_and_write as submit
+from sensorium_jax.scoring.predict import Inputs, predict
 from sensorium_jax.submission import parquet2023
 from sensorium_jax.submission.expected import file_name, tier_of
-from sensorium_jax.submission.write import submit
-from support import recorded
+from sensorium_jax.submission.lint import validate
+from support import in_memory, recorded
 
 SERVER = {
     "main": ["predictions_live_main", "predictions_final_main"],
@@ -67,10 +70,10 @@ def test_pandas_reads_what_the_official_writer_gives(recordings, tmp_path, singl
     session = recordings[0]
     rows = session.trials_of("oracle")
     made = [
-        parquet2023.Answer(session.name, int(session.files[r]), p, session.unit_ids_n)
-        for r, p in zip(
-            rows, answers(recorded.Guess(recordings), session, rows), strict=True
+        parquet2023.FilmAnswer(
+            session.name, int(session.files[p.trial]), p.rates_tn.T, session.unit_ids_n
         )
+        for p in predict(recorded.Guess(recordings), session, rows)
     ]
     ours = tmp_path / "ours.parquet.brotli"
     assert parquet2023.write(ours, iter(made), tier="oracle", single=single) == 4
@@ -98,16 +101,40 @@ def test_first_fifty_frames_are_left_out_wherever_the_model_begins(recordings):
     session = recordings[1]
     rows = session.trials_of("oracle")
     early, late = (
-        list(answers(recorded.Guess(recordings, lost=n), session, rows))
+        [p.rates_tn for p in predict(recorded.Guess(recordings, lost=n), session, rows)]
         for n in (0, 50)
     )
     lengths = [session.reader.length(int(r)) - 50 for r in rows]
-    assert [x.shape for x in early] == [(session.neurons, t) for t in lengths]
+    assert [x.shape for x in early] == [(t, session.neurons) for t in lengths]
     assert sorted(set(lengths)) == [12, 20]
     for x, y in zip(early, late, strict=True):
         np.testing.assert_allclose(x, y, rtol=1e-6)
     with pytest.raises(UserError, match="from frame 51 on"):
-        list(answers(recorded.Guess(recordings, lost=51), session, rows))
+        list(predict(recorded.Guess(recordings, lost=51), session, rows))
+
+
+def test_files_of_own_recordings_hold_what_their_rules_score(tmp_path):
+    class Mean:
+        def __init__(self, lost):
+            self.lost = lost
+
+        def respond(self, video_bthwc, *_, first_frame_b=0):
+            x_bt = np.abs(video_bthwc.mean((2, 3, 4)))[:, self.lost :]
+            return np.repeat(x_bt[..., None], 3, -1)
+
+    (one,) = sessions = [in_memory.session((30, 34))]
+    with pytest.raises(UserError, match="begins at frame 9; .* every frame from 0 on"):
+        submit(Mean(9), sessions, tmp_path, tiers=("test",))
+    done = submit(Mean(0), sessions, tmp_path, tiers=("test",))
+    path = done.tables["test"]
+    rows = list(parquet2023.rows(parquet2023.table(path)))
+    assert [row.prediction_nt.shape for row in rows] == [(3, 30), (3, 34)]
+    assert pq.read_schema(path).metadata[b"sensorium.first_frame"] == b"0"
+    assert validate(path, sessions).accepted
+    (verdict,) = verdicts(path, sessions)
+    want = report(Mean(0), sessions, tier="test").tiers["test"].all
+    assert verdict.scores.all.single_trial == pytest.approx(want.single_trial, abs=1e-6)
+    assert verdict.scores.all.trials == len(one.tiers)
 
 
 def test_raw_answers_are_brought_to_normalized_units(recordings):
@@ -116,10 +143,11 @@ def test_raw_answers_are_brought_to_normalized_units(recordings):
     raw = recorded.Guess(recordings, raw_units=True)
     precision_tn = statistics.precision(session)
     assert len(precision_tn) > 1
-    plain = list(answers(raw, session, rows))
-    for x, y in zip(plain, answers(raw, session, rows, units="raw"), strict=True):
-        frames = slice(50, 50 + x.shape[1])
-        np.testing.assert_allclose(x * precision_tn[frames].T, y, rtol=1e-5)
+    plain = predict(raw, session, rows)
+    for x, y in zip(plain, predict(raw, session, rows, units="raw"), strict=True):
+        frames = slice(50, 50 + len(x.rates_tn))
+        want = x.rates_tn * precision_tn[frames]
+        np.testing.assert_allclose(want, y.rates_tn, rtol=1e-5)
 
 
 @pytest.mark.parametrize("units", ["raw", "per_neuron"])
@@ -127,38 +155,38 @@ def test_a_twin_that_names_its_units_is_believed(recordings, units):
     session = recordings[0]
     rows = session.trials_of("oracle")[:2]
     twin = recorded.Guess(recordings, raw_units=True)
-    as_judged = list(answers(twin, session, rows, units="per_frame"))
+    as_judged = list(predict(twin, session, rows, units="per_frame"))
     twin.units = units
     factor_tn = statistics.precision(session)
     if units == "per_neuron":
         factor_tn = factor_tn / statistics.precision(session, "per_neuron")
     assert np.ptp(factor_tn, 0).min() > 0.01  # the frames differ
-    for x, y in zip(as_judged, answers(twin, session, rows), strict=True):
-        frames = slice(50, 50 + x.shape[1])
-        np.testing.assert_allclose(x * factor_tn[frames].T, y, rtol=1e-5)
+    for x, y in zip(as_judged, predict(twin, session, rows), strict=True):
+        frames = slice(50, 50 + len(x.rates_tn))
+        want = x.rates_tn * factor_tn[frames]
+        np.testing.assert_allclose(want, y.rates_tn, rtol=1e-5)
     with pytest.raises(UserError, match="per_trial"):
-        list(answers(twin, session, rows, units="per_trial"))
+        list(predict(twin, session, rows, units="per_trial"))
 
 
 def test_inputs_are_normalized_for_twins_that_want_it(recordings):
     session = recordings[0]
-    rows = session.trials_of("train")[:1]
-    (raw,) = trials(session, rows)
-    (scaled,) = trials(session, rows, raw=())
+    row = int(session.trials_of("train")[0])
+    twin = recorded.Guess(recordings)
+    raw = Inputs.of(twin, session).read(row)
+    twin.raw = ()
+    scaled = Inputs.of(twin, session).read(row)
     video = statistics.video_stats([session])
-    want = (raw.video_thwc - video.mean_mthwc[0]) / video.std_mthwc[0]
-    np.testing.assert_allclose(scaled.video_thwc, want, rtol=1e-5)
-    frames = len(raw.behavior_tk)
-    behavior = (
-        raw.behavior_tk / statistics.row_stats(session, "behavior").std_tk[:frames]
-    )
-    np.testing.assert_allclose(scaled.behavior_tk, behavior, rtol=1e-5)
+    want = (raw[0] - video.mean_mthwc[0]) / video.std_mthwc[0]
+    np.testing.assert_allclose(scaled[0], want, rtol=1e-5)
+    std_tk = statistics.row_stats(session, "behavior").std_tk[: len(raw[1])]
+    np.testing.assert_allclose(scaled[1], raw[1] / std_tk, rtol=1e-5)
 
 
 def test_a_model_of_nan_writes_nothing(recordings, tmp_path):
     class Broken(recorded.Guess):
-        def respond(self, *inputs):
-            return super().respond(*inputs) * np.nan
+        def respond(self, *inputs, **where):
+            return super().respond(*inputs, **where) * np.nan
 
     with pytest.raises(UserError, match="NaN or infinity"):
         submit(Broken(recordings), recordings.sessions, tmp_path)
@@ -210,7 +238,7 @@ def peak():
 before, path, n, trials = peak(), sys.argv[1], 2000, int(sys.argv[2])
 x = np.random.default_rng(0).integers(0, 9, (n, 250)).astype(np.float32)
 ids = np.arange(n)
-s.write(path, (s.Answer("m", i, np.roll(x, i), ids) for i in range(trials)))
+s.write(path, (s.FilmAnswer("m", i, np.roll(x, i), ids) for i in range(trials)))
 assert sum(row.prediction_nt.shape[1] for row in s.rows(s.table(path))) == 250 * trials
 print(peak() - before)
 """

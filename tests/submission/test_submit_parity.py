@@ -4,6 +4,7 @@ import importlib.util
 import sys
 import types
 import warnings
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,14 +12,19 @@ import pandas as pd
 import pytest
 
 from sensorium_jax.data import statistics
-from sensorium_jax.scoring.answers import answers
+from sensorium_jax.run.evaluate import verdicts
+from sensorium_jax.run.submit import predict_and_write as submit
+from sensorium_jax.scoring.predict import predict
 from sensorium_jax.submission import csv2022
 from sensorium_jax.submission.lint import validate
-from sensorium_jax.submission.read import evaluate
-from sensorium_jax.submission.write import submit
 from support import peers, recorded
 
 pytestmark = pytest.mark.parity
+
+
+def evaluate(*given, **options):
+    """A verdict for every table of a file."""
+    return list(verdicts(*given, **options))
 
 
 @pytest.fixture(autouse=True)
@@ -67,13 +73,14 @@ def test_official_scorer_of_2022_reads_ours_and_agrees(tmp_path):
         ]
         for labels in (None, truth):
             (ours,) = evaluate(path, recordings.sessions, truth=labels)
-            found = [ours.single_trial, ours.to_average, ours.feve]
+            scores = ours.scores.all
+            found = [scores.single_trial, scores.to_average, scores.feve]
             np.testing.assert_allclose(found, want, rtol=3e-6, atol=1e-6)
         # A file of the other track, neurons and trials in another order.
         frame = pd.read_csv(path).sample(frac=1, random_state=0)
         frame.to_csv(path, index=False)
         (again,) = evaluate(path, recordings.sessions)
-        assert again.single_trial == pytest.approx(want[0], abs=1e-6)
+        assert again.scores.all.single_trial == pytest.approx(want[0], abs=1e-6)
 
 
 class Films:
@@ -137,7 +144,7 @@ def test_a_file_by_the_official_writer_of_2023_scores_the_same(tmp_path):
                 assert x.dtype == y.dtype and x.tolist() == y.tolist()
             (one,) = evaluate(path, recordings.sessions)
             (two,) = evaluate(other, recordings.sessions)
-            assert one._replace(file="") == two._replace(file="")
+            assert replace(one, file="") == replace(two, file="")
             levels = {f.level for f in validate(other, recordings.sessions).faults}
             assert levels <= {"warning"}  # the kit's names are not the server's
 
@@ -146,12 +153,12 @@ def test_the_winners_cut_of_the_last_frame_is_accepted(tmp_path):
     recordings = recorded.films(tmp_path / "data")
     session = recordings[0]
     rows = session.trials_of("oracle")
-    made = answers(recorded.Guess(recordings), session, rows)
+    made = predict(recorded.Guess(recordings), session, rows)
     frame = pd.DataFrame(
         {
             "mouse": session.name,
             "trial_indices": session.files[rows],
-            "prediction": [x[:, :-1].tolist() for x in made],
+            "prediction": [p.rates_tn[:-1].T.tolist() for p in made],
             "neuron_ids": [session.unit_ids_n.tolist()] * len(rows),
         }
     )
@@ -164,7 +171,9 @@ def test_written_ground_truth_is_the_official_one(tmp_path):
     """What the official scorer reads back is what was put in."""
     judge = official("sensorium.utility.eval", "sinzlab/sensorium")
     ids = np.array([5, 3, 9])
-    rows = [csv2022.Answer(i, i % 2, np.arange(3) + i / 7, ids) for i in range(4)]
+    rows = [
+        csv2022.PictureAnswer(i, i % 2, np.arange(3) + i / 7, ids) for i in range(4)
+    ]
     path = tmp_path / "ground_truth_file_test.csv"
     csv2022.write(path, rows, truth=True)
     trials, images, units, values = judge.load_groundtruth_data(path)

@@ -49,7 +49,7 @@ class Told:
     def _key(mouse, behavior_tk):
         return mouse, np.ascontiguousarray(behavior_tk[:60], np.float32).tobytes()
 
-    def respond(self, video_bthwc, behavior_btk, pupil_bt2, mouse):
+    def respond(self, video_bthwc, behavior_btk, pupil_bt2, mouse, first_frame_b=0):
         """Rates [B, T', N]; the last frame is repeated where the clip is longer."""
         frames, made = behavior_btk.shape[1], []
         for behavior_tk in behavior_btk:

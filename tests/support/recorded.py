@@ -92,7 +92,7 @@ class Guess:
     def __init__(self, recordings, lost=9, *, raw_units=False):
         self.recordings, self.lost, self.raw_units = recordings, lost, raw_units
 
-    def respond(self, video_bthwc, behavior_btk, pupil_bt2, mouse):
+    def respond(self, video_bthwc, behavior_btk, pupil_bt2, mouse, first_frame_b=0):
         session = self.recordings[mouse]
         drive = np.asarray(video_bthwc, float)[:, self.lost :, 0, :3, 0].mean(2) / 128
         phase_n = np.arange(session.neurons)

@@ -200,11 +200,14 @@ class Truth(NamedTuple):
     rules: Rules  # of the release that they are recorded for
     weights: tuple[Weights, ...]
 
-    def respond(self, video_bthwc, behavior_btk, pupil_bt2, mouse: int | str):
+    def respond(
+        self, video_bthwc, behavior_btk, pupil_bt2, mouse: int | str, first_frame_b=0
+    ):
         """True rates [B, T, N] in raw response units from raw inputs.
 
         Video is 0..255 in one channel, 36 x 64 for videos or 144 x 256 with T = 1 for
-        pictures; differentiable in the video. The mouse is a row or a name.
+        pictures; differentiable in the video. The mouse is a row or a name. Nothing
+        depends on first_frame_b, where in their trials the clips begin.
         """
         check(video_bthwc=video_bthwc, behavior_btk=behavior_btk, pupil_bt2=pupil_bt2)
         row = self.mice.index(mouse) if isinstance(mouse, str) else int(mouse)

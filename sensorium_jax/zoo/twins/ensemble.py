@@ -12,7 +12,7 @@ import numpy as np
 from sensorium_jax import asking as ask
 from sensorium_jax.asking import Asking
 from sensorium_jax.errors import UserError
-from sensorium_jax.text import html_table
+from sensorium_jax.text import html_facts
 
 Array = Any
 
@@ -108,7 +108,7 @@ class Ensemble:
         return f"Ensemble(of {len(self.twins)}: {', '.join(map(repr, self.twins))})"
 
     def _repr_html_(self) -> str:
-        return html_table([twin.facts() for twin in self.twins])
+        return html_facts([twin.facts() for twin in self.twins])
 
 
 def _of_mouse(twin, mouse, video_bthwc, behavior_btk, pupil_bt2, first_frame_b):

@@ -21,7 +21,7 @@ from sensorium_jax.errors import UserError, unknown
 from sensorium_jax.models.encoder import Encoder
 from sensorium_jax.models.readouts.gaussian import GaussianReadout
 from sensorium_jax.models.rows import Mouse
-from sensorium_jax.text import html_table
+from sensorium_jax.text import html_facts
 from sensorium_jax.zoo.twins import inputs
 
 Array = Any
@@ -210,7 +210,7 @@ class Twin:
         return f"Twin({', '.join(f'{k} {v}' for k, v in self.facts().items())})"
 
     def _repr_html_(self) -> str:
-        return html_table([self.facts()])
+        return html_facts([self.facts()])
 
 
 class _Plan(NamedTuple):
