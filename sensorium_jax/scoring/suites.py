@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sensorium_jax.data.session import Session
-from sensorium_jax.scoring import accumulate, depths, predict, resample, trials
+from sensorium_jax.scoring import depths, resample
 from sensorium_jax.scoring.accumulate import Measured
 from sensorium_jax.scoring.tables import Scores, TierScores
 
@@ -33,19 +32,6 @@ class Part(NamedTuple):
     feve_n: np.ndarray | None  # of the neurons that may be judged by it
     trials: int
     stimuli: int
-
-
-def validation_score(twin: Any, sessions: Sequence[Session]) -> float:
-    """Single-trial correlation of a twin on the tier that validates.
-
-    In the judges' units, over every frame that is scored: the mean over the neurons of
-    all mice. This is what `score` prints of that tier, and what training prints while
-    it validates on whole trials.
-    """
-    tier = trials.validating(sessions)
-    plans = trials.plan(sessions, [tier], stimuli=None)[tier]
-    mice = accumulate.measure(predict.stream(twin, plans), plans)
-    return report(mice, draws=1).all.single_trial
 
 
 def part(

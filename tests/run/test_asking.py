@@ -7,6 +7,7 @@ import pytest
 from sensorium_jax.asking import Asking
 from sensorium_jax.data.session import BEHAVIOR, PUPIL, VIDEO
 from sensorium_jax.run import build
+from sensorium_jax.run.score import report
 from sensorium_jax.run.train import run_card
 from sensorium_jax.training.state import variables_of
 from sensorium_jax.zoo.twins.twin import Twin
@@ -24,7 +25,7 @@ ASKED = {
 def films(tmp_path_factory):
     """Recordings whose statistics differ from frame to frame."""
     root = tmp_path_factory.mktemp("films")
-    return tiny.films(root, 2, frames=30, layout="per_frame")
+    return tiny.films(root, 2, frames=30, layout="per_frame", rules="own")
 
 
 def recipe(root, how):
@@ -104,6 +105,26 @@ def test_validation_of_windows_equals_that_of_whole_trials(films):
             scores[how] = parts.validate(parts.start()).score
     assert parts.judged_by == "val (skip 12)"
     np.testing.assert_allclose(scores["windows"], scores["whole"], rtol=1e-5)
+
+
+@pytest.mark.parametrize("units", ["per_frame", "per_neuron"])
+@pytest.mark.parametrize("how", ASKED)
+def test_what_training_prints_is_what_scoring_prints(films, how, units):
+    config = recipe(films, how)
+    config.data.response_scaling = units
+    config.validate.skip = -1
+    parts = build.parts(config)
+    assert parts.judged_by == "val"
+    with quickly(), jax.set_mesh(parts.mesh):
+        state = parts.start()
+        value = parts.validate(state)
+        twin = twin_of(parts, state, run_card("demo", config, parts))
+        found = report(twin, parts.stream.recordings.sessions, draws=1)
+    tier = found.tiers["oracle"]
+    np.testing.assert_allclose(value.score, tier.all.single_trial, rtol=1e-5)
+    each = [scores.single_trial for scores in tier.mice.values()]
+    np.testing.assert_allclose(value.per_mouse, each, rtol=1e-5)
+    assert value.score != pytest.approx(0, abs=1e-4)
 
 
 def test_the_card_remembers_how_it_is_asked(films):

@@ -185,16 +185,6 @@ def test_where_frames_share_a_factor_a_constant_scores_nothing():
     assert tables.NO_NULL in str(scores)
 
 
-def test_the_validating_tier_has_one_number(sessions):
-    tiers = ["train", "oracle", "oracle", "oracle", "train"]
-    labelled = [session(LENGTHS, tiers=tiers, name=s.name) for s in sessions]
-    plans = [trials.planned(s, np.array([1, 2, 3])) for s in labelled]
-    mice = measure(predict.stream(Noise(), plans), plans)
-    want = suites.report(mice).all.single_trial
-    found = suites.validation_score(Noise(), labelled)
-    assert found == pytest.approx(want, abs=1e-7)
-
-
 def test_rules_say_which_tier_validates_and_what_is_too_short():
     rules, tiers = RELEASES["2023"], ["train", "mine", "mine"]
     one = session((45, 45, 40), rules=rules, tiers=tiers)

@@ -68,7 +68,6 @@ def films(
         n, trials = NEURONS[m], 16
         write_session(
             folder / f"dynamic{m + 10 * seed}",
-            rules="2023",
             videos=rng.integers(0, 256, (trials, frames, *size)),
             responses=rng.gamma(1, 2, (trials, frames, n)),
             behavior=rng.normal(size=(trials, frames, 2)),
@@ -76,7 +75,7 @@ def films(
             coordinates=rng.normal(size=(n, 3)),
             tiers=["train"] * 12 + ["oracle"] * 4,
             video_dtype=np.uint8,
-            **options,
+            **{"rules": "2023", **options},
         )
     return folder
 
