@@ -231,6 +231,7 @@ def load(what: str, root: str | Path, **options: Any) -> Recordings:
 
     if what == "simulated":
         return simulate(root, **options)
+    what = str(what)
     if what not in RELEASES or options:
         names = (*RELEASES, "simulated")
         raise unknown("release", str(what), names, "Options simulate only.")

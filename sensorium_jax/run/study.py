@@ -23,7 +23,7 @@ from sensorium_jax.run.train import train
 from sensorium_jax.scoring import limits, paired, suites, tables, trials
 from sensorium_jax.scoring.accumulate import Measured
 from sensorium_jax.scoring.tables import Comparison, Scores, TierScores
-from sensorium_jax.text import align, cell
+from sensorium_jax.text import align, cell, html_table
 
 BASE = "demo"
 QUICK = ("demo", "no_behavior", "static")
@@ -161,7 +161,7 @@ class Answers(NamedTuple):
         return "\n".join(self.lines())
 
     def _repr_html_(self) -> str:
-        return tables.as_html(self.table())
+        return html_table(self.table())
 
 
 def study(
