@@ -10,6 +10,10 @@ from sensorium_jax.errors import UserError
 
 Tree = Any
 
+# Parts of a model whose leaves lead with the mouse, and those that all mice share.
+OF_MICE = ("info", "readout", "shifter", "modulator")
+SHARED = ("core", "gru")
+
 
 def leaf_name(path: Iterable[Any]) -> str:
     """Key path of one leaf as 'a/b/c'."""
@@ -21,6 +25,17 @@ def leaf_name(path: Iterable[Any]) -> str:
 def named_leaves(tree: Tree) -> dict[str, Any]:
     """Every leaf under its name, in tree order."""
     return {leaf_name(p): v for p, v in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def is_row(name: str) -> bool:
+    """Whether the leaf of this name leads with M, in any collection or state.
+
+    The first part that its path names decides: what a core calls the things below
+    itself does not matter.
+    """
+    *path, _ = name.split("/")
+    part = next((word for word in path if word in OF_MICE + SHARED), None)
+    return part in OF_MICE
 
 
 def map_named(function: Callable[[str, Any], Any], tree: Tree) -> Tree:

@@ -13,9 +13,9 @@ import numpy as np
 from sensorium_jax import trees
 from sensorium_jax.data.session import Session
 from sensorium_jax.errors import UserError
-from sensorium_jax.models.rows import is_row
 from sensorium_jax.run import Config
 from sensorium_jax.training.mesh import shard
+from sensorium_jax.trees import is_row
 from sensorium_jax.zoo import load
 
 Tree = Any

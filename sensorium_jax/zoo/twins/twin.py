@@ -13,7 +13,8 @@ from sensorium_jax import trees
 from sensorium_jax.errors import UserError, unknown
 from sensorium_jax.models.encoder import Encoder
 from sensorium_jax.models.readouts.gaussian import GaussianReadout
-from sensorium_jax.models.rows import Mouse, is_row
+from sensorium_jax.models.rows import Mouse
+from sensorium_jax.trees import is_row
 from sensorium_jax.zoo.twins import inputs
 
 Array = Any
