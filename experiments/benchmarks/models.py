@@ -117,7 +117,7 @@ def jax_calls(case: Case, way: str) -> tuple[dict[str, Callable], dict[str, Any]
     step = make_step(
         forward,
         make_objective(config, info, 1),
-        make_penalty(config, encoder.core),
+        make_penalty(config, encoder),
         optimizer,
         ema_decay=config.train.ema,
         stride=getattr(encoder.core, "train_stride", 1),

@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sensorium_jax.axes import Batch
 from sensorium_jax.errors import UserError
 from sensorium_jax.training.losses import loss
+from support.batches import random_batch
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 
@@ -83,25 +83,6 @@ def test_mixed_batch_equals_the_original():
     targets[c["input/w"] == 0] = np.nan
     grad = jax.grad(lambda r: cost(r, targets).sum())(both("pred"))
     assert np.isfinite(grad).all()
-
-
-def random_batch(seed=0):
-    """Three mice, the last one empty; labels, neurons and frames missing."""
-    rng = np.random.default_rng(seed)
-    rates = rng.uniform(0.1, 3, (3, 4, 5, 6)).astype(np.float32)
-    responses = rng.uniform(0, 3, (3, 4, 7, 6)).astype(np.float32)
-    valid = rng.uniform(size=(3, 4, 7)) < 0.8
-    neurons = np.arange(6)[None] < np.array([6, 3, 0])[:, None]
-    batch = Batch(
-        np.zeros((3, 4, 7, 1, 1, 1)),
-        np.zeros((3, 4, 7, 0)),
-        np.zeros((3, 4, 7, 2)),
-        np.where(valid[..., None] & neurons[:, None, None], responses, np.nan),
-        valid,
-        neurons,
-        np.zeros((3, 4, 7), np.int32),
-    )
-    return rates, batch
 
 
 def test_objective_scales_by_the_size_of_the_data_set():
