@@ -72,7 +72,9 @@ def parts(config: Config) -> Parts:
     )
     changes = model_changes(config)
     changes |= lacking(config.model.name, stream.info, changes)
-    encoder = describe.build(config.model.name, stream.info, **changes)
+    encoder = describe.build(
+        config.model.name, stream.info, allow_outside=True, **changes
+    )
     lost = getattr(encoder.core, "lost_frames", 0)
     words = f"the model loses {lost} frames and config.train.burn_in is {t.burn_in}"
     length_checks.check(stream, lost + t.burn_in, words)
@@ -84,7 +86,7 @@ def parts(config: Config) -> Parts:
     step = make_step(
         ahead,
         make_objective(config, stream.info, stream.mice),
-        make_penalty(config, encoder.core),
+        make_penalty(config, encoder),
         update,
         accumulate=t.accumulate,
         ema_decay=t.ema,
