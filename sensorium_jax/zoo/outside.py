@@ -62,10 +62,11 @@ def _module(kind: str, place: str) -> ModuleType:
         return importlib.import_module(place)
     except ModuleNotFoundError as error:
         near = Path(*place.split(".")).with_suffix(".py")
-        hint = f"Write '{near}:...' for the file here. " if near.is_file() else ""
+        remedy = "Install its package, or set PYTHONPATH to the folder that holds it."
+        if near.is_file():
+            remedy = f"Write '{near}:{kind.rpartition(':')[2]}' to take the file here."
         raise UserError(
-            f"The core '{kind}' cannot be imported: {error}. {hint}Install its "
-            "package, or set PYTHONPATH to the folder that holds it."
+            f"The core '{kind}' cannot be imported: {error}. {remedy}"
         ) from error
     except Exception as error:  # whatever code of others may raise
         raise UserError(

@@ -84,8 +84,8 @@ def check_core(core: Any) -> None:
         if value is MISSING:
             wrong.append(f"{name} is missing, expected {expected}")
         elif not fits(value):
-            seen = inspect.signature(value) if callable(value) else repr(value)
-            wrong.append(f"{name} is {seen}, expected {expected}")
+            method = f"a method {inspect.signature(value)}" if callable(value) else ""
+            wrong.append(f"{name} is {method or repr(value)}, expected {expected}")
     if wrong:
         raise UserError(
             f"{type(core).__name__} breaks the protocol of cores: {'; '.join(wrong)}. "
@@ -125,9 +125,9 @@ EXPECTED: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "train_stride": ("a number, 1 or more", lambda v: _whole(v, 1)),
     "causal": ("True or False", lambda v: isinstance(v, bool)),
     "penalties": ("a mapping of names to (leaf regex, function)", _offers),
-    "out_shape": ("(frames, height, width)", lambda v: _takes(v, 2, 3, 4)),
+    "out_shape": ("a method (frames, height, width)", lambda v: _takes(v, 2, 3, 4)),
     "__call__": (
-        "(x_mbthwc, *, train, mice_m=None)",
+        "a method (x_mbthwc, *, train, mice_m=None)",
         lambda v: _takes(v, None, train=True, mice_m=None),
     ),
 }
