@@ -60,12 +60,12 @@ def first_match(
 def select(tree: Tree, pattern: str, *, at_least: int = 1) -> dict[str, Any]:
     """Leaves whose name the regex matches; too few is an error, never a silence."""
     leaves = named_leaves(tree)
-    found = {n: v for n, v in leaves.items() if re.fullmatch(pattern, n)}
-    if len(found) < at_least:
+    matched = {n: v for n, v in leaves.items() if re.fullmatch(pattern, n)}
+    if len(matched) < at_least:
         raise UserError(
             f"No parameter matches '{pattern}'. There are: {', '.join(leaves)}."
         )
-    return found
+    return matched
 
 
 def merge(base: Tree, new: Tree, pattern: str) -> Tree:

@@ -47,18 +47,18 @@ class Encoder(nn.Module):
     @property
     def penalties(self) -> dict[str, tuple[str, Function]]:
         """What its parts offer by name: (regex on whole parameter paths, function)."""
-        found: dict[str, tuple[str, Function]] = {}
+        offers: dict[str, tuple[str, Function]] = {}
         for part in PARTS:
             module = getattr(self, part)
-            offered = module.penalties if module is not None else {}
-            for name, (pattern, function) in offered.items():
-                if name in found or name in GENERAL:
+            own = module.penalties if module is not None else {}
+            for name, (pattern, function) in own.items():
+                if name in offers or name in GENERAL:
                     raise UserError(
                         f"{type(module).__name__} offers a penalty '{name}', a name "
                         "that is taken. Give it another one."
                     )
-                found[name] = (f"{part}/(?:{pattern})", function)
-        return found
+                offers[name] = (f"{part}/(?:{pattern})", function)
+        return offers
 
     def __call__(
         self,

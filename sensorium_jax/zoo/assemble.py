@@ -116,13 +116,13 @@ def spec(name: str, changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """
     if name not in PRESETS:
         raise unknown("model", name, PRESETS, "See: sensorium zoo list.")
-    found = EMPTY | {k: v for k, v in PRESETS[name].items() if k not in LABELS}
+    parts = EMPTY | {k: v for k, v in PRESETS[name].items() if k not in LABELS}
     for key, value in (changes or {}).items():
         part, _, option = key.partition(".")
         if part not in EMPTY:
             raise unknown(f"part of model '{name}'", part, EMPTY)
-        found[part] = _merge(found[part], {option: value} if option else value)
-    return found
+        parts[part] = _merge(parts[part], {option: value} if option else value)
+    return parts
 
 
 def _merge(old: Any, new: Any) -> Any:
@@ -180,7 +180,7 @@ def make_core(options: Any, channels: int, *, allow_outside: bool) -> Any:
     """The core, here or outside, held to the protocol of cores."""
     if options is None:
         raise UserError(f"A model needs a core. Known kinds: {', '.join(CORES)}.")
-    kind, kinds = options.get("kind"), CORES
+    kind, kinds = _checked("core", options).get("kind"), CORES
     if is_outside(kind):
         kinds = {kind: outside_core(kind, allowed=allow_outside)}
     core = make(kinds, "core", options, input_channels=channels)
@@ -192,11 +192,19 @@ def make(kinds: Mapping[str, Any], what: str, options: Any, **more: Any) -> Any:
     """One part from its options; None stays None."""
     if options is None:
         return None
-    options = dict(options)
+    options = dict(_checked(what, options))
     kind = options.pop("kind", None)
     if kind not in kinds:
         raise unknown(what, str(kind), kinds)
     return construct(kinds[kind], f"{what} '{kind}'", options, **more)
+
+
+def _checked(what: str, options: Any) -> Mapping[str, Any]:
+    if isinstance(options, Mapping):
+        return options
+    raise UserError(
+        f"The {what} is {options!r}; expected its options by name, kind among them."
+    )
 
 
 def construct(cls: Any, what: str, options: Mapping[str, Any], **more: Any) -> Any:
@@ -236,7 +244,7 @@ def make_readout(options: Any) -> Any:
     """The readout; positions are predicted from cortex unless predictor is None."""
     if options is None:
         raise UserError(f"A model needs a readout. Known kinds: {', '.join(READOUTS)}.")
-    options = dict(options)
+    options = dict(_checked("readout", options))
     if isinstance(options.get("predictor"), Mapping):
         options["predictor"] = construct(
             CortexPredictor, "predictor", options["predictor"]

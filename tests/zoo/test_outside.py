@@ -119,3 +119,9 @@ def test_options_of_an_outside_core_are_named():
 def test_what_a_core_needs_is_named():
     with pytest.raises(UserError, match="core 'stacked2d' needs hidden_channels, inpu"):
         build("demo", INPUTS, core={"kind": "stacked2d"}, shifter=None)
+
+
+@pytest.mark.parametrize("part", ["core", "readout", "shifter"])
+def test_a_part_that_is_no_dictionary_is_refused(part):
+    with pytest.raises(UserError, match=f"The {part} is 'gaussian'; expected its opt"):
+        build("cnn2022_plus", INPUTS, **{part: "gaussian"})
