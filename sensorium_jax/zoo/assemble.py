@@ -180,7 +180,8 @@ def make_core(options: Any, channels: int, *, allow_outside: bool) -> Any:
     """The core, here or outside, held to the protocol of cores."""
     if options is None:
         raise UserError(f"A model needs a core. Known kinds: {', '.join(CORES)}.")
-    kind, kinds = _checked("core", options).get("kind"), CORES
+    kind: Any = _checked("core", options).get("kind")
+    kinds: Mapping[str, Any] = CORES
     if is_outside(kind):
         kinds = {kind: outside_core(kind, allowed=allow_outside)}
     core = make(kinds, "core", options, input_channels=channels)
