@@ -141,18 +141,21 @@ def build(name: str, source: Any = None, **changes: Any) -> Encoder:
     return assemble(name, source, **changes)
 
 
-def twin(source: str | Path, *, step: int | None = None) -> Twin:
+def twin(
+    source: str | Path, *, step: int | None = None, allow_outside: bool = False
+) -> Twin:
     """A trained model, from a run, a checkpoint folder or a published model's name.
 
     twin.respond(video_bthwc, behavior_btk, pupil_bt2, mouse) gives rates [B, T', N] of
-    the last T' frames of each clip, differentiable in the video.
+    the last T' frames of each clip, differentiable in the video. A core of your own
+    runs its code when loaded; allow_outside says that you trust it.
 
     >>> twin = sj.twin("runs/demo")
     >>> twin.respond(video_bthwc, mouse=0)
     """
     from sensorium_jax.zoo.load import load as load_twin
 
-    return load_twin(source, step=step)
+    return load_twin(source, step=step, allow_outside=allow_outside)
 
 
 def ensemble(twins: Sequence[Any]) -> Ensemble:

@@ -96,7 +96,8 @@ def shrink(video: Array, scale: float) -> Array:
     """
     if scale == 1:
         return video
-    shrunk_shape(*video.shape[-3:-1], scale)
+    height, width = video.shape[-3:-1]
+    shrunk_shape(height, width, scale)
     k = round(1 / scale)
     spots = (k // 2,) if k % 2 else (k // 2 - 1, k // 2)
     parts = [video[..., i::k, j::k, :] for i in spots for j in spots]

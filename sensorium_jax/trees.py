@@ -9,8 +9,9 @@ import jax
 from sensorium_jax.errors import UserError
 
 Tree = Any
-# Leaves that lead with M; everything else is shared by all mice.
-MOUSE_ROWS = r"(.*/)?(info|readout|shifter|modulator)/.*"
+# Parts of a model whose leaves lead with the mouse, and those that all mice share.
+OF_MICE = ("info", "readout", "shifter", "modulator")
+SHARED = ("core", "gru")
 
 
 def leaf_name(path: Iterable[Any]) -> str:
@@ -25,16 +26,22 @@ def named_leaves(tree: Tree) -> dict[str, Any]:
     return {leaf_name(p): v for p, v in jax.tree_util.tree_leaves_with_path(tree)}
 
 
+def is_row(name: str) -> bool:
+    """Whether the leaf of this name leads with M, in any collection or state.
+
+    The first part that its path names decides: what a core calls the things below
+    itself does not matter.
+    """
+    *path, _ = name.split("/")
+    part = next((word for word in path if word in OF_MICE + SHARED), None)
+    return part in OF_MICE
+
+
 def map_named(function: Callable[[str, Any], Any], tree: Tree) -> Tree:
     """Like jax.tree.map, with each leaf's name as first argument."""
     return jax.tree_util.tree_map_with_path(
         lambda p, v: function(leaf_name(p), v), tree
     )
-
-
-def is_row(name: str) -> bool:
-    """Whether the leaf of this name leads with M: a row for each mouse."""
-    return re.fullmatch(MOUSE_ROWS, name) is not None
 
 
 def mask(tree: Tree, pattern: str) -> Tree:
@@ -52,12 +59,12 @@ def first_match(
 def select(tree: Tree, pattern: str, *, at_least: int = 1) -> dict[str, Any]:
     """Leaves whose name the regex matches; too few is an error, never a silence."""
     leaves = named_leaves(tree)
-    found = {n: v for n, v in leaves.items() if re.fullmatch(pattern, n)}
-    if len(found) < at_least:
+    matched = {n: v for n, v in leaves.items() if re.fullmatch(pattern, n)}
+    if len(matched) < at_least:
         raise UserError(
             f"No parameter matches '{pattern}'. There are: {', '.join(leaves)}."
         )
-    return found
+    return matched
 
 
 def merge(base: Tree, new: Tree, pattern: str) -> Tree:

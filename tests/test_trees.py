@@ -37,3 +37,12 @@ def test_merge_takes_the_matching_leaves():
 
 def test_sizes():
     assert trees.sizes(TREE) == {"core": 6, "readout": 9, "total": 15}
+
+
+@pytest.mark.parametrize("before", ["", "params/", "ema/params/", "opt/1/mu/"])
+def test_rows_of_mice_are_told_by_the_first_part_of_their_path(before):
+    of_mice = ["readout/features", "shifter/layer0/kernel", "modulator/kernel"]
+    of_mice += ["info/id", "info/video/mean", "readout/core/w"]
+    shared = ["core/layer0/kernel", "gru/out_hidden/bias", "core/readout/w", "step"]
+    assert all(trees.is_row(before + name) for name in of_mice)
+    assert not any(trees.is_row(before + name) for name in shared)

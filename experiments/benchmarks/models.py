@@ -117,10 +117,10 @@ def jax_calls(case: Case, way: str) -> tuple[dict[str, Callable], dict[str, Any]
     step = make_step(
         forward,
         make_objective(config, info, 1),
-        make_penalty(config, encoder.core),
+        make_penalty(config, encoder),
         optimizer,
         ema_decay=config.train.ema,
-        stride=getattr(encoder.core, "train_stride", 1),
+        stride=encoder.core.train_stride,
     )
 
     def batch(windows: int, frames: int) -> Any:

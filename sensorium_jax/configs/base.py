@@ -75,7 +75,7 @@ def train() -> Any:
             "scale_trials": "all",  # of all tiers, as the originals count; or train
             "correlation_weight": 0.0,
             "burn_in": 0,  # first answered frames of a window that do not count
-            "penalties": (),  # (regex, name in run.objective.PENALTIES, weight)
+            "penalties": (),  # (regex, name, weight); docs/models.md has the names
             # (regex, low, high): where parameters must stay, as free positions do
             "bounds": (("readout/mu", -1.0, 1.0),),
             "core_per_mouse": True,  # the originals add the core's penalty per mouse

@@ -10,11 +10,17 @@ import numpy as np
 
 from sensorium_jax import axes, trees
 from sensorium_jax.errors import UserError
+from sensorium_jax.models.cores.core import Core
+from sensorium_jax.models.parts.gru import ConvGRU
+from sensorium_jax.models.parts.modulator import Modulator
 from sensorium_jax.models.parts.output import Output
+from sensorium_jax.models.parts.penalties import GENERAL, Function
+from sensorium_jax.models.parts.shifter import Shifter
 from sensorium_jax.models.rows import Mouse, Side
 
 Array = Any
 Tree = Any
+PARTS = ("core", "gru", "readout", "shifter", "modulator")
 
 
 class Encoder(nn.Module):
@@ -24,14 +30,35 @@ class Encoder(nn.Module):
     one encoder serves any mice. Start the weights with `create`.
     """
 
-    core: nn.Module
-    readout: nn.Module
-    gru: nn.Module | None = None
-    shifter: nn.Module | None = None
-    modulator: nn.Module | None = None
+    core: Core
+    readout: Any  # a Readout; twins ask a Gaussian one for more than that
+    gru: ConvGRU | None = None
+    shifter: Shifter | None = None
+    modulator: Modulator | None = None
     output: Output = Output()
     behavior_as_channels: bool = False
     pupil_as_channels: bool = False
+
+    @property
+    def causal(self) -> bool:
+        """Whether no rate depends on frames of the clip that come after its own."""
+        return self.core.causal and (self.gru is None or self.gru.causal)
+
+    @property
+    def penalties(self) -> dict[str, tuple[str, Function]]:
+        """What its parts offer by name: (regex on whole parameter paths, function)."""
+        offers: dict[str, tuple[str, Function]] = {}
+        for part in PARTS:
+            module = getattr(self, part)
+            own = module.penalties if module is not None else {}
+            for name, (pattern, function) in own.items():
+                if name in offers or name in GENERAL:
+                    raise UserError(
+                        f"{type(module).__name__} offers a penalty '{name}', a name "
+                        "that is taken. Give it another one."
+                    )
+                offers[name] = (f"{part}/(?:{pattern})", function)
+        return offers
 
     def __call__(
         self,
@@ -52,18 +79,19 @@ class Encoder(nn.Module):
         """
         mouse = self._mouse()
         if all_readouts:
-            groups = getattr(self.core, "norm_groups", "batch")
+            groups = self.core.norm_groups
             inputs = _split(video_mbthwc, behavior_mbtk, pupil_mbt2, groups=groups)
         else:
             inputs = video_mbthwc, behavior_mbtk, pupil_mbt2
             _check_rows(mouse, video_mbthwc, self.variables.get("params", {}))
         x = self._frames(*inputs)
         feat = self.core(x, train=train, mice_m=None if all_readouts else mice_m)
+        _check_maps(self.core, x, feat, train=train)
         if self.gru is not None:
             feat = self.gru(feat)
         if all_readouts:
             feat = feat.reshape(-1, *feat.shape[2:])
-        stride = getattr(self.core, "train_stride", 1) if train else 1
+        stride = self.core.train_stride if train else 1
         late = partial(axes.last_frames, axis=-2, frames=feat.shape[-4], stride=stride)
         side = Side(
             behavior_btk=late(behavior_mbtk),
@@ -114,12 +142,12 @@ class Encoder(nn.Module):
         drive_mbtn = read(feat, mouse, side)
         if self.modulator is not None:
             gain = _by_mouse(self.modulator, (data, 0))(side.behavior_btk, mouse)
-            added = getattr(self.modulator, "additive", False)
+            added = self.modulator.additive
             drive_mbtn = drive_mbtn + gain if added else drive_mbtn * gain
         return drive_mbtn
 
 
-def _by_mouse(module: nn.Module, in_axes: Any, **options):
+def _by_mouse(module: Any, in_axes: Any, **options):
     """The module with its own weights for each mouse; returns lead with M."""
     lifted = nn.vmap(
         lambda module, *args: module(*args, **options),
@@ -146,7 +174,7 @@ def create(
     weights follow from the key and its name only.
     """
     _check_coordinates(encoder, info)
-    frames = frames or getattr(encoder.core, "lost_frames", 0) + 1
+    frames = frames or encoder.core.lost_frames + 1
     info = jax.tree.map(jnp.asarray, info)
     return _start(encoder, info, key, frame_shape, behaviors, frames)
 
@@ -184,8 +212,21 @@ def _split(
     return tuple(x.reshape(parts, -1, *x.shape[1:]) for x in (video, behavior, pupil))
 
 
+def _check_maps(core: Core, x: Array, feat: Array, *, train: bool) -> None:
+    """Refuse maps that are not what the core said: they would be misplaced in time."""
+    frames, *rest = core.out_shape(*x.shape[2:5])
+    answered = -(-frames // core.train_stride) if train else frames
+    expected = (*x.shape[:2], answered, *rest)
+    if feat.shape != expected:
+        raise UserError(
+            f"{type(core).__name__} gave maps of shape {feat.shape} for an input of "
+            f"shape {x.shape}; its out_shape promises {expected} ([mouse, window, "
+            "frame, row, column, feature]). Correct one of the two."
+        )
+
+
 def _check_coordinates(encoder: Encoder, info: dict[str, Array]) -> None:
-    if getattr(encoder.readout, "predictor", None) is None:
+    if not encoder.readout.needs_coordinates:
         return
     unknown_m = ~np.any(info["coordinates_n2"], (1, 2)) & np.any(info["neurons_n"], 1)
     several_m = np.sum(info["neurons_n"], 1) > 1

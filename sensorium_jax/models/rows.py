@@ -4,7 +4,6 @@ Every leaf of readout, shifter and modulator, and everything in the collection '
 leads with M. A row depends on its own mouse only, never on its neighbours.
 """
 
-import re
 import zlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -17,11 +16,10 @@ from jax.core import Tracer
 from sensorium_jax import trees
 from sensorium_jax.axes import MouseInfo
 from sensorium_jax.errors import UserError
+from sensorium_jax.trees import is_row
 
 Array = Any
 Tree = Any
-
-ROWS = r"info/.*|[^/]+/(readout|shifter|modulator)/.*"
 
 
 class Mouse(NamedTuple):
@@ -114,11 +112,6 @@ def replace_rows(variables: Tree, new: Tree, indices: Sequence[int]) -> Tree:
         return old
 
     return _join(variables, new, put)
-
-
-def is_row(name: str) -> bool:
-    """Whether the leaf of this name, collection first, leads with M."""
-    return re.fullmatch(ROWS, name) is not None
 
 
 def _join(variables: Tree, new: Tree, combine) -> Tree:

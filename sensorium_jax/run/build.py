@@ -62,8 +62,8 @@ def parts(config: Config) -> Parts:
     changes, asked = model_changes(config)
     info = recordings.mouse_info()
     changes |= lacking(config.model.name, info, changes)
-    encoder = build(config.model.name, info, **changes)
-    asking = how_asked(config, encoder.core, asked)
+    encoder = build(config.model.name, info, allow_outside=True, **changes)
+    asking = how_asked(config, encoder, asked)
     stream = Stream(
         recordings,
         tier=config.data.tier,
@@ -87,11 +87,11 @@ def parts(config: Config) -> Parts:
     step = make_step(
         run_model,
         objective,
-        make_penalty(config, encoder.core),
+        make_penalty(config, encoder),
         update,
         accumulate=t.accumulate,
         ema_decay=t.ema,
-        stride=getattr(encoder.core, "train_stride", 1),
+        stride=encoder.core.train_stride,
         project=partial(regularizer.clip, rules=t.bounds),
     )
 
@@ -145,7 +145,7 @@ def model_changes(config: Config) -> tuple[dict[str, Any], dict[str, Any]]:
     return changes, asked
 
 
-def how_asked(config: Config, core: Any, changes: dict[str, Any]) -> Asking:
+def how_asked(config: Config, encoder: Any, changes: dict[str, Any]) -> Asking:
     """How the model is asked: as its preset says, with the changes of the config.
 
     A model of windows is asked by windows as long as those that it learns from.
@@ -157,7 +157,7 @@ def how_asked(config: Config, core: Any, changes: dict[str, Any]) -> Asking:
         ("units", config.data.response_scaling),
     ):
         given |= {field: value} if value else {}
-    asking = asking_of(config.model.name, core, **given)
+    asking = asking_of(config.model.name, encoder, **given)
     return asking if asking.mode == "window" else asking._replace(frames=0)
 
 

@@ -1,5 +1,6 @@
 """What a recipe minimizes and how: loss, penalties and optimizer from its fields."""
 
+import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -8,8 +9,9 @@ import jax
 import numpy as np
 
 from sensorium_jax.axes import Batch, MouseInfo
-from sensorium_jax.errors import unknown
-from sensorium_jax.models.parts import smoothness
+from sensorium_jax.errors import UserError, unknown
+from sensorium_jax.models.encoder import Encoder
+from sensorium_jax.models.parts import penalties
 from sensorium_jax.run import Config
 from sensorium_jax.training.losses import loss, regularizer
 from sensorium_jax.training.optimizer import chain
@@ -19,25 +21,6 @@ TERMS = {
     "mse": loss.mse_terms,
     "exponential": loss.exponential_terms,
     "anscombe": loss.anscombe_terms,
-}
-
-PENALTIES = {
-    "l1": regularizer.each(regularizer.l1),
-    "readout_l1": regularizer.readout_l1,
-    "factorized_l1": regularizer.factorized_l1,
-    "shifter_l2": regularizer.shifter_l2,
-    "modulator_l1": regularizer.modulator_l1,
-    "gru_l1": regularizer.gru_l1,
-    "laplace_l2": regularizer.each(smoothness.laplace_l2),
-    "laplace_l2norm": regularizer.each(smoothness.laplace_l2norm),
-    "gaussian_laplace_l2": regularizer.each(smoothness.gaussian_laplace_l2),
-    "depth_laplace_l2norm": regularizer.each(smoothness.depth_laplace_l2norm),
-    "flat_laplace_l2_3d": regularizer.each(smoothness.flat_laplace_l2_3d),
-    "laplace_l1": regularizer.each(smoothness.laplace_l1),
-    "laplace_l2_3d": regularizer.each(smoothness.laplace_l2_3d),
-    "frames_laplace_l2norm": regularizer.each(smoothness.frames_laplace_l2norm),
-    "pixels_laplace_l2norm": regularizer.each(smoothness.pixels_laplace_l2norm),
-    "group_sparsity": regularizer.average(smoothness.group_sparsity),
 }
 
 
@@ -83,25 +66,40 @@ def make_objective(config: Config, info: MouseInfo, mice: int) -> Callable:
     return after_burn_in if t.burn_in else objective
 
 
-def rotated_penalties(core: Any) -> dict[str, Callable]:
-    """Penalties on the kernels of a rotation-equivariant core at its orientations."""
-    turned = partial(
-        regularizer.rotated, rotations=core.rotations, upsampling=core.upsampling
-    )
-    laplace, sparsity = smoothness.laplace_l2norm, smoothness.group_sparsity
-    return {
-        "rotated_laplace_l2norm": regularizer.each(turned(laplace, first=True)),
-        "rotated_group_sparsity": regularizer.average(turned(sparsity, first=False)),
-    }
+def make_penalty(config: Config, encoder: Encoder) -> Callable:
+    """The penalties of a recipe, summed over mice.
 
-
-def make_penalty(config: Config, core: Any) -> Callable:
-    """The penalties of a recipe on a model with that core, summed over mice."""
-    found = []
-    known = PENALTIES | (rotated_penalties(core) if hasattr(core, "rotations") else {})
+    Their functions are those that the parts of the model offer, and the general ones.
+    """
+    offered = encoder.penalties
+    chosen = []
     for pattern, name, weight in config.train.penalties:
-        if name not in known:
-            words = f"Set config.train.penalties (core: {type(core).__name__})."
+        if name in offered:
+            function = only_for(name, *offered[name])
+        elif name in penalties.GENERAL:
+            function = penalties.GENERAL[name]
+        else:
+            known = [*offered, *penalties.GENERAL]
+            words = f"Set config.train.penalties (core: {type(encoder.core).__name__})."
             raise unknown("penalty", name, known, words)
-        found.append(regularizer.Penalty(pattern, known[name], weight))
-    return partial(regularizer.total, found, core_per_mouse=config.train.core_per_mouse)
+        chosen.append(regularizer.Penalty(pattern, function, weight))
+    return partial(
+        regularizer.total, chosen, core_per_mouse=config.train.core_per_mouse
+    )
+
+
+def only_for(
+    name: str, pattern: str, function: penalties.Function
+) -> penalties.Function:
+    """The function, refusing leaves that the part does not offer it for."""
+
+    def checked(leaves: penalties.Leaves, neurons_mn: jax.Array) -> jax.Array:
+        odd = [leaf for leaf in leaves if not re.fullmatch(pattern, leaf)]
+        if odd:
+            raise UserError(
+                f"config.train.penalties asks for '{name}' of {odd[0]}; the model "
+                f"offers it for the parameters that match '{pattern}'."
+            )
+        return function(leaves, neurons_mn)
+
+    return checked

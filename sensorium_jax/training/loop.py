@@ -12,7 +12,7 @@ import numpy as np
 from sensorium_jax.axes import Batch
 from sensorium_jax.errors import UserError
 from sensorium_jax.stop import Stopper
-from sensorium_jax.training.optimizer.chain import Plateau, plateau_step
+from sensorium_jax.training.optimizer.plateau import Plateau, plateau_step
 from sensorium_jax.training.saving import manager as checkpoint
 from sensorium_jax.training.state import TrainState
 from sensorium_jax.training.step import Tally

@@ -1,9 +1,9 @@
 """From a preset and what the recordings offer to an encoder; classes by name."""
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import flax.linen as nn
 import numpy as np
 
 from sensorium_jax import asking
@@ -11,6 +11,7 @@ from sensorium_jax.asking import Asking
 from sensorium_jax.axes import MouseInfo
 from sensorium_jax.errors import UserError, unknown
 from sensorium_jax.models.cores.basic3d import Basic3dCore
+from sensorium_jax.models.cores.core import PAGE, check_core
 from sensorium_jax.models.cores.factorized3d import Factorized3dCore
 from sensorium_jax.models.cores.rotation2d import RotationEquivariant2dCore
 from sensorium_jax.models.cores.stacked2d import Stacked2dCore
@@ -23,6 +24,7 @@ from sensorium_jax.models.parts.shifter import MLPShifter, StaticAffineShifter
 from sensorium_jax.models.readouts.attention import AttentionReadout
 from sensorium_jax.models.readouts.factorized import FactorizedReadout
 from sensorium_jax.models.readouts.gaussian import CortexPredictor, GaussianReadout
+from sensorium_jax.zoo.outside import is_outside, outside_core
 from sensorium_jax.zoo.presets.baselines import PRESETS
 
 CORES = {
@@ -116,13 +118,13 @@ def spec(name: str, changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """
     if name not in PRESETS:
         raise unknown("model", name, PRESETS, "See: sensorium zoo list.")
-    found = EMPTY | {k: v for k, v in PRESETS[name].items() if k not in LABELS}
+    parts = EMPTY | {k: v for k, v in PRESETS[name].items() if k not in LABELS}
     for key, value in (changes or {}).items():
         part, _, option = key.partition(".")
         if part not in EMPTY:
             raise unknown(f"part of model '{name}'", part, EMPTY)
-        found[part] = _merge(found[part], {option: value} if option else value)
-    return found
+        parts[part] = _merge(parts[part], {option: value} if option else value)
+    return parts
 
 
 def _merge(old: Any, new: Any) -> Any:
@@ -137,11 +139,14 @@ def _merge(old: Any, new: Any) -> Any:
     return merged
 
 
-def build(name: str, source: Any = None, **changes: Any) -> Encoder:
+def build(
+    name: str, source: Any = None, *, allow_outside: bool = False, **changes: Any
+) -> Encoder:
     """The encoder of a preset for these recordings, with changes to its parts.
 
     `source` is a MouseInfo, recordings or sessions; without one the model takes the
-    inputs of its original. ``build("cnn2022", info, core={"layers": 3})``.
+    inputs of its original. ``build("cnn2022", info, core={"layers": 3})``. With
+    allow_outside the kind of the core may name a class elsewhere (zoo.outside).
     """
     parts = spec(name, changes)
     inputs = Inputs.of(source) if source is not None else original_inputs(name)
@@ -153,12 +158,12 @@ def build(name: str, source: Any = None, **changes: Any) -> Encoder:
     channels = inputs.frame_shape[2]
     channels += inputs.behaviors * bool(parts["behavior_as_channels"])
     channels += 2 * bool(parts["pupil_as_channels"])
-    core = make(CORES, "core", parts["core"], input_channels=channels)
+    core = make_core(parts["core"], channels, allow_outside=allow_outside)
     output = parts["output"] or {}
     return Encoder(
         core=core,
-        gru=gru(parts["gru"], core),
-        readout=readout(parts["readout"]),
+        gru=make_gru(parts["gru"], core),
+        readout=make_readout(parts["readout"]),
         shifter=make(SHIFTERS, "shifter", parts["shifter"]),
         modulator=make(MODULATORS, "modulator", parts["modulator"]),
         output=construct(Output, "output", output),
@@ -167,10 +172,10 @@ def build(name: str, source: Any = None, **changes: Any) -> Encoder:
     )
 
 
-def asking_of(name: str, core: Any, **given: Any) -> Asking:
-    """How the preset of that name, with that core, is asked; given fields win."""
+def asking_of(name: str, encoder: Encoder, **given: Any) -> Asking:
+    """How the preset of that name, so built, is asked; given fields win."""
     preset = PRESETS[name].get("asking", {})
-    return asking.from_json({"causal": core.causal, **preset, **given}, name)
+    return asking.from_json({"causal": encoder.causal, **preset, **given}, name)
 
 
 def original_inputs(name: str) -> Inputs:
@@ -179,24 +184,55 @@ def original_inputs(name: str) -> Inputs:
     return Inputs(tuple(given["frame_shape"]), given["behaviors"])
 
 
+def make_core(options: Any, channels: int, *, allow_outside: bool) -> Any:
+    """The core, here or outside, held to the protocol of cores."""
+    if options is None:
+        raise UserError(f"A model needs a core. Known kinds: {', '.join(CORES)}.")
+    kind: Any = _checked("core", options).get("kind")
+    kinds: Mapping[str, Any] = CORES
+    if is_outside(kind):
+        kinds = {kind: outside_core(kind, allowed=allow_outside)}
+    core = make(kinds, "core", options, input_channels=channels)
+    check_core(core)
+    return core
+
+
 def make(kinds: Mapping[str, Any], what: str, options: Any, **more: Any) -> Any:
     """One part from its options; None stays None."""
     if options is None:
         return None
-    options = dict(options)
+    options = dict(_checked(what, options))
     kind = options.pop("kind", None)
     if kind not in kinds:
         raise unknown(what, str(kind), kinds)
     return construct(kinds[kind], f"{what} '{kind}'", options, **more)
 
 
+def _checked(what: str, options: Any) -> Mapping[str, Any]:
+    if isinstance(options, Mapping):
+        return options
+    raise UserError(
+        f"The {what} is {options!r}; expected its options by name, kind among them."
+    )
+
+
 def construct(cls: Any, what: str, options: Mapping[str, Any], **more: Any) -> Any:
     """An object of that class; a mistyped option is named."""
-    known = [f for f in cls.__annotations__ if f not in ("parent", "name", *more)]
+    fields = inspect.signature(cls).parameters
+    known = [f for f in fields if f not in ("parent", "name", *more)]
     for key in options:
         if key not in known:
             raise unknown(f"option of {what}", key, known)
-    return cls(**{k: _fixed(v) for k, v in options.items()}, **more)
+    absent = [key for key in more if key not in fields]
+    if absent:
+        raise UserError(f"{what} has no field {absent[0]}; it must have. See {PAGE}.")
+    given = {k: _fixed(v) for k, v in options.items()} | more
+    needed = [f for f, v in fields.items() if v.default is v.empty and f not in given]
+    if needed:
+        raise UserError(
+            f"{what} needs {', '.join(needed)}; found {', '.join(options) or 'none'}."
+        )
+    return cls(**given)
 
 
 def _fixed(value: Any) -> Any:
@@ -204,7 +240,7 @@ def _fixed(value: Any) -> Any:
     return tuple(map(_fixed, value)) if isinstance(value, list | tuple) else value
 
 
-def gru(options: Any, core: Any) -> ConvGRU | None:
+def make_gru(options: Any, core: Any) -> ConvGRU | None:
     """The recurrent part, as wide at its input as the core's output."""
     if options is None:
         return None
@@ -213,11 +249,11 @@ def gru(options: Any, core: Any) -> ConvGRU | None:
     return construct(ConvGRU, "gru", options, input_channels=features)
 
 
-def readout(options: Any) -> nn.Module:
+def make_readout(options: Any) -> Any:
     """The readout; positions are predicted from cortex unless predictor is None."""
     if options is None:
         raise UserError(f"A model needs a readout. Known kinds: {', '.join(READOUTS)}.")
-    options = dict(options)
+    options = dict(_checked("readout", options))
     if isinstance(options.get("predictor"), Mapping):
         options["predictor"] = construct(
             CortexPredictor, "predictor", options["predictor"]

@@ -8,7 +8,7 @@ import jax
 from sensorium_jax import trees
 from sensorium_jax.axes import MouseInfo
 from sensorium_jax.errors import UserError
-from sensorium_jax.models.encoder import Encoder, create
+from sensorium_jax.models.encoder import PARTS, Encoder, create
 from sensorium_jax.models.rows import mouse_rows
 from sensorium_jax.normalize import seen_shape
 from sensorium_jax.zoo.assemble import (
@@ -19,8 +19,6 @@ from sensorium_jax.zoo.assemble import (
     spec,
 )
 from sensorium_jax.zoo.presets.baselines import PRESETS
-
-PARTS = ("core", "gru", "readout", "shifter", "modulator")
 
 
 def names(pattern: str = "*") -> list[str]:
@@ -60,7 +58,7 @@ def describe(name: str, *, mice: int = 1, neurons: int = 8000, **changes: Any) -
         )
     parts, inputs = spec(name, changes), original_inputs(name)
     encoder = build(name, **changes)
-    asked = asking_of(name, encoder.core)
+    asked = asking_of(name, encoder)
     seen = seen_shape(inputs.frame_shape, asked.scale, asked.canvas)
     info = on_paper([f"mouse {i}" for i in range(mice)], [neurons] * mice, inputs)
     shapes = jax.eval_shape(lambda: init(encoder, info, 0, frame_shape=seen))

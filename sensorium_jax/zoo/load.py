@@ -14,15 +14,18 @@ from sensorium_jax.zoo.published import fetch, sources
 from sensorium_jax.zoo.twins.twin import Twin
 
 
-def load(source: str | Path, *, step: int | None = None) -> Twin:
+def load(
+    source: str | Path, *, step: int | None = None, allow_outside: bool = False
+) -> Twin:
     """A twin from a checkpoint folder, a run, or the name of a published model.
 
     A folder wins over a name. Of a run it is the best step unless one is named. A
-    published model is downloaded once and kept; see published.fetch.
+    published model is downloaded once and kept; see published.fetch. With allow_outside
+    the core may be a class of elsewhere, whose code then runs; see zoo.outside.
     """
     if Path(source).expanduser().exists() or os.sep in str(source):
         folder = layout.find(Path(source).expanduser().absolute(), step)
-        return from_folder(folder)
+        return from_folder(folder, allow_outside=allow_outside)
     if str(source) not in sources.FILES:
         raise unknown(
             "model", str(source), sources.FILES, "Give a folder or one of these names."
@@ -30,7 +33,7 @@ def load(source: str | Path, *, step: int | None = None) -> Twin:
     return from_folder(fetch.fetch(str(source)))
 
 
-def from_folder(folder: Path) -> Twin:
+def from_folder(folder: Path, *, allow_outside: bool = False) -> Twin:
     """The twin in one checkpoint's folder."""
     card, leaves = read.card_of(folder), read.weights(folder)
     try:
@@ -53,7 +56,7 @@ def from_folder(folder: Path) -> Twin:
         )
     tree = trees.unflatten({n: jnp.asarray(v) for n, v in leaves.items()})
     return Twin(
-        build(model, inputs, **changes),
+        build(model, inputs, allow_outside=allow_outside, **changes),
         {"batch_stats": {}, **tree},
         tuple(mice),
         neurons,

@@ -123,7 +123,11 @@ def test_last_frames_of_pupil_and_behavior_count():
 
 def test_signals_become_constant_channels_in_order():
     class Through(nn.Module):
-        lost_frames = 0
+        lost_frames, norm_groups, train_stride, causal = 0, "mouse", 1, True
+        penalties = {}
+
+        def out_shape(self, *shape):
+            return (*shape, 5)
 
         def __call__(self, x, *, train, mice_m=None):
             uneven = jnp.abs(x[..., 1:] - x[:, :, :, :1, :1, 1:]).sum(-1)

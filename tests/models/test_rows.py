@@ -19,10 +19,10 @@ def test_adding_a_mouse_leaves_the_others_weights_bit_identical():
     assert few["params"]["readout"]["features"].shape == (2, 9, 4)
     for name, value in trees.named_leaves(few).items():
         longer = np.asarray(trees.named_leaves(many)[name])
-        if rows.is_row(name) and name != "info/match_n":
+        if trees.is_row(name) and name != "info/match_n":
             longer = longer[tuple(slice(0, n) for n in value.shape)]
             np.testing.assert_array_equal(value, longer, err_msg=name)
-        elif not rows.is_row(name):
+        elif not trees.is_row(name):
             np.testing.assert_array_equal(value, longer, err_msg=name)
 
 

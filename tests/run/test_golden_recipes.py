@@ -120,7 +120,7 @@ def test_one_step_of_a_recipe_equals_the_original(recipe):
     step = make_step(
         forward,
         make_objective(config, info, info.mice),
-        make_penalty(config, encoder.core),
+        make_penalty(config, encoder),
         optimizer,
     )
     state = create(variables, optimizer, 0, ema=False)

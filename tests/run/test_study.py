@@ -164,7 +164,7 @@ def test_the_score_command(tmp_path, capsys):
     changes = {"core": {"channels": [2, 2], "kernels": [3, 3], "contrast": 0}}
     variables = describe.init(build("demo", info, **changes), info, 0)
     mice = [{"name": s.name, "neurons": s.neurons} for s in recordings.sessions]
-    asked = asking_of("demo", build("demo", info).core)
+    asked = asking_of("demo", build("demo", info))
     words = model_card(
         "demo", Inputs.of(info)._asdict(), mice, asking=asked, changes=changes
     )

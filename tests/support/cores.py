@@ -102,6 +102,6 @@ def check_input_gradient(core, x):
 
     h = 1e-2
     slope = float((loss(x)[1] * direction).sum())
-    ahead, behind = (float(loss(x + s * h * direction)[0]) for s in (1, -1))
-    difference = (ahead - behind) / (2 * h)
+    above, below = (float(loss(x + s * h * direction)[0]) for s in (1, -1))
+    difference = (above - below) / (2 * h)
     assert abs(slope - difference) < 1e-2 * abs(difference) + 1e-2

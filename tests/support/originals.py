@@ -3,9 +3,10 @@
 from functools import partial
 
 from sensorium_jax.models.cores.factorized3d import Factorized3dCore
-from sensorium_jax.models.cores.rotation2d import RotationEquivariant2dCore
+from sensorium_jax.models.cores.rotation2d import RotationEquivariant2dCore, rotated
 from sensorium_jax.models.encoder import Encoder
 from sensorium_jax.models.parts.gru import ConvGRU
+from sensorium_jax.models.parts.penalties import average, each
 from sensorium_jax.models.parts.shifter import MLPShifter
 from sensorium_jax.models.parts.smoothness import (
     depth_laplace_l2norm,
@@ -13,13 +14,8 @@ from sensorium_jax.models.parts.smoothness import (
     laplace_l2norm,
 )
 from sensorium_jax.models.readouts.gaussian import GaussianReadout
-from sensorium_jax.training.losses.regularizer import (
-    Penalty,
-    average,
-    each,
-    readout_l1,
-    rotated,
-)
+from sensorium_jax.models.readouts.readout import readout_l1
+from sensorium_jax.training.losses.regularizer import Penalty
 
 
 def build(config, **options):

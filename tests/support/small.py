@@ -40,6 +40,13 @@ class Core(nn.Module):
 
     features: int = 4
     lost_frames = 2
+    norm_groups = "mouse"
+    train_stride = 1
+    causal = True
+    penalties = {}
+
+    def out_shape(self, frames, height, width):
+        return frames - 2, height, width, self.features
 
     @nn.compact
     def __call__(self, x, *, train, mice_m=None):

@@ -12,7 +12,8 @@ from sensorium_jax.errors import UserError
 from sensorium_jax.stop import stop_on_sigterm
 from sensorium_jax.training.log import open_log
 from sensorium_jax.training.loop import Progress, Schedule, fit
-from sensorium_jax.training.optimizer.chain import Plateau, make_optimizer
+from sensorium_jax.training.optimizer.chain import make_optimizer
+from sensorium_jax.training.optimizer.plateau import Plateau
 from sensorium_jax.training.saving import manager as checkpoint
 from sensorium_jax.training.state import create
 from sensorium_jax.training.step import jit_step, make_step

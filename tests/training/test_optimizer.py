@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 
 from sensorium_jax.training.optimizer.chain import (
-    Plateau,
     adaptive_grad_clip,
     make_optimizer,
-    plateau_step,
     schedule,
 )
+from sensorium_jax.training.optimizer.plateau import Plateau, plateau_step
 
 PARAMS = {"core": {"w": jnp.arange(1.0, 7.0)}, "readout": {"b": jnp.ones((2, 3))}}
 GRADS = {"core": {"w": jnp.ones(6)}, "readout": {"b": jnp.full((2, 3), 0.5)}}

@@ -4,7 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from sensorium_jax.training.optimizer.chain import Plateau, make_optimizer, plateau_step
+from sensorium_jax.training.optimizer.chain import make_optimizer
+from sensorium_jax.training.optimizer.plateau import Plateau, plateau_step
 from support import peers
 
 pytestmark = pytest.mark.parity

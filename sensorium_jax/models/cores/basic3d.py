@@ -1,25 +1,21 @@
 """Core of full three-dimensional convolutions."""
 
+from dataclasses import field
 from functools import partial
 from typing import Any
 
 import flax.linen as nn
 
-from sensorium_jax.models.parts.block import (
-    Block,
-    check_channels,
-    per_layer,
-    through,
-    through_layer,
-)
-from sensorium_jax.models.parts.conv import Conv, Geometry
-from sensorium_jax.models.parts.norm import BatchNorm
+from sensorium_jax.models.cores.layered import LayeredCore, through
+from sensorium_jax.models.ops.geometry import Geometry
+from sensorium_jax.models.parts.block import check_channels, per_layer
+from sensorium_jax.models.parts.conv import Conv
 
 Array = Any
 Kernel = int | tuple[int, int, int]
 
 
-class Basic3dCore(nn.Module):
+class Basic3dCore(LayeredCore):
     """Video [M, B, T, H, W, C] to features [M, B, T', H', W', F].
 
     Kernels are (frames, rows, columns) or one number; padding is of space only. As in
@@ -39,15 +35,7 @@ class Basic3dCore(nn.Module):
     input_temporal_dilation: int = 1
     hidden_spatial_dilation: int | tuple[int, ...] = 1
     hidden_temporal_dilation: int | tuple[int, ...] = 1
-    nonlinearity: str = "elu"
-    elu_shift: tuple[float, float] = (0.0, 0.0)
-    final_nonlinearity: bool = True
-    bias: bool | tuple[bool, ...] = True
-    batch_norm: bool | tuple[bool, ...] = True
-    batch_norm_scale: bool | tuple[bool, ...] = True
-    momentum: float = 0.01
-    norm_groups: str = "mouse"
-    remat: bool = False  # recompute layers in the backward pass to save memory
+    momentum: float = field(default=0.01, kw_only=True)
 
     causal = True  # no answer depends on frames after its own
 
@@ -58,8 +46,7 @@ class Basic3dCore(nn.Module):
 
     def out_shape(self, frames: int, height: int, width: int) -> tuple[int, ...]:
         """Frames, rows, columns and features of the output; no parameters needed."""
-        features = per_layer(self.hidden_channels, self.layers, "hidden_channels")
-        return (*through(self._plan(), (frames, height, width)), features[-1])
+        return (*through(self._plan(), (frames, height, width))[-1], self._widths()[-1])
 
     @nn.compact
     def __call__(
@@ -68,32 +55,27 @@ class Basic3dCore(nn.Module):
         """Features of all mice at once; mice False in mice_m are padding."""
         check_channels(x_mbthwc, self.input_channels, "Basic3dCore")
         self.out_shape(*x_mbthwc.shape[2:5])
-        count = self.layers
-        features = per_layer(self.hidden_channels, count, "hidden_channels")
-        bias = per_layer(self.bias, count, "bias")
-        scale = per_layer(self.batch_norm_scale, count, "batch_norm_scale")
-        norm = per_layer(self.batch_norm, count, "batch_norm")
-        nonlinear = count > 1 or self.final_nonlinearity
-        x = x_mbthwc
+        x, count = x_mbthwc, self.layers
+        features, (biased, *_) = self._widths(), per_layer(self.bias, count, "bias")
         for index, geometry in enumerate(self._plan()):
-            biased = bias[0] or index > 0
-            layer = Block(
-                (("conv", partial(Conv, features[index], geometry, biased)),),
-                partial(
-                    BatchNorm,
-                    self.momentum,
-                    scale[index],
-                    bias[index],
-                    groups=self.norm_groups,
-                )
-                if norm[index]
-                else None,
-                self.nonlinearity if nonlinear else None,
-                self.elu_shift,
-                name=f"layer{index}",
+            x = self.apply_layer(
+                x,
+                index,
+                count,
+                (
+                    (
+                        "conv",
+                        partial(Conv, features[index], geometry, biased or index > 0),
+                    ),
+                ),
+                nonlinear=count > 1 or self.final_nonlinearity,
+                train=train,
+                mice_m=mice_m,
             )
-            x = through_layer(layer, x, train=train, mice_m=mice_m, remat=self.remat)
         return x
+
+    def _widths(self) -> tuple[int, ...]:
+        return per_layer(self.hidden_channels, self.layers, "hidden_channels")
 
     def _plan(self) -> list[Geometry]:
         """Geometry of each layer."""

@@ -1,28 +1,29 @@
 """Core of two-dimensional convolutions equivariant to rotation (GRU baseline 2023)."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
 
-from sensorium_jax.models.cores.stacked2d import chosen, stacked_shape
-from sensorium_jax.models.ops import convolutions as layers
-from sensorium_jax.models.parts.block import (
-    Block,
-    check_channels,
-    pair,
-    per_layer,
-    through_layer,
+from sensorium_jax.models.cores.layered import (
+    LayeredCore,
+    stacked_layers,
+    stacked_shape,
+    through,
 )
-from sensorium_jax.models.parts.conv import Geometry
+from sensorium_jax.models.ops import convolutions
+from sensorium_jax.models.ops.geometry import Geometry
+from sensorium_jax.models.parts.block import check_channels, pair, per_layer
 from sensorium_jax.models.parts.hermite import rotated_kernels
-from sensorium_jax.models.parts.norm import BatchNorm
+from sensorium_jax.models.parts.penalties import Offered, average, each
+from sensorium_jax.models.parts.smoothness import group_sparsity, laplace_l2norm
 
 Array = Any
 
 
-class RotationEquivariant2dCore(nn.Module):
+class RotationEquivariant2dCore(LayeredCore):
     """Images (each frame one) [M, B, T, H, W, C] to features [M, B, T, H', W', R*F].
 
     Features are orientation-major: all features of the first of R orientations, then
@@ -46,19 +47,21 @@ class RotationEquivariant2dCore(nn.Module):
     hidden_padding: int | None = None
     stack: int | tuple[int, ...] | None = None
     linear: bool = False
-    nonlinearity: str = "elu"
-    elu_shift: tuple[float, float] = (0.0, 0.0)
-    final_nonlinearity: bool = True
-    bias: bool | tuple[bool, ...] = True
-    batch_norm: bool | tuple[bool, ...] = True
-    batch_norm_scale: bool | tuple[bool, ...] = True
     shared_norm: bool = True
-    momentum: float = 0.1
-    norm_groups: str = "mouse"
-    remat: bool = False  # recompute layers in the backward pass to save memory
     init_deviation: float = 0.1
 
     causal = True  # no answer depends on frames after its own
+
+    @property
+    def penalties(self) -> Offered:
+        """Smoothness of the first kernels and sparsity of the others."""
+        of = partial(rotated, rotations=self.rotations, upsampling=self.upsampling)
+        smooth = each(of(laplace_l2norm, first=True))
+        sparse = average(of(group_sparsity, first=False))
+        return {
+            "rotated_laplace_l2norm": ("layer0/conv/coefficients", smooth),
+            "rotated_group_sparsity": (r"layer[1-9]\d*/conv/coefficients", sparse),
+        }
 
     @property
     def lost_frames(self) -> int:
@@ -67,12 +70,9 @@ class RotationEquivariant2dCore(nn.Module):
 
     def out_shape(self, frames: int, height: int, width: int) -> tuple[int, ...]:
         """Frames, rows, columns and features of the output; no parameters needed."""
-        shapes, shape = [], (frames, height, width)
-        for geometry in self._plan():
-            shape = geometry.out(*shape)
-            shapes.append(shape)
-        features = per_layer(self.hidden_channels, self.layers, "hidden_channels")
-        return stacked_shape(shapes, [f * self.rotations for f in features], self.stack)
+        shapes = through(self._plan(), (frames, height, width))
+        features = [f * self.rotations for f in self._widths()]
+        return stacked_shape(shapes, features, self.stack)
 
     @nn.compact
     def __call__(
@@ -81,45 +81,33 @@ class RotationEquivariant2dCore(nn.Module):
         """Features of all mice at once; mice False in mice_m are padding."""
         check_channels(x_mbthwc, self.input_channels, "RotationEquivariant2dCore")
         self.out_shape(*x_mbthwc.shape[2:5])
-        x, maps = x_mbthwc, []
+        x, maps, count, features = x_mbthwc, [], self.layers, self._widths()
         for index, geometry in enumerate(self._plan()):
-            block = self._block(index, geometry)
-            x = through_layer(block, x, train=train, mice_m=mice_m, remat=self.remat)
+            last = index == count - 1
+            convolution = partial(
+                HermiteConv,
+                features[index],
+                geometry,
+                self.rotations,
+                self.upsampling,
+                index == 0,
+                self.init_deviation,
+            )
+            x = self.apply_layer(
+                x,
+                index,
+                count,
+                (("conv", convolution),),
+                nonlinear=not self.linear and (self.final_nonlinearity or not last),
+                rotations=self.rotations if self.shared_norm else 1,
+                train=train,
+                mice_m=mice_m,
+            )
             maps.append(x)
-        return jnp.concatenate([maps[i] for i in chosen(self.layers, self.stack)], -1)
+        return jnp.concatenate([maps[i] for i in stacked_layers(count, self.stack)], -1)
 
-    def _block(self, index: int, geometry: Geometry) -> Block:
-        """Convolution, norm and nonlinearity of one layer."""
-        count = self.layers
-        features = per_layer(self.hidden_channels, count, "hidden_channels")[index]
-        bias = per_layer(self.bias, count, "bias")[index]
-        scale = per_layer(self.batch_norm_scale, count, "batch_norm_scale")[index]
-        normed = per_layer(self.batch_norm, count, "batch_norm")[index]
-        convolution = partial(
-            HermiteConv,
-            features,
-            geometry,
-            self.rotations,
-            self.upsampling,
-            index == 0,
-            self.init_deviation,
-        )
-        norm = partial(
-            BatchNorm,
-            self.momentum,
-            scale,
-            bias,
-            self.rotations if self.shared_norm else 1,
-            self.norm_groups,
-        )
-        silent = self.linear or (index == count - 1 and not self.final_nonlinearity)
-        return Block(
-            (("conv", convolution),),
-            norm if normed else None,
-            None if silent else self.nonlinearity,
-            self.elu_shift,
-            name=f"layer{index}",
-        )
+    def _widths(self) -> tuple[int, ...]:
+        return per_layer(self.hidden_channels, self.layers, "hidden_channels")
 
     def _plan(self) -> list[Geometry]:
         """Geometry of each layer."""
@@ -162,6 +150,32 @@ class HermiteConv(nn.Module):
             first=self.first,
         )
         stride, padding = self.geometry.stride[0], self.geometry.padding[0]
-        return layers.spatial_conv(
+        return convolutions.spatial_conv(
             x_mbthwc, kernel.astype(x_mbthwc.dtype), stride=stride, padding=padding
         )
+
+
+def rotated(
+    function: Callable[[Array], Array],
+    *,
+    rotations: int,
+    upsampling: int = 2,
+    first: bool,
+) -> Callable[[Array], Array]:
+    """A kernel's function of the steerable coefficients [n, in, out] that make it.
+
+    The originals penalize the kernels at all orientations, not the coefficients.
+    """
+
+    def of_coefficients(coefficients_nio: Array) -> Array:
+        size = round(((8 * coefficients_nio.shape[0] + 1) ** 0.5 - 1) / 2)
+        kernel = rotated_kernels(
+            coefficients_nio,
+            size,
+            rotations=rotations,
+            upsampling=upsampling,
+            first=first,
+        )
+        return function(kernel)
+
+    return of_coefficients

@@ -1,6 +1,5 @@
 """Core of stacked two-dimensional convolutions (2022 baselines, with linear the LN)."""
 
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -8,20 +7,20 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from sensorium_jax.errors import UserError
-from sensorium_jax.models.parts.block import (
-    Block,
-    check_channels,
-    pair,
-    per_layer,
-    through_layer,
+from sensorium_jax.models.cores.layered import (
+    LayeredCore,
+    stacked_layers,
+    stacked_shape,
+    through,
 )
-from sensorium_jax.models.parts.conv import Conv, DepthSeparable, Geometry
-from sensorium_jax.models.parts.norm import BatchNorm
+from sensorium_jax.models.ops.geometry import Geometry
+from sensorium_jax.models.parts.block import check_channels, pair, per_layer
+from sensorium_jax.models.parts.conv import Conv, DepthSeparable
 
 Array = Any
 
 
-class Stacked2dCore(nn.Module):
+class Stacked2dCore(LayeredCore):
     """Images (each frame one) [M, B, T, H, W, C] to features [M, B, T, H', W', F].
 
     * layers: depth_separable changes every layer but the first; hidden_* too serve
@@ -52,16 +51,7 @@ class Stacked2dCore(nn.Module):
     stack: int | tuple[int, ...] | None = None
     depth_separable: bool = False
     linear: bool = False
-    nonlinearity: str = "elu"
-    elu_shift: tuple[float, float] = (0.0, 0.0)
-    final_nonlinearity: bool = True
-    bias: bool | tuple[bool, ...] = True
     conv_bias: bool = True
-    batch_norm: bool | tuple[bool, ...] = True
-    batch_norm_scale: bool | tuple[bool, ...] = True
-    momentum: float = 0.1
-    norm_groups: str = "mouse"
-    remat: bool = False  # recompute layers in the backward pass to save memory
     squeeze_blocks: int = 0
     squeeze_reduction: int = 32
 
@@ -74,12 +64,8 @@ class Stacked2dCore(nn.Module):
 
     def out_shape(self, frames: int, height: int, width: int) -> tuple[int, ...]:
         """Frames, rows, columns and features of the output; no parameters needed."""
-        shapes, shape = [], (frames, height, width)
-        for geometry in self._plan():
-            shape = geometry.out(*shape)
-            shapes.append(shape)
-        features = per_layer(self.hidden_channels, self.layers, "hidden_channels")
-        return stacked_shape(shapes, features, self.stack)
+        shapes = through(self._plan(), (frames, height, width))
+        return stacked_shape(shapes, self._widths(), self.stack)
 
     @nn.compact
     def __call__(
@@ -88,42 +74,34 @@ class Stacked2dCore(nn.Module):
         """Features of all mice at once; mice False in mice_m are padding."""
         check_channels(x_mbthwc, self.input_channels, "Stacked2dCore")
         self.out_shape(*x_mbthwc.shape[2:5])
-        x, maps = x_mbthwc, []
+        x, maps, count, features = x_mbthwc, [], self.layers, self._widths()
         for index, geometry in enumerate(self._plan()):
             if index and self.skip > 1:
                 x = jnp.concatenate(maps[-min(self.skip, index) :], -1)
-            block = self._block(index, geometry)
-            x = through_layer(block, x, train=train, mice_m=mice_m, remat=self.remat)
+            last = index == count - 1
+            separable = self.depth_separable and index > 0
+            squeezed = index > 0 and count - index <= self.squeeze_blocks
+            convolution = partial(
+                DepthSeparable if separable else Conv,
+                features[index],
+                geometry,
+                self.conv_bias and index > 0,
+            )
+            x = self.apply_layer(
+                x,
+                index,
+                count,
+                (("conv", convolution),),
+                nonlinear=not self.linear and (self.final_nonlinearity or not last),
+                squeeze=self.squeeze_reduction if squeezed else 0,
+                train=train,
+                mice_m=mice_m,
+            )
             maps.append(x)
-        return jnp.concatenate([maps[i] for i in chosen(self.layers, self.stack)], -1)
+        return jnp.concatenate([maps[i] for i in stacked_layers(count, self.stack)], -1)
 
-    def _block(self, index: int, geometry: Geometry) -> Block:
-        """Convolution, norm and nonlinearity of one layer."""
-        count = self.layers
-        features = per_layer(self.hidden_channels, count, "hidden_channels")[index]
-        bias = per_layer(self.bias, count, "bias")[index]
-        scale = per_layer(self.batch_norm_scale, count, "batch_norm_scale")[index]
-        normed = per_layer(self.batch_norm, count, "batch_norm")[index]
-        separable = self.depth_separable and index > 0
-        convolution = partial(
-            DepthSeparable if separable else Conv,
-            features,
-            geometry,
-            self.conv_bias and index > 0,
-        )
-        last = index == count - 1
-        silent = self.linear or (last and not self.final_nonlinearity)
-        squeezed = index > 0 and count - index <= self.squeeze_blocks
-        return Block(
-            (("conv", convolution),),
-            partial(BatchNorm, self.momentum, scale, bias, groups=self.norm_groups)
-            if normed
-            else None,
-            None if silent else self.nonlinearity,
-            self.elu_shift,
-            self.squeeze_reduction if squeezed else 0,
-            name=f"layer{index}",
-        )
+    def _widths(self) -> tuple[int, ...]:
+        return per_layer(self.hidden_channels, self.layers, "hidden_channels")
 
     def _plan(self) -> list[Geometry]:
         """Geometry of each layer."""
@@ -150,28 +128,3 @@ class Stacked2dCore(nn.Module):
                 )
             )
         return plan
-
-
-def chosen(layers: int, stack: int | Sequence[int] | None) -> list[int]:
-    """Which layers' maps make the output, from the option 'stack'."""
-    if stack is None:
-        return list(range(layers))
-    if isinstance(stack, int):
-        return list(range(layers))[stack:]
-    return [range(layers)[index] for index in stack]
-
-
-def stacked_shape(
-    shapes: Sequence[tuple[int, ...]],
-    features: Sequence[int],
-    stack: int | Sequence[int] | None,
-) -> tuple[int, ...]:
-    """Shape of the chosen layers' maps side by side; they must agree in size."""
-    layers = chosen(len(shapes), stack)
-    found = {tuple(shapes[i]) for i in layers}
-    if len(found) != 1:
-        raise UserError(
-            f"The maps of layers {layers} cannot be stacked: their (frames, rows, "
-            f"columns) are {sorted(found)}. Choose stack=-1, or pad every layer."
-        )
-    return (*found.pop(), sum(features[i] for i in layers))

@@ -1,13 +1,19 @@
 """A small fast core: fixed temporal bases first, two spatial convolutions after."""
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from sensorium_jax.models.ops import convolutions
+from sensorium_jax.models.ops.geometry import Geometry
 from sensorium_jax.models.parts.block import check_channels
-from sensorium_jax.models.parts.conv import Array, Conv, Geometry
+from sensorium_jax.models.parts.conv import Conv
+from sensorium_jax.models.parts.penalties import Offered
+
+Array = Any
 
 
 class TemporalBasesCore(nn.Module):
@@ -30,6 +36,12 @@ class TemporalBasesCore(nn.Module):
     train_stride: int = 3
     contrast: int = 7  # pixels of the pooled frame that share a contrast; 0 for none
     norm_groups: str = "mouse"  # no batch norm here; accepted as by every core
+    causal = True
+
+    @property
+    def penalties(self) -> Offered:
+        """None of its own; the general ones suit its kernels."""
+        return {}
 
     causal = True  # no answer depends on frames after its own
 

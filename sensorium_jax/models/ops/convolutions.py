@@ -14,11 +14,10 @@ from sensorium_jax.models.ops import formulation
 from sensorium_jax.models.ops.convolve import convolve
 from sensorium_jax.models.ops.depthwise import depthwise
 from sensorium_jax.models.ops.fold import fold, unfold
-from sensorium_jax.models.ops.unroll import Geometry
+from sensorium_jax.models.ops.geometry import Geometry
 
 Array = Any
-Pair = int | tuple[int, int]
-Triple = int | tuple[int, int, int]
+Steps = int | tuple[int, ...]  # one number for all axes of a kernel, or one for each
 
 
 def spatial_conv(
@@ -26,12 +25,13 @@ def spatial_conv(
     kernel_hwio: Array,
     bias_f: Array | None = None,
     *,
-    stride: Pair = 1,
-    padding: Pair = 0,
-    dilation: Pair = 1,
+    stride: Steps = 1,
+    padding: Steps = 0,
+    dilation: Steps = 1,
 ) -> Array:
     """Convolve every frame with one kernel; returns [M, B, T, H', W', F]."""
-    geometry = Geometry(_pair(1, stride), _pair(0, padding), _pair(1, dilation))
+    steps = {"stride": stride, "padding": padding, "dilation": dilation}
+    geometry = Geometry.of(kernel_hwio.shape[:2], **steps)
     return _dense(x_mbthwc, kernel_hwio[None], bias_f, geometry)
 
 
@@ -44,7 +44,7 @@ def temporal_conv(
     padding: int = 0,
 ) -> Array:
     """Convolve every pixel over time; returns [M, B, T', H, W, F]."""
-    geometry = Geometry((stride, 1, 1), (padding, 0, 0))
+    geometry = Geometry.of(kernel_tio.shape[:1], stride=stride, padding=padding)
     return _dense(x_mbthwc, kernel_tio[:, None, None], bias_f, geometry)
 
 
@@ -53,25 +53,25 @@ def conv3d(
     kernel_thwio: Array,
     bias_f: Array | None = None,
     *,
-    stride: Triple = 1,
-    padding: Triple = 0,
+    stride: Steps = 1,
+    padding: Steps = 0,
 ) -> Array:
     """Convolve over time and space at once; returns [M, B, T', H', W', F]."""
-    geometry = Geometry(_triple(stride), _triple(padding))
+    geometry = Geometry.of(kernel_thwio.shape[:3], stride=stride, padding=padding)
     return _dense(x_mbthwc, kernel_thwio, bias_f, geometry)
 
 
 def depthwise_spatial(
-    x_mbthwc: Array, kernel_hwc: Array, *, stride: Pair = 1, padding: Pair = 0
+    x_mbthwc: Array, kernel_hwc: Array, *, stride: Steps = 1, padding: Steps = 0
 ) -> Array:
     """Convolve each channel of each frame by itself; returns [M, B, T, H', W', C]."""
-    geometry = Geometry(_pair(1, stride), _pair(0, padding))
+    geometry = Geometry.of(kernel_hwc.shape[:2], stride=stride, padding=padding)
     return _filter(x_mbthwc, kernel_hwc[None], geometry)
 
 
 def depthwise_temporal(x_mbthwc: Array, kernel_tc: Array, *, padding: int = 0) -> Array:
     """Convolve each channel of each pixel over time; returns [M, B, T', H, W, C]."""
-    geometry = Geometry(padding=(padding, 0, 0))
+    geometry = Geometry.of(kernel_tc.shape[:1], padding=padding)
     return _filter(x_mbthwc, kernel_tc[:, None, None], geometry)
 
 
@@ -101,6 +101,7 @@ def _rows(x: Array, kernel_cf: Array, groups: int) -> Array:
 
 def _dense(x_mbthwc: Array, kernel, bias_f, geometry: Geometry) -> Array:
     """Convolve the windows of each device; frames that do not mix form one window."""
+    geometry = geometry.whole()
     x, (m, b) = fold(x_mbthwc), x_mbthwc.shape[:2]
     if kernel.shape[0] == 1 and geometry.stride[0] == 1 and geometry.padding[0] == 0:
         x = x.reshape(x.shape[0], 1, -1, *x.shape[3:])
@@ -110,21 +111,13 @@ def _dense(x_mbthwc: Array, kernel, bias_f, geometry: Geometry) -> Array:
 
 
 def _filter(x_mbthwc: Array, kernel, geometry: Geometry) -> Array:
+    geometry = geometry.whole()
     x, (m, b) = fold(x_mbthwc), x_mbthwc.shape[:2]
     if kernel.shape[0] == 1:
         x = x.reshape(x.shape[0], -1, 1, *x.shape[3:])
     y = depthwise(geometry, formulation.current(), x, kernel)
     y = y.reshape(y.shape[0], m * b // y.shape[0], -1, *y.shape[3:])
     return unfold(y, m, b)
-
-
-def _pair(time: int, value: Pair) -> tuple[int, int, int]:
-    row, column = (value, value) if isinstance(value, int) else value
-    return time, row, column
-
-
-def _triple(value: Triple) -> tuple[int, int, int]:
-    return (value, value, value) if isinstance(value, int) else value
 
 
 def _add(y: Array, bias_f: Array | None) -> Array:

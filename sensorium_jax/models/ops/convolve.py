@@ -16,7 +16,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from sensorium_jax.models.ops import convolve_rows, formulation
-from sensorium_jax.models.ops.unroll import Geometry, dot, roll_space, unroll_space
+from sensorium_jax.models.ops.geometry import Geometry
+from sensorium_jax.models.ops.unroll import dot, roll_space, unroll_space
 
 Array = Any
 BLOCK_BYTES = 8 * 2**20  # unrolled columns of one block; larger ones leave the cache
@@ -25,7 +26,8 @@ BLOCK_BYTES = 8 * 2**20  # unrolled columns of one block; larger ones leave the 
 def _convolve(geometry: Geometry, name: str, x: Array, kernel: Array) -> Array:
     """Convolve [shards, windows, T, H, W, C] with [kt, kh, kw, C, F].
 
-    The name is that of the formulation; time is never dilated.
+    The name is that of the formulation. The geometry is over all three axes, and
+    time is never dilated.
     """
     return formulation.choose(
         name,
@@ -78,10 +80,7 @@ def _forward(geometry: Geometry, x: Array, kernel: Array) -> Array:
     if _wide(geometry, x, kernel):
         return convolve_rows.forward(geometry, x, kernel)
     t, h, w = x.shape[2:5]
-    to, ho, wo = (
-        geometry.out(i, n, k)
-        for i, (n, k) in enumerate(zip((t, h, w), (kt, kh, kw), strict=True))
-    )
+    to, ho, wo = (geometry.length(i, n) for i, n in enumerate((t, h, w)))
     stride, pad = geometry.stride[0], geometry.padding[0]
     matrix = kernel.reshape(-1, f).astype(x.dtype)
     block, count = _blocks(to, ho * wo * matrix.shape[0] * x.dtype.itemsize)
@@ -94,7 +93,7 @@ def _forward(geometry: Geometry, x: Array, kernel: Array) -> Array:
             # The last block is moved back to end at the end: some frames come twice.
             start = jnp.minimum(i * block, to - block)
             a = lax.dynamic_slice_in_dim(x_thwc, start * stride, span, 0)
-            a = unroll_space(geometry, a, kh, kw, ho, wo)
+            a = unroll_space(geometry, a, ho, wo)
             a = _unroll_time(a, kt, block, stride).reshape(-1, matrix.shape[0])
             z = dot(a, matrix).astype(x.dtype).reshape(block, ho, wo, f)
             return lax.dynamic_update_slice_in_dim(y, z, start, 0), None
@@ -127,11 +126,10 @@ def _backward(geometry: Geometry, x: Array, kernel: Array, g: Array):
             start = jnp.minimum(i * block, t - block)
             a = lax.dynamic_slice_in_dim(x_thwc, start, block, 0)
             b = lax.dynamic_slice_in_dim(g_thwf, start, block + kt - 1, 0)
-            a = unroll_space(geometry, a, kh, kw, ho, wo)
+            a = unroll_space(geometry, a, ho, wo)
             b = _unroll_time(b, kt, block, 1)
-            new = roll_space(
-                geometry, dot(b.reshape(-1, kt * f), matrix), (block, h, w, c), kh, kw
-            ).astype(x.dtype)
+            b_rows = dot(b.reshape(-1, kt * f), matrix)
+            new = roll_space(geometry, b_rows, (block, h, w, c)).astype(x.dtype)
             if t % block:  # frames that came before must count once
                 fresh = (jnp.arange(block) + start >= i * block)[:, None, None, None]
                 a = jnp.where(fresh, a, 0)
@@ -150,7 +148,7 @@ def _backward(geometry: Geometry, x: Array, kernel: Array, g: Array):
 def _wide(geometry: Geometry, x: Array, kernel: Array) -> bool:
     """Whether the columns of one frame alone leave the cache."""
     kt, kh, kw, c, _ = kernel.shape
-    ho, wo = (geometry.out(i, x.shape[i + 2], kernel.shape[i]) for i in (1, 2))
+    ho, wo = (geometry.length(i, x.shape[i + 2]) for i in (1, 2))
     large = ho * wo * kh * kw * c * x.dtype.itemsize > BLOCK_BYTES
     return large and kt == 1 and geometry.stride[0] == 1 and geometry.padding[0] == 0
 

@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from sensorium_jax.models.ops.geometry import Geometry
 from sensorium_jax.models.ops.unroll import (
-    Geometry,
     add_runs,
     dot,
     kernel_rows,
@@ -27,12 +27,12 @@ def forward(geometry: Geometry, x: Array, kernel: Array) -> Array:
     """Convolve [shards, windows, T, H, W, C] with [1, kh, kw, C, F]."""
     _, kh, kw, c, f = kernel.shape
     s, n, t, h, w, _ = x.shape
-    ho, wo = geometry.out(1, h, kh), geometry.out(2, w, kw)
+    ho, wo = geometry.length(1, h), geometry.length(2, w)
     matrices = kernel.reshape(kh, kw * c, f).astype(x.dtype)
 
     def frame(x_hwc):
-        a = unroll_columns(geometry, x_hwc[None], kw, wo)[0]
-        runs = [a[rows].reshape(-1, kw * c) for rows in kernel_rows(geometry, kh, ho)]
+        a = unroll_columns(geometry, x_hwc[None], wo)[0]
+        runs = [a[rows].reshape(-1, kw * c) for rows in kernel_rows(geometry, ho)]
         parts = [dot(run, matrix) for run, matrix in zip(runs, matrices, strict=True)]
         y = functools.reduce(jnp.add, parts)
         return y.astype(x.dtype).reshape(ho, wo, f)
@@ -46,14 +46,14 @@ def backward(geometry: Geometry, x: Array, kernel: Array, g: Array):
     _, kh, kw, c, f = kernel.shape
     s, n, t, h, w, _ = x.shape
     ho, wo = g.shape[3:5]
-    (_, sh, sw), (_, ph, pw), (_, eh, ew) = geometry
+    _, (_, sh, sw), (_, ph, pw), (_, eh, ew) = geometry
     matrices = kernel.reshape(kh, kw * c, f).astype(g.dtype)
 
     def frame(total, pair):
         x_hwc, g_hwf = pair
-        a = unroll_columns(geometry, x_hwc[None], kw, wo)[0]
+        a = unroll_columns(geometry, x_hwc[None], wo)[0]
         flat = g_hwf.reshape(-1, f)
-        runs = [a[rows].reshape(-1, kw * c) for rows in kernel_rows(geometry, kh, ho)]
+        runs = [a[rows].reshape(-1, kw * c) for rows in kernel_rows(geometry, ho)]
         total += jnp.stack([dot(run.T, flat) for run in runs])
         parts = [dot(flat, matrix.T).reshape(ho, wo, kw * c) for matrix in matrices]
         rows = add_runs(parts, 0, eh, sh, h + 2 * ph)

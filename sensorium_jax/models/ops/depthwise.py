@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from sensorium_jax.models.ops import formulation
-from sensorium_jax.models.ops.unroll import Geometry
+from sensorium_jax.models.ops.geometry import Geometry
 
 Array = Any
 BLOCK_BYTES = 8 * 2**20  # input of one block of the backward pass
@@ -63,14 +63,8 @@ def _library(geometry: Geometry, x: Array, kernel: Array) -> Array:
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
         feature_group_count=c,
     )
-    return y.reshape(s, n, *_out(geometry, x, kernel.shape, used), c)
-
-
-def _out(geometry: Geometry, x: Array, taps, used: slice) -> list[int]:
-    sizes = list(x.shape[2:5])
-    for axis, k in zip(range(3)[used], taps, strict=False):
-        sizes[axis] = geometry.out(axis, sizes[axis], k)
-    return sizes
+    sizes = (geometry.length(axis, size) for axis, size in enumerate((t, h, w)))
+    return y.reshape(s, n, *sizes, c)
 
 
 def _forward(geometry: Geometry, x: Array, kernel: Array) -> Array:

@@ -1,25 +1,17 @@
-"""Unrolling frames into columns of taps, and adding columns back to where they were."""
+"""Unrolling frames into columns of taps, and adding columns back to where they were.
+
+Every geometry here is over all three axes (Geometry.whole).
+"""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax.numpy as jnp
 from jax import lax
 
+from sensorium_jax.models.ops.geometry import Geometry
+
 Array = Any
-
-
-class Geometry(NamedTuple):
-    """How a kernel moves; triples are (time, row, column)."""
-
-    stride: tuple[int, int, int] = (1, 1, 1)
-    padding: tuple[int, int, int] = (0, 0, 0)
-    dilation: tuple[int, int, int] = (1, 1, 1)
-
-    def out(self, axis: int, size: int, taps: int) -> int:
-        """Length of one axis after the convolution."""
-        span = (taps - 1) * self.dilation[axis] + 1
-        return (size + 2 * self.padding[axis] - span) // self.stride[axis] + 1
 
 
 def dot(a: Array, b: Array) -> Array:
@@ -27,33 +19,33 @@ def dot(a: Array, b: Array) -> Array:
     return jnp.matmul(a, b, preferred_element_type=jnp.float32)
 
 
-def kernel_rows(geometry: Geometry, kh: int, ho: int) -> list[slice]:
+def kernel_rows(geometry: Geometry, ho: int) -> list[slice]:
     """Where each row of a kernel finds its ho rows of a padded frame."""
-    stride, dilation = geometry.stride[1], geometry.dilation[1]
-    last = (ho - 1) * stride + 1
-    return [slice(i * dilation, i * dilation + last, stride) for i in range(kh)]
+    taps, stride, _, dilation = (values[1] for values in geometry)
+    starts = (i * dilation for i in range(taps))
+    return [slice(i, i + (ho - 1) * stride + 1, stride) for i in starts]
 
 
-def unroll_columns(geometry: Geometry, x: Array, kw: int, wo: int) -> Array:
+def unroll_columns(geometry: Geometry, x: Array, wo: int) -> Array:
     """[T, H, W, C] to [T, H + padding, W', kw*C]."""
-    (_, _, sw), (_, ph, pw), (_, _, ew) = geometry
+    (_, _, kw), (_, _, sw), (_, ph, pw), (_, _, ew) = geometry
     x = jnp.pad(x, ((0, 0), (ph, ph), (pw, pw), (0, 0)))
     cols = [slice(j * ew, j * ew + (wo - 1) * sw + 1, sw) for j in range(kw)]
     return jnp.concatenate([x[:, :, c] for c in cols], -1)
 
 
-def unroll_space(geometry: Geometry, x: Array, kh, kw, ho, wo) -> Array:
+def unroll_space(geometry: Geometry, x: Array, ho: int, wo: int) -> Array:
     """[T, H, W, C] to [T, H', W', kh*kw*C]."""
     # Columns first, then rows: kh + kw copies of long runs instead of kh * kw.
-    x = unroll_columns(geometry, x, kw, wo)
-    return jnp.concatenate([x[:, r] for r in kernel_rows(geometry, kh, ho)], -1)
+    x = unroll_columns(geometry, x, wo)
+    return jnp.concatenate([x[:, r] for r in kernel_rows(geometry, ho)], -1)
 
 
-def roll_space(geometry: Geometry, y: Array, shape, kh, kw) -> Array:
+def roll_space(geometry: Geometry, y: Array, shape) -> Array:
     """Add unrolled columns back where they came from; inverse axes of unroll_space."""
-    (_, sh, sw), (_, ph, pw), (_, eh, ew) = geometry
+    (_, kh, kw), (_, sh, sw), (_, ph, pw), (_, eh, ew) = geometry
     t, h, w, c = shape
-    ho, wo = geometry.out(1, h, kh), geometry.out(2, w, kw)
+    ho, wo = geometry.length(1, h), geometry.length(2, w)
     if kh * kw == 1 and (sh, sw, ph, pw) == (1, 1, 0, 0):
         return y.reshape(shape)
     y = y.reshape(t, ho, wo, kh * kw * c)

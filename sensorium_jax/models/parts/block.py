@@ -8,8 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from sensorium_jax.errors import UserError, unknown
-from sensorium_jax.models.ops import convolutions as layers
-from sensorium_jax.models.parts.conv import Geometry, Shape
+from sensorium_jax.models.ops import convolutions
 
 Array = Any
 NONLINEARITIES = {
@@ -49,20 +48,6 @@ class Block(nn.Module):
         return SqueezeExcite(self.squeeze, name="squeeze")(x) if self.squeeze else x
 
 
-def through_layer(
-    block: Block, x: Array, *, train: bool, mice_m: Array | None, remat: bool
-) -> Array:
-    """The block's features; with remat only its input is kept for the backward pass.
-
-    Running statistics move once all the same.
-    """
-
-    def call(block: Block, x: Array) -> Array:
-        return block(x, train=train, mice_m=mice_m)
-
-    return (nn.remat(call) if remat else call)(block, x)
-
-
 class SqueezeExcite(nn.Module):
     """Scale each frame's features by a gate computed from their means over space.
 
@@ -100,7 +85,7 @@ class _Linear(nn.Module):
 
         kernel = self.param("kernel", uniform, (x.shape[-1], self.features))
         bias = self.param("bias", uniform, (self.features,))
-        return layers.pointwise(x, kernel.astype(x.dtype), bias)
+        return convolutions.pointwise(x, kernel.astype(x.dtype), bias)
 
 
 def activate(x: Array, kind: str, elu_shift: tuple[float, float] = (0.0, 0.0)) -> Array:
@@ -128,13 +113,6 @@ def pair(value: int | Sequence[int]) -> tuple[int, int]:
     """Rows and columns from one number or two."""
     rows, columns = (value, value) if isinstance(value, int) else value
     return (rows, columns)
-
-
-def through(geometries: Sequence[Geometry], shape: Shape) -> Shape:
-    """Frames, rows and columns after a chain of convolutions."""
-    for geometry in geometries:
-        shape = geometry.out(*shape)
-    return shape
 
 
 def check_channels(x_mbthwc: Array, expected: int, what: str) -> None:

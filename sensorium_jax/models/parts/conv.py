@@ -1,57 +1,16 @@
 """Convolutions with parameters: Xavier kernels and zero biases, as in the originals."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from sensorium_jax.errors import UserError
 from sensorium_jax.models.ops import convolutions
+from sensorium_jax.models.ops.geometry import Geometry
 
 Array = Any
-Shape = tuple[int, int, int]
 xavier_normal = nn.initializers.variance_scaling(1.0, "fan_avg", "normal")
-
-
-class Geometry(NamedTuple):
-    """Where a kernel goes: one entry is time, two are rows and columns, three all."""
-
-    size: tuple[int, ...]
-    stride: tuple[int, ...]
-    padding: tuple[int, ...]
-    dilation: tuple[int, ...]
-
-    @classmethod
-    def of(
-        cls,
-        size: tuple[int, ...],
-        *,
-        stride: int = 1,
-        padding: tuple[int, ...] | int = 0,
-        dilation: int = 1,
-    ) -> "Geometry":
-        """Geometry with one stride and one dilation for all axes."""
-        axes = len(size)
-        padding = (padding,) * axes if isinstance(padding, int) else tuple(padding)
-        return cls(tuple(size), (stride,) * axes, padding, (dilation,) * axes)
-
-    def out(self, frames: int, height: int, width: int) -> Shape:
-        """Frames, rows and columns that remain; too few is an error."""
-        shape = [frames, height, width]
-        names = ("frames", "pixel rows", "pixel columns")
-        first = 1 if len(self.size) == 2 else 0
-        for axis, (k, s, p, d) in enumerate(zip(*self, strict=True), first):
-            found, reach = shape[axis] + 2 * p, d * (k - 1) + 1
-            if found < reach:
-                raise UserError(
-                    f"Too few {names[axis]}: a kernel that spans {reach} meets "
-                    f"{shape[axis]} (padded to {found}) in an input to its layer of "
-                    f"{frames} frames, {height} rows and {width} columns. Give the "
-                    f"model at least {reach - found} more, or choose smaller kernels."
-                )
-            shape[axis] = (found - reach) // s + 1
-        return (shape[0], shape[1], shape[2])
 
 
 class Conv(nn.Module):
@@ -73,27 +32,15 @@ class Conv(nn.Module):
         bias = None
         if self.use_bias:
             bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        steps: dict[str, Any] = {"stride": stride, "padding": padding}
         if len(size) == 2:
-            return convolutions.spatial_conv(
-                x_mbthwc,
-                kernel,
-                bias,
-                stride=(stride[0], stride[1]),
-                padding=(padding[0], padding[1]),
-                dilation=(dilation[0], dilation[1]),
-            )
+            steps["dilation"] = dilation
+            return convolutions.spatial_conv(x_mbthwc, kernel, bias, **steps)
         kernel = dilate(kernel, dilation)
-        if len(size) == 1:
-            return convolutions.temporal_conv(
-                x_mbthwc, kernel, bias, stride=stride[0], padding=padding[0]
-            )
-        return convolutions.conv3d(
-            x_mbthwc,
-            kernel,
-            bias,
-            stride=(stride[0], stride[1], stride[2]),
-            padding=(padding[0], padding[1], padding[2]),
-        )
+        if len(size) == 3:
+            return convolutions.conv3d(x_mbthwc, kernel, bias, **steps)
+        steps = {"stride": stride[0], "padding": padding[0]}
+        return convolutions.temporal_conv(x_mbthwc, kernel, bias, **steps)
 
 
 class Pointwise(nn.Module):
@@ -129,10 +76,7 @@ class Depthwise(nn.Module):
         init = nn.initializers.normal(deviation)
         kernel = self.param("kernel", init, (*size, channels)).astype(x_mbthwc.dtype)
         y = convolutions.depthwise_spatial(
-            x_mbthwc,
-            dilate(kernel, dilation),
-            stride=(stride[0], stride[1]),
-            padding=(padding[0], padding[1]),
+            x_mbthwc, dilate(kernel, dilation), stride=stride, padding=padding
         )
         if not self.use_bias:
             return y

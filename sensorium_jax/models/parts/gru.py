@@ -8,8 +8,10 @@ import jax.numpy as jnp
 
 from sensorium_jax.errors import UserError
 from sensorium_jax.models.ops import convolutions
+from sensorium_jax.models.ops.geometry import Geometry
 from sensorium_jax.models.parts.block import check_channels
-from sensorium_jax.models.parts.conv import Geometry, xavier_normal
+from sensorium_jax.models.parts.conv import xavier_normal
+from sensorium_jax.models.parts.penalties import Leaves, Offered
 
 Array = Any
 GATES = ("reset", "update", "out")
@@ -30,6 +32,12 @@ class ConvGRU(nn.Module):
     hidden_kernel: int
     channel_groups: int = 1
     pad_input: bool = True
+    causal = True
+
+    @property
+    def penalties(self) -> Offered:
+        """L1 of the hidden gates."""
+        return {"gru_l1": (".*", gru_l1)}
 
     @property
     def lost_frames(self) -> int:
@@ -120,3 +128,15 @@ class _Gate(nn.Module):
             for i, b in enumerate(blocks)
         ]
         return jnp.concatenate(rows, -1), bias
+
+
+def gru_l1(leaves: Leaves, neurons_mn: Array, *, official: bool = True) -> Array:
+    """Mean magnitude of the hidden gates' biases, a third each.
+
+    The original takes the update gate's kernel in place of its bias.
+    """
+    del neurons_mn
+    update = "update_hidden/kernel" if official else "update_hidden/bias"
+    wanted = ("reset_hidden/bias", update, "out_hidden/bias")
+    values = [value for name, value in leaves.items() if name.endswith(wanted)]
+    return jnp.sum(jnp.stack([jnp.mean(jnp.abs(value)) for value in values])) / 3

@@ -1,15 +1,29 @@
 """From the pupil's position to a shift of the retina, one network per mouse."""
 
-from typing import Any
+from typing import Any, Protocol
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from sensorium_jax.models.parts.dense import Dense
+from sensorium_jax.models.parts.penalties import Leaves, Offered
 from sensorium_jax.models.rows import Mouse
 
 Array = Any
+
+
+class Shifter(Protocol):
+    """A linen module that moves where the neurons of one mouse look."""
+
+    @property
+    def penalties(self) -> Offered:
+        """Penalties of its own by name: (regex on paths below it, function)."""
+        ...
+
+    def __call__(self, pupil_bt2: Array, mouse: Mouse) -> Array:
+        """Shift in grid units, [B, T, 2]."""
+        ...
 
 
 class MLPShifter(nn.Module):
@@ -19,6 +33,11 @@ class MLPShifter(nn.Module):
     layers: int = 3
     use_bias: bool = True
     from_zero: bool = False  # no shift at the start
+
+    @property
+    def penalties(self) -> Offered:
+        """None; the originals have none either."""
+        return {}
 
     @nn.compact
     def __call__(self, pupil_bt2: Array, mouse: Mouse) -> Array:
@@ -42,6 +61,11 @@ class StaticAffineShifter(nn.Module):
     use_bias: bool = True
     init_std: float = 1e-6
 
+    @property
+    def penalties(self) -> Offered:
+        """Small weights."""
+        return {"shifter_l2": ("kernel", shifter_l2)}
+
     @nn.compact
     def __call__(self, pupil_bt2: Array, mouse: Mouse) -> Array:
         """Shift in grid units, [B, T, 2]."""
@@ -54,3 +78,10 @@ class StaticAffineShifter(nn.Module):
         if self.use_bias:
             y = y + self.param("bias", start, (2,))[None, None, :]
         return jnp.tanh(y)
+
+
+def shifter_l2(leaves: Leaves, neurons_mn: Array) -> Array:
+    """Mean of squares of the static affine shifter's kernel, [M]."""
+    del neurons_mn
+    (kernel_mcf,) = leaves.values()
+    return jnp.mean(kernel_mcf**2, (1, 2))

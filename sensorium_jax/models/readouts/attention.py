@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from sensorium_jax.errors import UserError
 from sensorium_jax.models.ops.convolutions import spatial_conv
 from sensorium_jax.models.parts.norm import BatchNorm
-from sensorium_jax.models.readouts.gaussian import real
+from sensorium_jax.models.parts.penalties import Offered
+from sensorium_jax.models.readouts.readout import FEATURES_L1, normal, real
 from sensorium_jax.models.rows import Mouse, Side, per_neuron
 
 Array = Any
@@ -27,6 +28,12 @@ class AttentionReadout(nn.Module):
     init_std: float = 1e-3
     momentum: float = 0.1
     use_bias: bool = True
+    needs_coordinates = False
+
+    @property
+    def penalties(self) -> Offered:
+        """L1 of the feature weights."""
+        return {"readout_l1": FEATURES_L1}
 
     @nn.compact
     def __call__(
@@ -49,21 +56,12 @@ class AttentionReadout(nn.Module):
         share_btpn = jax.nn.softmax(x.reshape(b, t, h * w, neurons), axis=2)
         feat_btpf = feat_bthwf.reshape(b, t, h * w, width)
         pooled_btnf = jnp.einsum("btpn,btpf->btnf", share_btpn, feat_btpf)
-        weight_nf = self.param("features", self._features(mouse), (width,))
+        weight_nf = self.param("features", normal(mouse, self.init_std), (width,))
         drive_btn = jnp.einsum("btnf,nf->btn", pooled_btnf, weight_nf)
         if self.use_bias:
             bias_n = self.param("bias", lambda _: mouse.rates_n)
             drive_btn = drive_btn + bias_n[None, None, :]
         return drive_btn
-
-    def _features(self, mouse: Mouse):
-        def start(key, shape):
-            key = jax.random.fold_in(key, mouse.id)
-            neurons = mouse.neurons_n.shape[0]
-            value = per_neuron(key, neurons, shape, jax.random.normal)
-            return real(self.init_std * value, mouse)
-
-        return start
 
 
 class _Conv(nn.Module):

@@ -1,15 +1,21 @@
 """Each neuron reads through a mask and a feature vector (Klindt et al. 2017)."""
 
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 from jax.lax import stop_gradient
 
 from sensorium_jax.errors import UserError
-from sensorium_jax.models.readouts.gaussian import real
-from sensorium_jax.models.rows import Mouse, Side, per_neuron
+from sensorium_jax.models.parts.penalties import (
+    Leaves,
+    Offered,
+    by_last_word,
+    neurons_per_mouse,
+)
+from sensorium_jax.models.readouts.readout import FEATURES_L1, normal
+from sensorium_jax.models.rows import Mouse, Side
 
 Array = Any
 
@@ -26,6 +32,18 @@ class FactorizedReadout(nn.Module):
     constrain_positive: bool = False
     init_std: float = 1e-3
     use_bias: bool = True
+    needs_coordinates = False
+
+    @property
+    def penalties(self) -> Offered:
+        """L1 of the feature weights alone, or jointly with that of the masks."""
+        joint = partial(
+            factorized_l1,
+            normalize=self.normalize,
+            positive_spatial=self.positive_spatial,
+            constrain_positive=self.constrain_positive,
+        )
+        return {"readout_l1": FEATURES_L1, "factorized_l1": ("spatial|features", joint)}
 
     @nn.compact
     def __call__(
@@ -39,8 +57,9 @@ class FactorizedReadout(nn.Module):
                 "pixels. Build the model without a shifter, or with a Gaussian readout."
             )
         height, width, features = feat_bthwf.shape[2:]
-        spatial_nhw = self.param("spatial", self._normal(mouse), (height, width))
-        weight_nf = self.param("features", self._normal(mouse), (features,))
+        start = normal(mouse, self.init_std)
+        spatial_nhw = self.param("spatial", start, (height, width))
+        weight_nf = self.param("features", start, (features,))
         if self.constrain_positive:
             weight_nf = _cut(weight_nf)
         mask_nhw = masks(
@@ -55,15 +74,6 @@ class FactorizedReadout(nn.Module):
             bias_n = self.param("bias", lambda _: mouse.rates_n)
             drive_btn = drive_btn + bias_n[None, None, :]
         return drive_btn
-
-    def _normal(self, mouse: Mouse):
-        def start(key, shape):
-            key = jax.random.fold_in(key, mouse.id)
-            neurons = mouse.neurons_n.shape[0]
-            value = per_neuron(key, neurons, shape, jax.random.normal)
-            return real(self.init_std * value, mouse)
-
-        return start
 
 
 def masks(
@@ -82,6 +92,43 @@ def masks(
     if constrain:
         return _cut(spatial)
     return jnp.abs(spatial) if positive else spatial
+
+
+def factorized_l1(
+    leaves: Leaves,
+    neurons_mn: Array,
+    *,
+    mean: bool = False,
+    per_neuron: bool = False,
+    normalize: bool = True,
+    positive_spatial: bool = False,
+    constrain_positive: bool = False,
+) -> Array:
+    """Joint L1 of masks and features, [M]; the last three arguments are the readout's.
+
+    The original multiplies the sum over all masks by the sum over all features (a
+    broadcast gone wrong, about N times too large); per_neuron=True sums over neurons
+    the product of each one's own.
+    """
+    named = by_last_word(leaves)
+    spatial_mnhw, weight_mnf = named["spatial"], named["features"]
+    mask_mnhw = masks(
+        spatial_mnhw,
+        normalize=normalize,
+        positive=positive_spatial,
+        constrain=constrain_positive,
+    )
+    real = neurons_mn.astype(weight_mnf.dtype)
+    where_mn = real * jnp.sum(jnp.abs(mask_mnhw), (2, 3))
+    what_mn = real * jnp.sum(jnp.abs(weight_mnf), 2)
+    if per_neuron:
+        total_m = jnp.sum(where_mn * what_mn, 1)
+    else:
+        total_m = jnp.sum(where_mn, 1) * jnp.sum(what_mn, 1)
+    if not mean:
+        return total_m
+    entries = weight_mnf.shape[2] * spatial_mnhw.shape[2] * spatial_mnhw.shape[3]
+    return total_m / (neurons_per_mouse(neurons_mn) * entries)
 
 
 def _cut(x: Array) -> Array:

@@ -10,6 +10,18 @@ from jax.lax import stop_gradient
 from sensorium_jax.errors import unknown
 from sensorium_jax.models.ops.sample import point_readout
 from sensorium_jax.models.parts.dense import Dense
+from sensorium_jax.models.parts.penalties import (
+    Function,
+    Leaves,
+    Offered,
+    by_last_word,
+)
+from sensorium_jax.models.readouts.readout import (
+    FEATURES_L1,
+    readout_l1,
+    real,
+    uniform,
+)
 from sensorium_jax.models.rows import Mouse, Side, per_neuron
 
 Array = Any
@@ -54,6 +66,16 @@ class GaussianReadout(nn.Module):
     align_corners: bool = True
     log_bias: bool = False  # start the bias at the log of the mean rates
     free_offset: bool = False  # each neuron may leave its predicted position
+
+    @property
+    def needs_coordinates(self) -> bool:
+        """Whether positions are predicted from where neurons lie in cortex."""
+        return self.predictor is not None
+
+    @property
+    def penalties(self) -> Offered:
+        """L1 of the feature weights; shared ones need shared_readout_l1."""
+        return {} if self.shared else {"readout_l1": FEATURES_L1}
 
     @nn.compact
     def __call__(
@@ -105,14 +127,14 @@ class GaussianReadout(nn.Module):
                 shape = (mouse.neurons_n.shape[0], 2)
                 mu_n2 = mu_n2 + self.param("offset", nn.initializers.zeros, shape)
             return mu_n2
-        mu_n2 = self.param("mu", self._uniform(mouse, self.init_mu_range), (2,))
+        mu_n2 = self.param("mu", uniform(mouse, self.init_mu_range), (2,))
         # The original writes the clamped value into the parameter: its gradient passes.
         return stop_gradient(jnp.clip(mu_n2, -1, 1)) + (mu_n2 - stop_gradient(mu_n2))
 
     def _sigma(self, mouse: Mouse) -> Array:
         if self.kind not in SIGMA:
             raise unknown("kind of Gaussian", self.kind, SIGMA)
-        start = self._uniform(mouse, self.init_sigma)
+        start = uniform(mouse, self.init_sigma)
         if self.kind != "full":
 
             def start(key, shape):
@@ -122,24 +144,20 @@ class GaussianReadout(nn.Module):
 
         return self.param("sigma", start, SIGMA[self.kind])
 
-    def _uniform(self, mouse: Mouse, bound: float):
-        def start(key, shape):
-            key = jax.random.fold_in(key, mouse.id)
-            value = per_neuron(
-                key,
-                mouse.neurons_n.shape[0],
-                shape,
-                lambda k, s: jax.random.uniform(k, s, minval=-bound, maxval=bound),
-            )
-            return real(value, mouse)
 
-        return start
+def shared_readout_l1(match_mn: Array, *, mean: bool = False) -> Function:
+    """Penalty function of shared features: |scale * features of its match|, [M].
 
+    match_mn is the encoder's info 'match_n'; the pattern matches scales and features.
+    """
 
-def real(value: Array, mouse: Mouse) -> Array:
-    """Value [N, ...] with zeros for the neurons that do not exist."""
-    mask = mouse.neurons_n.reshape((-1,) + (1,) * max(value.ndim - 1, 0))
-    return jnp.where(mask, value, 0.0)
+    def function(leaves: Leaves, neurons_mn: Array) -> Array:
+        named = by_last_word(leaves)
+        rows_mnf = jnp.take_along_axis(named["features"], match_mn[:, :, None], axis=1)
+        scaled = {"features": named["scales"][:, :, None] * rows_mnf}
+        return readout_l1(scaled, neurons_mn, mean=mean)
+
+    return function
 
 
 def position_noise(key: Array, frames: tuple[int, int], neurons: int) -> Array:

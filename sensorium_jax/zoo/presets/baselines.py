@@ -1,9 +1,9 @@
 """Named models as plain data: which parts, and what they are called with.
 
-`kind` picks the class in models/zoo.py, the rest are its arguments; a part that is None
-is left out. Input channels follow from the recordings: video, then behavior and pupil
-where `behavior_as_channels` and `pupil_as_channels` say so. `inputs` are those of the
-original (rows, columns, channels of the video as recorded; behavior signals), used
+`kind` picks the class in zoo/assemble.py, the rest are its arguments; a part that is
+None is left out. Input channels follow from the recordings: video, then behavior and
+pupil where `behavior_as_channels` and `pupil_as_channels` say so. `inputs` are those of
+the original (rows, columns, channels of the video as recorded; behavior signals), used
 where no recordings are given. `asking` says how the model must be asked where that is
 not the default of asking.Asking; recipes may change it.
 """

@@ -80,7 +80,7 @@ def convert(state: Mapping[str, Array], model: str, **changes: Any) -> Converted
         )
     model, changes, inputs = _variant(model, changes, state[family.FIRST], found)
     encoder = build(model, inputs, **changes)
-    asked = asking_of(model, encoder.core)
+    asked = asking_of(model, encoder)
     mice, neurons = _mice(found)
     expected = _expected(encoder, inputs, asked, mice, neurons)
     leaves = _stack(found, neurons, expected)

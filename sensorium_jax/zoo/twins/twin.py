@@ -310,8 +310,11 @@ def _flatten(twin: Twin) -> tuple[tuple[Tree], tuple[Any, ...]]:
 
 
 def _unflatten(fixed: tuple[Any, ...], children: tuple[Tree]) -> Twin:
-    encoder, *rest, card = fixed
-    return Twin(encoder, children[0], *rest, card.card)
+    encoder, mice, neurons, frame_shape, behaviors, asking, card = fixed
+    (variables,) = children
+    return Twin(
+        encoder, variables, mice, neurons, frame_shape, behaviors, asking, card.card
+    )
 
 
 jax.tree_util.register_pytree_node(Twin, _flatten, _unflatten)
