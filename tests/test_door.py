@@ -11,7 +11,8 @@ import pytest
 
 import sensorium_jax as sj
 from sensorium_jax.errors import UserError
-from support.tiny import NARROW, quickly
+from support.quick import quickly
+from support.recordings.tiny import NARROW
 
 
 @pytest.fixture(scope="module")

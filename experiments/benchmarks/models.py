@@ -33,7 +33,7 @@ from operations import HEAP, WARM_UPS
 # The originals by our names, and stand-ins for packages that they miss.
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 
-from support import baselines  # noqa: E402
+from support.originals import baselines  # noqa: E402
 
 WAYS = ("ours", "library", "torch")
 PARTS = ("inference", "step")

@@ -13,7 +13,7 @@ from sensorium_jax.data.stream.stream import Stream, whole_trials
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 
-from support import baselines  # noqa: E402
+from support.originals import baselines  # noqa: E402
 
 SKIP = 50  # frames that no score counts
 SCORED = 5  # oracle trials of each mouse

@@ -16,7 +16,7 @@ from sensorium_jax.data.recordings import Recordings
 from sensorium_jax.data.store import build
 from sensorium_jax.data.store.verify import damaged
 from sensorium_jax.errors import UserError
-from support import trees
+from support.recordings import official
 
 
 def convert(source, target, **options):
@@ -26,14 +26,14 @@ def convert(source, target, **options):
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory):
-    return trees.tree(tmp_path_factory.mktemp("convert") / "tree")
+    return official.tree(tmp_path_factory.mktemp("convert") / "tree")
 
 
 @pytest.fixture(scope="module")
 def whole(tree):
     """Files of an undisturbed conversion."""
     convert(tree, tree.parent / "whole")
-    return trees.snapshot(tree.parent / "whole")
+    return official.snapshot(tree.parent / "whole")
 
 
 def test_nothing_but_the_store_is_left(whole):
@@ -44,12 +44,12 @@ def test_nothing_but_the_store_is_left(whole):
 def test_converting_twice_changes_nothing(tree, whole):
     done = convert(tree, tree.parent / "whole", verify=True)
     assert done.written_groups == 0 and done.verified
-    assert trees.snapshot(tree.parent / "whole") == whole
+    assert official.snapshot(tree.parent / "whole") == whole
 
 
 def test_a_store_converts_to_itself(tree, whole, tmp_path):
     convert(tree.parent / "whole", tmp_path / "copy", durable=True)
-    assert trees.snapshot(tmp_path / "copy") == whole
+    assert official.snapshot(tmp_path / "copy") == whole
 
 
 KILLED = """
@@ -90,7 +90,7 @@ def kill_often(source, whole, target, kills, seed=0):
         if rng.random() < 0.3:
             run_and_kill(source, target / f"{i}", rng.uniform(0, took / 2))
         build.convert(source, target / f"{i}")
-        assert trees.snapshot(target / f"{i}") == whole
+        assert official.snapshot(target / f"{i}") == whole
     return landed
 
 
@@ -100,9 +100,9 @@ def test_two_kills(tree, whole, tmp_path):
 
 @pytest.mark.soak
 def test_twenty_kills(tmp_path):
-    source = trees.tree(tmp_path / "tree", neurons=(900, 700))
+    source = official.tree(tmp_path / "tree", neurons=(900, 700))
     convert(source, tmp_path / "whole")
-    whole = trees.snapshot(tmp_path / "whole")
+    whole = official.snapshot(tmp_path / "whole")
     assert kill_often(source, whole, tmp_path / "killed", 20) >= 10
 
 
@@ -128,11 +128,11 @@ def test_verify_mends_damage(tree, whole, tmp_path, how, name):
         (store / name).write_bytes(content if how == "flip" else content[:-9])
     assert (store / name) in [path for path, _ in damaged(store)]
     convert(tree, store, verify=True)
-    assert trees.snapshot(store) == whole
+    assert official.snapshot(store) == whole
 
 
 def test_verify_sees_a_source_that_changed(tmp_path):
-    source = trees.tree(tmp_path / "tree", neurons=(4,))
+    source = official.tree(tmp_path / "tree", neurons=(4,))
     convert(source, tmp_path / "store")
     path = source / "dynamic0/data/responses/3.npy"
     responses = np.load(path)
@@ -143,14 +143,14 @@ def test_verify_sees_a_source_that_changed(tmp_path):
 
 
 def test_fractions_of_grey_levels_stay_float(tmp_path):
-    source = trees.tree(tmp_path / "tree", neurons=(3,), fractions=True)
+    source = official.tree(tmp_path / "tree", neurons=(3,), fractions=True)
     assert convert(source, tmp_path / "s", verify=True).video_dtypes == ("float32",)
     pair = [Recordings.open(p)[0].trial(1) for p in (source, tmp_path / "s")]
     np.testing.assert_array_equal(pair[0].video_thwc, pair[1].video_thwc)
 
 
 def test_a_single_fraction_anywhere_is_found(tmp_path):
-    source = trees.tree(tmp_path / "tree", neurons=(3,))
+    source = official.tree(tmp_path / "tree", neurons=(3,))
     path = source / "dynamic0/data/videos/40.npy"
     video = np.load(path)
     video[1, 2, 3] += 0.25
@@ -159,7 +159,7 @@ def test_a_single_fraction_anywhere_is_found(tmp_path):
 
 
 def test_float16_reports_its_error(tmp_path):
-    source = trees.tree(tmp_path / "tree", neurons=(5,))
+    source = official.tree(tmp_path / "tree", neurons=(5,))
     done = convert(source, tmp_path / "s", responses="float16", verify=True)
     exact, kept = (Recordings.open(p)[0] for p in (source, tmp_path / "s"))
     rows = range(40)

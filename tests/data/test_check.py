@@ -9,7 +9,7 @@ import pytest
 from sensorium_jax.cli import main
 from sensorium_jax.data.check.check import check, inspect
 from sensorium_jax.data.store.build import convert
-from support.spoiled import (
+from support.recordings.spoiled import (
     FRAMES,
     IDS,
     NAMES,

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from sensorium_jax.data.stimuli.classify import KINDS, classify
-from support import other_stimuli as other
+from support.recordings import stimuli as other
 
 FRESH = 1000  # clips that were never looked at while the thresholds were set
 

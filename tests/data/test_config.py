@@ -18,7 +18,7 @@ from sensorium_jax.data.stream import pools
 from sensorium_jax.data.stream.stream import Stream
 from sensorium_jax.errors import UserError
 from sensorium_jax.rules import FILMS, PICTURES, RELEASES, own
-from support import memory, trees
+from support.recordings import in_memory, official
 
 
 def films(folder, tiers, frames=8, **options):
@@ -132,7 +132,7 @@ def test_a_tree_without_rules_follows_its_release_and_says_so_once(tmp_path, cap
 
 @pytest.mark.parametrize("store", [False, True])
 def test_an_override_takes_the_place_of_rules(tmp_path, store):
-    path = trees.tree(tmp_path / "tree", neurons=(3,))
+    path = official.tree(tmp_path / "tree", neurons=(3,))
     if store:
         build.convert(path, tmp_path / "store", durable=False)
         path = tmp_path / "store"
@@ -175,16 +175,16 @@ def as_before(store):
 
 
 def test_an_old_store_opens_and_gets_rules_when_converted_again(tmp_path, capsys):
-    tree, store = trees.tree(tmp_path / "tree", neurons=(3,)), tmp_path / "store"
+    tree, store = official.tree(tmp_path / "tree", neurons=(3,)), tmp_path / "store"
     build.convert(tree, store, durable=False)
-    whole = trees.snapshot(store)
+    whole = official.snapshot(store)
     as_before(store)
     session = Recordings.open(store)[0]
     assert session.rules == RELEASES["2023"] and session.frames_per_second == 30.0
     assert "names no rules of its own" in capsys.readouterr().err
     assert Recordings.open(store, "own")[0].rules == own(FILMS)
     done = build.convert(tree, store, durable=False)
-    assert done.written_groups == 0 and trees.snapshot(store) == whole
+    assert done.written_groups == 0 and official.snapshot(store) == whole
 
 
 def test_the_config_of_the_docs_is_understood():
@@ -249,7 +249,7 @@ def test_own_pictures_are_written_trial_by_trial(tmp_path):
 
 
 def test_commands_take_rules(tmp_path, capsys):
-    tree = trees.tree(tmp_path / "tree", neurons=(3,))
+    tree = official.tree(tmp_path / "tree", neurons=(3,))
     for words in (["info"], ["check"], ["convert", str(tmp_path / "store")]):
         verb, *rest = words
         assert main([verb, str(tree), *rest, "--rules", "own", "--json"]) == (
@@ -268,6 +268,6 @@ def test_folds_are_made_of_the_tier_that_validates():
     from sensorium_jax.data.stimuli import folds
 
     tiers = ("train",) * 3 + ("dev",) * 2 + ("test",)
-    session = memory.session(tiers=tiers, rules=own(FILMS, validation=("dev",)))
+    session = in_memory.session(tiers=tiers, rules=own(FILMS, validation=("dev",)))
     assert folds.fold_rows(session).tolist() == [0, 1, 2, 3, 4]
     assert folds.fold_rows(session, tests=True).tolist() == list(range(6))

@@ -16,7 +16,8 @@ from sensorium_jax.data.recordings import Recordings
 from sensorium_jax.data.release.write import write_session
 from sensorium_jax.data.stimuli import folds, hashes
 from sensorium_jax.errors import UserError
-from support import memory, peers
+from support.originals import peers
+from support.recordings import in_memory
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "phash.json"
 
@@ -57,7 +58,7 @@ def test_hashes_equal_the_golden_ones():
 
 
 def film_session(films, tiers, neurons=3, dtype=np.uint8):
-    base = memory.session(
+    base = in_memory.session(
         neurons=neurons, tiers=tuple(tiers), lengths=(23,), video_dtype=dtype
     )
     for row, film in enumerate(films):
@@ -89,8 +90,8 @@ def test_repeats_share_a_fold_and_folds_part_the_trials():
 
 def test_tests_join_the_folds_only_where_labelled():
     tiers = ("train",) * 3 + ("live_test_main",) * 2
-    shown = memory.session(tiers=tiers, hidden=False)
-    hidden = memory.session(tiers=tiers)
+    shown = in_memory.session(tiers=tiers, hidden=False)
+    hidden = in_memory.session(tiers=tiers)
     assert len(folds.fold_rows(shown)) == 3
     assert len(folds.fold_rows(shown, tests=True)) == 5
     assert len(folds.fold_rows(hidden, tests=True)) == 3

@@ -15,15 +15,15 @@ from sensorium_jax.data.store.build import convert
 from sensorium_jax.data.store.read import open_store
 from sensorium_jax.data.stream.stream import Stream, whole_trials
 from sensorium_jax.errors import UserError
-from support import memory, trees
-from support.ranges import served
+from support.processes.web import served
+from support.recordings import in_memory, official
 
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory):
     """A tree and the store made from it."""
     folder = tmp_path_factory.mktemp("store")
-    tree = trees.tree(folder / "tree")
+    tree = official.tree(folder / "tree")
     convert(tree, folder / "store", durable=False)
     return tree, folder / "store"
 
@@ -145,8 +145,8 @@ def test_http_serves_the_same_batches(both):
 
 def test_pictures_and_missing_signals(tmp_path):
     for name, source in (
-        ("pictures", trees.pictures(tmp_path / "a")),
-        ("bare", trees.tree(tmp_path / "b", extras=False)),
+        ("pictures", official.pictures(tmp_path / "a")),
+        ("bare", official.tree(tmp_path / "b", extras=False)),
     ):
         convert(source, tmp_path / name, durable=False)
         frames = 1 if name == "pictures" else 9
@@ -158,7 +158,7 @@ def test_pictures_and_missing_signals(tmp_path):
 
 
 def test_writer_takes_trials_one_by_one_and_goes_on(tmp_path):
-    recordings = memory.Recordings((memory.session(tiers=("train",) * 25),))
+    recordings = in_memory.Recordings((in_memory.session(tiers=("train",) * 25),))
     whole = write(tmp_path / "whole", recordings)
     same(*(Stream(r, batch=4, frames=5).batch_at(0, 0) for r in (recordings, whole)))
     (session,) = recordings.sessions
@@ -175,16 +175,16 @@ def test_writer_takes_trials_one_by_one_and_goes_on(tmp_path):
     for trial in session.reader.trials[20:]:
         writer.add(trial)
     writer.finish()
-    found = trees.snapshot(tmp_path / "again")
+    found = official.snapshot(tmp_path / "again")
     assert {k: v for k, v in found.items() if ".partial" not in k} == {
         k: v
-        for k, v in trees.snapshot(tmp_path / "whole").items()
+        for k, v in official.snapshot(tmp_path / "whole").items()
         if ".partial" not in k
     }
 
 
 def test_writer_refuses_what_does_not_fit(tmp_path):
-    session = memory.session()
+    session = in_memory.session()
     store_write.begin_store(tmp_path, ["mouse"])
     writer = store_write.StoreWriter(tmp_path, session, frames=30)
     trial = session.reader.trials[0]
@@ -197,7 +197,7 @@ def test_writer_refuses_what_does_not_fit(tmp_path):
 
 
 def test_a_missing_or_broken_shard_is_an_error_not_zeros(tmp_path):
-    recordings = write(tmp_path / "s", memory.Recordings((memory.session("a"),)))
+    recordings = write(tmp_path / "s", in_memory.Recordings((in_memory.session("a"),)))
     shard = tmp_path / "s/a/responses/c/0/0/0"
     content = shard.read_bytes()
     shard.unlink()

@@ -10,12 +10,12 @@ from sensorium_jax.axes import Batch, MixedBatch, check
 from sensorium_jax.data.session import BEHAVIOR, PUPIL, RESPONSES, VIDEO
 from sensorium_jax.data.stream.stream import Stream, prefetch, whole_trials
 from sensorium_jax.errors import UserError
-from support import memory
+from support.recordings import in_memory
 
 
 def make(source=None, **changes):
     options = {"batch": 3, "frames": 8} | changes
-    return Stream(source or memory.recordings(), **options)
+    return Stream(source or in_memory.recordings(), **options)
 
 
 def same(a, b):
@@ -25,7 +25,7 @@ def same(a, b):
 
 @pytest.mark.parametrize("futures", [False, True])
 def test_batch_holds_normalized_windows(futures):
-    source = memory.recordings(futures=futures)
+    source = in_memory.recordings(futures=futures)
     batch = make(source, stride=2).batch_at(0, 5)
     sizes = check(**dict(zip(Batch._fields, batch, strict=True)))
     assert (sizes["m"], sizes["b"], sizes["t"], sizes["n"]) == (2, 3, 8, 5)
@@ -75,7 +75,7 @@ def test_batches_do_not_depend_on_order_instance_or_prefetch():
 
 @pytest.mark.parametrize("epochs", [False, True])
 def test_a_process_reads_its_box_only(epochs):
-    source = memory.recordings()
+    source = in_memory.recordings()
     stream = make(source, epochs=epochs, padded_mice=2)
     whole = stream.batch_at(0, 3)
     for session in source.sessions:
@@ -101,7 +101,7 @@ def test_padded_mice_are_empty():
 
 
 def test_mixed_batch():
-    source = memory.recordings()
+    source = in_memory.recordings()
     stream = make(source, mixed=True, batch=40, response_scaling="none")
     batch = stream.batch_at(0, 0)
     check(**dict(zip(MixedBatch._fields, batch, strict=True)))
@@ -122,7 +122,7 @@ def test_mixed_batch():
 @pytest.mark.parametrize("scaling", ["per_frame", "none"])
 @pytest.mark.parametrize("inputs", [None, "normalized", "minmax", "raw"])
 def test_inputs_are_given_as_asked(scaling, inputs):
-    source = memory.recordings()
+    source = in_memory.recordings()
     for session in source.sessions:
         for what, low, high in ((BEHAVIOR, [1, 0], [3, 8]), (PUPIL, [140] * 2, 160)):
             stats = session.statistics[what]
@@ -162,7 +162,7 @@ def test_proportional_sampling_follows_the_trials():
 
 
 def test_fixed_start_short_trials_and_their_mask():
-    source = memory.recordings(lengths=(10, 6))
+    source = in_memory.recordings(lengths=(10, 6))
     batch = make(source, start=0, frames=8, batch=20).batch_at(0, 0)
     kept = batch.valid_mbt.sum(-1)
     assert set(kept.ravel().tolist()) == {6, 8}
@@ -177,8 +177,8 @@ def test_fixed_start_short_trials_and_their_mask():
 
 def test_hidden_responses_are_never_valid():
     tiers = ("train", "train", "live_test_main")
-    hidden = memory.Recordings((memory.session(tiers=tiers),))
-    shown = memory.Recordings((memory.session(tiers=tiers, hidden=False),))
+    hidden = in_memory.Recordings((in_memory.session(tiers=tiers),))
+    shown = in_memory.Recordings((in_memory.session(tiers=tiers, hidden=False),))
     for source, real in ((hidden, False), (shown, True)):
         batch = make(source, tier="live_test_main").batch_at(0, 0)
         assert batch.valid_mbt.all() == real and batch.valid_mbt.any() == real
@@ -188,7 +188,7 @@ def test_hidden_responses_are_never_valid():
 
 
 def test_subsets_of_mice_neurons_and_trials():
-    source = memory.recordings()
+    source = in_memory.recordings()
     chosen = [np.array([4, 1]), np.array([2])]
     stream = make(source, neurons=chosen, trials={"a": [6], "b": [1]}, batch=2)
     batch, full = stream.batch_at(0, 0), make(source, trials=[[6], [1]], batch=2)
@@ -206,22 +206,22 @@ def test_subsets_of_mice_neurons_and_trials():
 
 
 def test_pictures_are_films_of_one_frame():
-    source = memory.recordings(lengths=(1,), rules="2022", per_frame=False)
+    source = in_memory.recordings(lengths=(1,), rules="2022", per_frame=False)
     batch = make(source, frames=1).batch_at(0, 0)
     assert batch.valid_mbt.all() and batch.video_mbthwc.shape[2] == 1
 
 
 def test_mice_without_behavior_or_pupil():
-    both = memory.session("a"), memory.session("b", behaviors=0, has_pupil=False)
-    batch = make(memory.Recordings(both)).batch_at(0, 0)
+    both = in_memory.session("a"), in_memory.session("b", behaviors=0, has_pupil=False)
+    batch = make(in_memory.Recordings(both)).batch_at(0, 0)
     assert batch.behavior_mbtk[0].any() and not batch.behavior_mbtk[1].any()
     assert not batch.pupil_mbt2[1].any()
-    alone = make(memory.Recordings(both[1:])).batch_at(0, 0)
+    alone = make(in_memory.Recordings(both[1:])).batch_at(0, 0)
     assert alone.behavior_mbtk.shape[-1] == 0
 
 
 def test_clipped_responses():
-    source = memory.recordings()
+    source = in_memory.recordings()
     source.sessions[0].reader.trials[0].responses_tn[:] = -1.0
     options = {"trials": [[0], [0]]}
     assert make(source, **options).batch_at(0, 0).responses_mbtn.min() < 0
@@ -250,19 +250,19 @@ def test_bad_choices_are_named(options, words):
 
 
 def test_frames_of_different_size_are_refused():
-    both = memory.session("a"), memory.session("b", frame_shape=(4, 7, 1))
+    both = in_memory.session("a"), in_memory.session("b", frame_shape=(4, 7, 1))
     with pytest.raises(UserError, match="different sizes"):
-        make(memory.Recordings(both))
+        make(in_memory.Recordings(both))
 
 
 def test_stored_types_that_differ_become_float():
-    both = memory.session("a"), memory.session("b", video_dtype=np.float32)
-    batch = make(memory.Recordings(both)).batch_at(0, 0)
+    both = in_memory.session("a"), in_memory.session("b", video_dtype=np.float32)
+    batch = make(in_memory.Recordings(both)).batch_at(0, 0)
     assert batch.video_mbthwc.dtype == np.float32 and batch.video_mbthwc[0].max() > 1
 
 
 def test_whole_trials_come_in_order():
-    source = memory.recordings()
+    source = in_memory.recordings()
     found = list(whole_trials(source, "oracle"))
     assert [(t.mouse, t.trial, t.file) for t in found] == [
         (0, 6, 12),
@@ -299,7 +299,7 @@ def test_prefetch_hands_errors_over_and_stays_bounded():
 
 
 def test_once_takes_every_trial_a_single_time():
-    source = memory.recordings()
+    source = in_memory.recordings()
     stream = make(source, once=True, start=0, batch=2)
     seen = [[], []]
     for i in range(stream.steps_per_epoch):

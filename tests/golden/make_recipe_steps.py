@@ -19,7 +19,7 @@ import numpy as np
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
-from support import baselines  # noqa: E402
+from support.originals import baselines  # noqa: E402
 
 NEURONS = {"m0": 9, "m1": 6, "m2": 4}
 TRIALS = {"m0": 30, "m1": 17, "m2": 9}

@@ -17,7 +17,7 @@ import numpy as np
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
-from support import peers  # noqa: E402
+from support.originals import peers  # noqa: E402
 
 NEURONS = {"m0": 11, "m1": 7, "m2": 5}
 TRIALS = {"m0": 30, "m1": 17, "m2": 9}

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sensorium_jax.metrics import explained
-from support.repeated import correlate, feed, trials_of
+from support.recordings.repeated import correlate, feed, trials_of
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 update = jax.jit(explained.update)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from sensorium_jax.metrics import correlation, explained, repeats
-from support import peers
-from support.repeated import feed
+from support.originals import peers
+from support.recordings.repeated import feed
 
 pytestmark = pytest.mark.parity
 CLIPS, FRAMES, NEURONS, BATCH = 12, 5, 7, 8

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sensorium_jax.metrics import repeats
-from support.repeated import feed, jackknife_twin, trials_of
+from support.recordings.repeated import feed, jackknife_twin, trials_of
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 update = jax.jit(repeats.update)

@@ -7,8 +7,8 @@ from sensorium_jax import trees
 from sensorium_jax.errors import UserError
 from sensorium_jax.models.cores.basic3d import Basic3dCore
 from sensorium_jax.models.cores.factorized3d import Factorized3dCore
-from support.cores import assert_golden, check_input_gradient, run, start
-from support.golden import load, relative, video
+from support.models.cores import assert_golden, check_input_gradient, run, start
+from support.originals.golden import load, relative, video
 
 BASELINE = Factorized3dCore(3, (32, 64, 128), 11, 11, 5, 5, momentum=0.7)
 

@@ -11,9 +11,10 @@ from sensorium_jax.models.cores.core import check_core
 from sensorium_jax.models.cores.temporal_bases import TemporalBasesCore
 from sensorium_jax.models.parts.gru import ConvGRU
 from sensorium_jax.zoo.assemble import CORES
-from support.cores import start
-from support.mice import mice
-from support.small import SMALL, Core, answer, inputs, quick, start as begin  # noqa: F401
+from support.models.cores import start
+from support.models.mice import mice
+from support.models.small import SMALL, Core, answer, inputs, start as begin
+from support.quick import quick  # noqa: F401
 
 SPACE = {"hidden_channels": 2, "input_kernel": 3, "hidden_kernel": 3, "layers": 2}
 EVERY = {

@@ -6,8 +6,8 @@ import pytest
 from sensorium_jax import trees
 from sensorium_jax.models.cores.rotation2d import RotationEquivariant2dCore
 from sensorium_jax.models.parts import hermite
-from support.cores import assert_golden, check_input_gradient, run, start
-from support.golden import images, kernel, load, relative
+from support.models.cores import assert_golden, check_input_gradient, run, start
+from support.originals.golden import images, kernel, load, relative
 
 BASELINE = RotationEquivariant2dCore(
     3, 8, 9, 7, 4, pad_input=False, stack=-1, final_nonlinearity=False, momentum=0.9

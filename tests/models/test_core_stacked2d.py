@@ -8,8 +8,8 @@ import pytest
 from sensorium_jax import trees
 from sensorium_jax.errors import UserError
 from sensorium_jax.models.cores.stacked2d import Stacked2dCore
-from support.cores import assert_golden, check_input_gradient, run, start
-from support.golden import images, load
+from support.models.cores import assert_golden, check_input_gradient, run, start
+from support.originals.golden import images, load
 
 PUBLISHED = Stacked2dCore(
     1,

@@ -10,8 +10,8 @@ from sensorium_jax.models.cores.factorized3d import Factorized3dCore
 from sensorium_jax.models.cores.rotation2d import RotationEquivariant2dCore
 from sensorium_jax.models.cores.stacked2d import Stacked2dCore
 from sensorium_jax.models.parts.gru import ConvGRU
-from support import peers
-from support.golden import core_trees, gru_tree, images, relative, video
+from support.originals import peers
+from support.originals.golden import core_trees, gru_tree, images, relative, video
 
 pytestmark = pytest.mark.parity
 

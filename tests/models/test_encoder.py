@@ -15,10 +15,11 @@ from sensorium_jax.models.parts.shifter import MLPShifter
 from sensorium_jax.models.readouts.gaussian import GaussianReadout
 from sensorium_jax.training.losses.loss import objective
 from sensorium_jax.training.losses.regularizer import pieces
-from support.golden import FOLDER, load, relative, video
-from support.mice import encoder_trees, mice
-from support.originals import build, penalties
-from support.small import SMALL, Core, answer, inputs, quick, start  # noqa: F401
+from support.models.mice import mice
+from support.models.small import SMALL, Core, answer, inputs, start
+from support.originals.dynamic2023 import build, penalties
+from support.originals.golden import FOLDER, encoder_trees, load, relative, video
+from support.quick import quick  # noqa: F401
 
 
 @pytest.mark.parametrize("name", ["video_encoder_fact", "video_encoder_gru"])

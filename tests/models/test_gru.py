@@ -7,7 +7,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from sensorium_jax import trees
 from sensorium_jax.errors import UserError
 from sensorium_jax.models.parts.gru import ConvGRU
-from support.golden import gru_tree, load, relative, video
+from support.originals.golden import gru_tree, load, relative, video
 
 
 def golden_case():

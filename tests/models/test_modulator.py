@@ -3,9 +3,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from sensorium_jax.models.parts.modulator import MLPModulator
-from support.golden import relative
-from support.mice import one_mouse
-from support.small import quick  # noqa: F401
+from support.models.mice import one_mouse
+from support.originals.golden import relative
+from support.quick import quick  # noqa: F401
 
 BEHAVIOR = np.random.default_rng(0).normal(size=(2, 3, 4)).astype(np.float32)
 

@@ -6,9 +6,9 @@ import pytest
 from sensorium_jax.errors import UserError
 from sensorium_jax.models.readouts.attention import AttentionReadout
 from sensorium_jax.models.rows import Side
-from support.golden import relative
-from support.mice import one_mouse
-from support.small import quick  # noqa: F401
+from support.models.mice import one_mouse
+from support.originals.golden import relative
+from support.quick import quick  # noqa: F401
 
 FEAT = np.random.default_rng(0).normal(size=(2, 3, 4, 5, 6)).astype(np.float32)
 

@@ -6,9 +6,9 @@ import pytest
 from sensorium_jax.errors import UserError
 from sensorium_jax.models.readouts.factorized import FactorizedReadout
 from sensorium_jax.models.rows import Side
-from support.golden import load, relative
-from support.mice import one_mouse, readout_tree
-from support.small import quick  # noqa: F401
+from support.models.mice import one_mouse
+from support.originals.golden import load, readout_tree, relative
+from support.quick import quick  # noqa: F401
 
 
 def drive(readout, params, feat, mouse):

@@ -11,9 +11,9 @@ from sensorium_jax.models.readouts.gaussian import (
     position,
 )
 from sensorium_jax.models.rows import Side, center
-from support.golden import FOLDER, load, relative
-from support.mice import one_mouse, readout_tree
-from support.small import quick  # noqa: F401
+from support.models.mice import one_mouse
+from support.originals.golden import FOLDER, load, readout_tree, relative
+from support.quick import quick  # noqa: F401
 
 CASES = (
     "gauss_cortex_full",

@@ -11,9 +11,9 @@ from sensorium_jax.models.readouts.attention import AttentionReadout
 from sensorium_jax.models.readouts.factorized import FactorizedReadout
 from sensorium_jax.models.readouts.gaussian import CortexPredictor, GaussianReadout
 from sensorium_jax.models.rows import Side
-from support import peers
-from support.golden import kernel, relative
-from support.mice import mlp_tree, one_mouse, readout_tree
+from support.models.mice import one_mouse
+from support.originals import peers
+from support.originals.golden import kernel, mlp_tree, readout_tree, relative
 
 pytestmark = [
     pytest.mark.parity,

@@ -9,8 +9,9 @@ from sensorium_jax.models.encoder import Encoder
 from sensorium_jax.models.parts.modulator import MLPModulator
 from sensorium_jax.models.parts.shifter import MLPShifter
 from sensorium_jax.models.readouts.gaussian import GaussianReadout
-from support.mice import mice
-from support.small import SMALL, Core, answer, inputs, quick, start  # noqa: F401
+from support.models.mice import mice
+from support.models.small import SMALL, Core, answer, inputs, start
+from support.quick import quick  # noqa: F401
 
 
 def test_adding_a_mouse_leaves_the_others_weights_bit_identical():

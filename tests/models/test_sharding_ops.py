@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -11,18 +10,16 @@ import numpy as np
 import pytest
 
 from sensorium_jax.models.ops import convolutions, fold
+from support.processes import runs
 
 
 def test_no_data_moves_between_eight_devices():
     """Its own process, for eight devices must be asked for before jax starts."""
-    program = Path(__file__).parents[1] / "support/sharded_program.py"
-    root = Path(__file__).parents[2]
     flags = "--xla_force_host_platform_device_count=8"
     inherited = {k: v for k, v in os.environ.items() if k != "JAX_NUM_CPU_DEVICES"}
     done = subprocess.run(
-        [sys.executable, str(program)],
-        env=inherited
-        | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(root)},
+        [sys.executable, "-m", "support.processes.sharded_program"],
+        env=inherited | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"} | runs.PATHS,
         capture_output=True,
         text=True,
         timeout=300,

@@ -5,9 +5,9 @@ import pytest
 
 from sensorium_jax import trees
 from sensorium_jax.models.parts.shifter import MLPShifter, StaticAffineShifter
-from support.golden import load, relative
-from support.mice import below, mlp_tree, one_mouse
-from support.small import quick  # noqa: F401
+from support.models.mice import one_mouse
+from support.originals.golden import below, load, mlp_tree, relative
+from support.quick import quick  # noqa: F401
 
 PUPIL = np.random.default_rng(0).normal(size=(2, 3, 2)).astype(np.float32)
 

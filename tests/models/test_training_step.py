@@ -10,10 +10,9 @@ from sensorium_jax.axes import Batch, MouseInfo
 from sensorium_jax.models import rows
 from sensorium_jax.training.losses.loss import objective
 from sensorium_jax.training.losses.regularizer import pieces
-from support.golden import load, relative, video
-from support.mice import encoder_trees, stack
-from support.originals import build, penalties
-from support.small import quick  # noqa: F401
+from support.originals.dynamic2023 import build, penalties
+from support.originals.golden import encoder_trees, load, relative, stack, video
+from support.quick import quick  # noqa: F401
 
 
 def prepare(case, empty):

@@ -11,8 +11,8 @@ from sensorium_jax.run.score import report
 from sensorium_jax.run.train import run_card
 from sensorium_jax.training.state import variables_of
 from sensorium_jax.zoo.twins.twin import Twin
-from support import tiny
-from support.tiny import quickly
+from support.quick import quickly
+from support.recordings import tiny
 
 CORE = {"core": {"channels": (4, 4), "lags": 5, "bases": 2}}
 ASKED = {

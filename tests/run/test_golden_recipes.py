@@ -16,9 +16,8 @@ from sensorium_jax.run.objective import (
 from sensorium_jax.training.state import create
 from sensorium_jax.training.step import Tally, make_step
 from sensorium_jax.zoo.assemble import build
-from support.golden import load, relative, video
-from support.mice import encoder_trees, stack
-from support.tiny import quickly
+from support.originals.golden import encoder_trees, load, relative, stack, video
+from support.quick import quickly
 
 # Today's library of the originals gives hidden convolutions biases, which the published
 # weights lack.

@@ -4,12 +4,13 @@ import pytest
 
 from sensorium_jax.data.store.build import convert
 from sensorium_jax.run.train import train
-from support import runs, tiny
-from support.ranges import served
+from support.processes import runs
+from support.processes.web import served
+from support.recordings import tiny
 
 STEPS = 2
 RECIPE = """
-from support import tiny
+from support.recordings import tiny
 
 def get_config():
     config = tiny.recipe("ln2023", "{root}", steps={steps})

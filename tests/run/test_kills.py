@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from support import runs, tiny
+from support.processes import runs
+from support.recordings import tiny
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +103,6 @@ def test_a_run_that_cannot_start_says_so_in_one_line(tmp_path):
         capture_output=True,
         text=True,
         timeout=60,
-        env={"PYTHONPATH": str(runs.HERE), "ROOT": "nowhere", "STEPS": "1"},
+        env=runs.PATHS | {"ROOT": "nowhere", "STEPS": "1"},
     )
     assert done.returncode == 1 and "Traceback" not in done.stderr

@@ -6,7 +6,7 @@ from sensorium_jax.data.release.write import write_session
 from sensorium_jax.data.stream.stream import Stream
 from sensorium_jax.errors import UserError
 from sensorium_jax.run import length_checks
-from support import tiny
+from support.recordings import tiny
 
 
 @pytest.fixture(scope="module")

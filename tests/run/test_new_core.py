@@ -10,7 +10,7 @@ import pytest
 from sensorium_jax import trees
 from sensorium_jax.cli import main
 from sensorium_jax.zoo import describe, outside
-from support.tiny import quickly
+from support.quick import quickly
 
 PAGE = Path(__file__).parents[2] / "docs/new-core.md"
 

@@ -18,8 +18,8 @@ from sensorium_jax.models.readouts.gaussian import GaussianReadout
 from sensorium_jax.run import config as configs
 from sensorium_jax.run.objective import make_objective, make_penalty
 from sensorium_jax.training.losses import loss
-from support.small import SMALL, Core
-from support.toy import random_batch
+from support.models.small import SMALL, Core
+from support.models.toy import random_batch
 
 INFO = SimpleNamespace(
     mice=3, trials_m=np.array([100, 50, 9]), train_trials_m=np.array([64, 36, 4])

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from support import runs, tiny
+from support.processes import runs
+from support.recordings import tiny
 
 pytestmark = pytest.mark.processes
 

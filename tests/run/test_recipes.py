@@ -8,8 +8,8 @@ from sensorium_jax.run import build, config as configs
 from sensorium_jax.run.train import train
 from sensorium_jax.training.step import Tally
 from sensorium_jax.zoo.load import load as load_twin
-from support import tiny
-from support.tiny import quickly
+from support.quick import quickly
+from support.recordings import tiny
 
 RECIPES = [name for name in tiny.NARROW if name != "finetune_new_mouse"]
 

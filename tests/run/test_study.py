@@ -15,8 +15,9 @@ from sensorium_jax.run import study
 from sensorium_jax.run.score import measure_tiers
 from sensorium_jax.scoring import limits, suites, tables, trials
 from sensorium_jax.simulation.design import TINY
-from support import recorded
-from support.made import Told, tree, true_rates
+from support.recordings import labelled
+from support.recordings.simulated import tree, true_rates
+from support.twins import Told
 
 
 def blurred(share):
@@ -113,7 +114,7 @@ def test_models_of_the_study_can_be_built():
 
 
 def test_pictures_are_refused_in_words(tmp_path, capsys):
-    data = recorded.pictures(tmp_path / "data").path
+    data = labelled.pictures(tmp_path / "data").path
     assert main(["study", "--data", data, "--workdir", str(tmp_path / "x")]) == 1
     assert "holds pictures; the study compares models of films" in (
         capsys.readouterr().err

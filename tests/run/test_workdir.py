@@ -8,7 +8,7 @@ import pytest
 from sensorium_jax.errors import UserError
 from sensorium_jax.run import build
 from sensorium_jax.run.train import OURS, claim, run_card, run_differences
-from support import tiny
+from support.recordings import tiny
 
 RECORDING = "the recording (tiers of trials, or statistics) of dynamic1"
 

@@ -10,7 +10,7 @@ from sensorium_jax.errors import UserError
 from sensorium_jax.metrics import explained
 from sensorium_jax.rules import FILMS, RELEASES, own
 from sensorium_jax.scoring import accumulate, predict, suites, tables, trials
-from support.in_memory import FIT, session
+from support.recordings.of_lengths import FIT, session
 
 LENGTHS = (30, 34, 30, 34, 31)
 

@@ -12,7 +12,7 @@ from sensorium_jax.errors import UserError
 from sensorium_jax.normalize import at_frames
 from sensorium_jax.rules import FILMS, own
 from sensorium_jax.scoring.predict import Inputs, beside, predict
-from support.in_memory import session
+from support.recordings.of_lengths import session
 
 NEURONS = 3
 

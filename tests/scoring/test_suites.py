@@ -17,7 +17,8 @@ from sensorium_jax.scoring import (
     suites,
     trials as plan,
 )
-from support.made import Told, tree, true_rates
+from support.recordings.simulated import tree, true_rates
+from support.twins import Told
 
 DRAWS = 50
 

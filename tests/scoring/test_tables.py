@@ -11,7 +11,7 @@ from sensorium_jax.scoring.accumulate import measure
 from sensorium_jax.scoring.predict import stream
 from sensorium_jax.scoring.tables import Report
 from sensorium_jax.scoring.trials import planned
-from support.in_memory import FIT, session
+from support.recordings.of_lengths import FIT, session
 
 KEYS = (  # on which scripts rely
     *("single_trial", "single_trial_interval", "single_trial_over_mice"),

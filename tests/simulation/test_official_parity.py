@@ -9,7 +9,7 @@ import pytest
 
 from sensorium_jax.data.recordings import Recordings
 from sensorium_jax.simulation.write import simulate
-from support import peers
+from support.originals import peers
 
 pytestmark = [pytest.mark.parity, pytest.mark.filterwarnings("default")]
 TINY = {"preset": "tiny", "seed": 8}

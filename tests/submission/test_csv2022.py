@@ -11,20 +11,21 @@ from sensorium_jax.errors import UserError
 from sensorium_jax.run.submit import predict_and_write as submit
 from sensorium_jax.submission.csv2022 import numbers
 from sensorium_jax.submission.lint import validate
-from support import recorded
+from support import twins
+from support.recordings import labelled
 
 LIVE, FINAL = "submission_file_live_test.csv", "submission_file_final_test.csv"
 
 
 @pytest.fixture(scope="module")
 def recordings(tmp_path_factory):
-    return recorded.pictures(tmp_path_factory.mktemp("pictures"))
+    return labelled.pictures(tmp_path_factory.mktemp("pictures"))
 
 
 @pytest.fixture(scope="module")
 def written(recordings, tmp_path_factory):
     out = tmp_path_factory.mktemp("out")
-    guess = recorded.Guess(recordings, lost=0)
+    guess = twins.Guess(recordings, lost=0)
     done = submit(guess, recordings.sessions, out, track="sensorium")
     assert [p.name for p in done.uploads] == [LIVE, FINAL]
     return out
@@ -45,7 +46,7 @@ def test_columns_and_values_are_the_official_ones(recordings, sound):
     assert sound.image_ids.tolist() == shown.tolist()
     for text in sound.neuron_ids:
         assert ast.literal_eval(text) == session.unit_ids_n.tolist()
-    guess = recorded.Guess(recordings, lost=0)
+    guess = twins.Guess(recordings, lost=0)
     for row, text in zip(rows, sound.prediction, strict=True):
         video = session.read("videos", int(row))[None]
         want = guess.respond(video, None, None, session.name)[0, 0]
@@ -179,8 +180,8 @@ def test_warnings(sound, recordings, tmp_path):
 
 
 def test_one_mouse_of_several_is_found_or_asked_for(tmp_path):
-    several = recorded.pictures(tmp_path / "two", mice=2)
-    guess = recorded.Guess(several, lost=0)
+    several = labelled.pictures(tmp_path / "two", mice=2)
+    guess = twins.Guess(several, lost=0)
     with pytest.raises(UserError, match="--mouse"):
         submit(guess, several.sessions, tmp_path, track="sensorium+")
     name = several.names[1]
@@ -195,6 +196,6 @@ def test_one_mouse_of_several_is_found_or_asked_for(tmp_path):
 
 
 def test_the_year_of_the_track_must_be_that_of_the_recordings(recordings, tmp_path):
-    guess = recorded.Guess(recordings, lost=0)
+    guess = twins.Guess(recordings, lost=0)
     with pytest.raises(UserError, match="of 2022, the track is of 2023"):
         submit(guess, recordings.sessions, tmp_path, track="main")

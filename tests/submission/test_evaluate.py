@@ -14,7 +14,8 @@ from sensorium_jax.run.evaluate import verdicts
 from sensorium_jax.run.score import report
 from sensorium_jax.run.submit import predict_and_write as submit
 from sensorium_jax.submission import csv2022
-from support import recorded
+from support import twins
+from support.recordings import labelled
 
 LIVE = "predictions_live_main.parquet.brotli"
 PICTURES = "submission_file_live_test.csv"
@@ -27,25 +28,25 @@ def evaluate(*given, **options):
 
 @pytest.fixture(scope="module")
 def recordings(tmp_path_factory):
-    return recorded.films(tmp_path_factory.mktemp("films"))
+    return labelled.films(tmp_path_factory.mktemp("films"))
 
 
 @pytest.fixture(scope="module")
 def written(recordings, tmp_path_factory):
     out = tmp_path_factory.mktemp("out")
-    submit(recorded.Guess(recordings), recordings.sessions, out)
+    submit(twins.Guess(recordings), recordings.sessions, out)
     return out
 
 
 @pytest.fixture(scope="module")
 def still(tmp_path_factory):
-    return recorded.pictures(tmp_path_factory.mktemp("pictures"))
+    return labelled.pictures(tmp_path_factory.mktemp("pictures"))
 
 
 @pytest.fixture(scope="module")
 def drawn(still, tmp_path_factory):
     out = tmp_path_factory.mktemp("out")
-    submit(recorded.Guess(still, lost=0), still.sessions, out, track="sensorium")
+    submit(twins.Guess(still, lost=0), still.sessions, out, track="sensorium")
     return out
 
 
@@ -124,7 +125,7 @@ def test_films_score_as_by_hand(written, recordings):
 def test_a_file_has_every_number_that_its_model_has(written, recordings):
     """Intervals, types, null and ceilings of a file are those that `score` prints."""
     (found,) = evaluate(written / LIVE, recordings.sessions)
-    mice = report(recorded.Guess(recordings), recordings.sessions, tier=found.tier)
+    mice = report(twins.Guess(recordings), recordings.sessions, tier=found.tier)
     want, got = mice.tiers[found.tier].as_dict(), found.scores.as_dict()
     assert want["null"] != 0 and want["ceiling_from"] == "repeats"
 
@@ -155,7 +156,7 @@ def test_order_of_rows_and_neurons_does_not_matter(written, recordings, tmp_path
     ]
     frame["trial_indices"] = [f"{i}.npy" for i in frame.trial_indices]
     mixed = frame.sample(frac=1, random_state=0)
-    (found,) = evaluate(recorded.save(mixed, tmp_path / LIVE), recordings.sessions)
+    (found,) = evaluate(labelled.save(mixed, tmp_path / LIVE), recordings.sessions)
     assert found.scores.all.single_trial == pytest.approx(
         want.scores.all.single_trial, abs=1e-7
     )
@@ -167,7 +168,7 @@ def test_order_of_rows_and_neurons_does_not_matter(written, recordings, tmp_path
 def test_a_missing_last_frame_is_not_compared(written, recordings, tmp_path):
     frame = pd.read_parquet(written / LIVE)
     frame["prediction"] = [np.stack(p)[:, :-1].tolist() for p in frame.prediction]
-    path = recorded.save(frame, tmp_path / LIVE)
+    path = labelled.save(frame, tmp_path / LIVE)
     (found,) = evaluate(path, recordings.sessions)
     same(found, pd.read_parquet(path), recordings.sessions)
 
@@ -182,10 +183,10 @@ def test_undefined_neurons_score_nothing_and_are_told(written, recordings, tmp_p
         return x.tolist()
 
     frame["prediction"] = [spoil(p) for p in frame.prediction]
-    (found,) = evaluate(recorded.save(frame, tmp_path / LIVE), recordings.sessions)
+    (found,) = evaluate(labelled.save(frame, tmp_path / LIVE), recordings.sessions)
     assert found.scores.all.undefined == 4
     single, _ = by_hand(pd.read_parquet(written / LIVE), recordings.sessions)
-    lost = sum(s[3] + s[5] for s in single) / sum(recorded.NEURONS)
+    lost = sum(s[3] + s[5] for s in single) / sum(labelled.NEURONS)
     assert found.scores.all.single_trial == pytest.approx(
         want.scores.all.single_trial - lost, abs=1e-6
     )
@@ -193,7 +194,7 @@ def test_undefined_neurons_score_nothing_and_are_told(written, recordings, tmp_p
 
 def test_labels_from_elsewhere(written, recordings, tmp_path):
     """Hidden recordings are refused, but not beside labelled ones or a table."""
-    hidden = recorded.films(tmp_path, hide=("live_test_main",))
+    hidden = labelled.films(tmp_path, hide=("live_test_main",))
     (want,) = evaluate(written / LIVE, recordings.sessions)
     with pytest.raises(UserError, match="hidden .* --ground-truth"):
         evaluate(written / LIVE, hidden.sessions)
@@ -210,7 +211,7 @@ def test_labels_from_elsewhere(written, recordings, tmp_path):
     keys = zip(frame.mouse, frame.trial_indices, strict=True)
     truth = frame.drop(columns="prediction")
     truth["responses"] = [responses[key] for key in keys]
-    path = recorded.save(truth[::-1], tmp_path / "truth.parquet")
+    path = labelled.save(truth[::-1], tmp_path / "truth.parquet")
     (found,) = evaluate(written / LIVE, hidden.sessions, truth=path)
     assert found.scores.all.single_trial == pytest.approx(
         want.scores.all.single_trial, abs=1e-7
@@ -221,7 +222,7 @@ def test_labels_from_elsewhere(written, recordings, tmp_path):
 
 
 def test_one_hidden_mouse_is_left_out_and_named(written, recordings, tmp_path):
-    hidden = recorded.films(tmp_path, hide=("live_test_main",))
+    hidden = labelled.films(tmp_path, hide=("live_test_main",))
     partly = (recordings[0], hidden[1])
     (found,) = evaluate(written / LIVE, partly)
     assert found.hidden == [hidden.names[1]]
@@ -233,7 +234,7 @@ def test_files_that_cannot_be_scored(written, recordings, tmp_path):
     frame = pd.read_parquet(written / LIVE)
 
     def refused(spoiled, words):
-        path = recorded.save(spoiled, tmp_path / LIVE)
+        path = labelled.save(spoiled, tmp_path / LIVE)
         with pytest.raises(UserError, match=words):
             evaluate(path, recordings.sessions)
 
@@ -296,7 +297,7 @@ def test_pictures_against_a_ground_truth_file(drawn, still, tmp_path):
 
 
 def test_leaderboard(written, recordings, tmp_path, capsys):
-    class Worse(recorded.Guess):
+    class Worse(twins.Guess):
         def respond(self, *inputs, **where):
             rates = super().respond(*inputs, **where)
             rng = np.random.default_rng(0)
@@ -331,7 +332,7 @@ def test_leaderboard(written, recordings, tmp_path, capsys):
 
 def test_a_tier_that_repeats_nothing_has_no_average(recordings, tmp_path):
     done = submit(
-        recorded.Guess(recordings), recordings.sessions, tmp_path, tiers=("train",)
+        twins.Guess(recordings), recordings.sessions, tmp_path, tiers=("train",)
     )
     (found,) = evaluate(done.tables["train"], Recordings.open(recordings.path).sessions)
     assert found.scores.all.to_average is None and found.tier == "train"

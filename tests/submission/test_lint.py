@@ -17,7 +17,8 @@ from sensorium_jax.run.submit import predict_and_write as submit
 from sensorium_jax.submission import parquet2023
 from sensorium_jax.submission.lint import validate
 from sensorium_jax.submission.units import unit_faults
-from support import recorded
+from support import twins
+from support.recordings import labelled
 
 LIVE = "predictions_live_main.parquet.brotli"
 FINAL = "predictions_final_main.parquet.brotli"
@@ -25,13 +26,13 @@ FINAL = "predictions_final_main.parquet.brotli"
 
 @pytest.fixture(scope="module")
 def recordings(tmp_path_factory):
-    return recorded.films(tmp_path_factory.mktemp("films"))
+    return labelled.films(tmp_path_factory.mktemp("films"))
 
 
 @pytest.fixture(scope="module")
 def written(recordings, tmp_path_factory):
     out = tmp_path_factory.mktemp("out")
-    guess = recorded.Guess(recordings)
+    guess = twins.Guess(recordings)
     submit(guess, recordings.sessions, out)
     submit(guess, recordings.sessions, out, tiers=("oracle",))
     return out
@@ -82,7 +83,7 @@ def other_neurons(frame):
 
 
 def shuffled(frame):
-    order = {n: np.random.default_rng(5).permutation(n) for n in recorded.NEURONS}
+    order = {n: np.random.default_rng(5).permutation(n) for n in labelled.NEURONS}
     return edit(frame, lambda x: x[order[len(x)]])
 
 
@@ -159,7 +160,7 @@ def test_spoiled_tables_are_refused(words, sound, written, recordings, tmp_path)
         first = frame.prediction.iloc[0]
         if isinstance(first, np.ndarray):
             frame = edit(frame.reset_index(drop=True), lambda x: x)
-    path = recorded.save(frame, tmp_path / LIVE)
+    path = labelled.save(frame, tmp_path / LIVE)
     report = validate(path, recordings.sessions)
     errors = [f for f in report.faults if f.level == "error"]
     assert any(words in f.finding for f in errors), report.faults
@@ -183,7 +184,7 @@ WARNED = {
 
 @pytest.mark.parametrize("words", WARNED)
 def test_doubtful_tables_are_warned_of(words, sound, recordings, tmp_path):
-    path = recorded.save(WARNED[words](sound, recordings), tmp_path / LIVE)
+    path = labelled.save(WARNED[words](sound, recordings), tmp_path / LIVE)
     report = validate(path, recordings.sessions)
     assert {f.level for f in report.faults} == {"warning"}, report.faults
     assert all(words in f.finding for f in report.faults), report.faults
@@ -204,13 +205,13 @@ def test_sound_files_pass(written, recordings):
 def test_trials_named_as_files_pass(sound, recordings, tmp_path):
     frame = edit(sound, lambda x: x)
     frame["trial_indices"] = [f"{i}.npy" for i in frame.trial_indices]
-    path = recorded.save(frame, tmp_path / LIVE)
+    path = labelled.save(frame, tmp_path / LIVE)
     assert validate(path, recordings.sessions).faults == []
 
 
 def test_ids_that_moved_alone_are_refused(sound, recordings, tmp_path):
     """Ids in another order over predictions in the recorded one."""
-    path = recorded.save(ids(sound, lambda i: i[::-1]), tmp_path / LIVE)
+    path = labelled.save(ids(sound, lambda i: i[::-1]), tmp_path / LIVE)
     report = validate(path, recordings.sessions)
     found = [f.finding for f in report.faults if f.level == "error"]
     assert len(found) == 2 and all("reordered without" in f for f in found)
@@ -259,17 +260,17 @@ def test_zips(written, recordings, tmp_path):
 def test_only_the_ranked_mice_of_the_release_are_wanted(tmp_path):
     from dataclasses import replace
 
-    made = recorded.films(tmp_path).sessions
+    made = labelled.films(tmp_path).sessions
     tail = "Video-9b4f6a1a067fe51e15306b9628efea20"
     sessions = (replace(made[0], name=f"dynamic0-1-1-{tail}"), made[1])
-    done = submit(recorded.Guess({s.name: s for s in sessions}), sessions, tmp_path)
+    done = submit(twins.Guess({s.name: s for s in sessions}), sessions, tmp_path)
     assert validate(done.uploads[0], sessions).faults == []
     keys = parquet2023.index(parquet2023.table(done.tables["live_test_main"]))
     assert {mouse for mouse, _ in keys} == {sessions[0].name}
 
 
 def test_command_prints_a_line_per_fault(sound, recordings, tmp_path, capsys):
-    path = recorded.save(edit(sound, put(np.nan), [0]), tmp_path / LIVE)
+    path = labelled.save(edit(sound, put(np.nan), [0]), tmp_path / LIVE)
     flags = ["--validate", str(path), "--data", recordings.path]
     assert main(["submit", *flags]) == 1
     lines = capsys.readouterr().out.splitlines()

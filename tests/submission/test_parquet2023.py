@@ -20,7 +20,8 @@ from sensorium_jax.scoring.predict import Inputs, predict
 from sensorium_jax.submission import parquet2023
 from sensorium_jax.submission.expected import file_name, tier_of
 from sensorium_jax.submission.lint import validate
-from support import in_memory, recorded
+from support import twins
+from support.recordings import labelled, of_lengths
 
 SERVER = {
     "main": ["predictions_live_main", "predictions_final_main"],
@@ -30,11 +31,11 @@ SERVER = {
 
 @pytest.fixture(scope="module")
 def recordings(tmp_path_factory):
-    return recorded.films(tmp_path_factory.mktemp("films"))
+    return labelled.films(tmp_path_factory.mktemp("films"))
 
 
 def test_main_track_is_one_flat_zip_of_the_servers_names(recordings, tmp_path):
-    done = submit(recorded.Guess(recordings), recordings.sessions, tmp_path)
+    done = submit(twins.Guess(recordings), recordings.sessions, tmp_path)
     assert [p.name for p in done.uploads] == ["predictions_main.zip"]
     names = [f"{n}.parquet.brotli" for n in SERVER["main"]]
     with zipfile.ZipFile(done.uploads[0]) as archive:
@@ -46,7 +47,7 @@ def test_main_track_is_one_flat_zip_of_the_servers_names(recordings, tmp_path):
 
 
 def test_bonus_track_is_a_zip_per_upload(recordings, tmp_path):
-    guess = recorded.Guess(recordings)
+    guess = twins.Guess(recordings)
     done = submit(guess, recordings.sessions, tmp_path, track="bonus")
     assert [p.name for p in done.uploads] == [f"{n}.zip" for n in SERVER["bonus"]]
     for path, name in zip(done.uploads, SERVER["bonus"], strict=True):
@@ -73,11 +74,11 @@ def test_pandas_reads_what_the_official_writer_gives(recordings, tmp_path, singl
         parquet2023.FilmAnswer(
             session.name, int(session.files[p.trial]), p.rates_tn.T, session.unit_ids_n
         )
-        for p in predict(recorded.Guess(recordings), session, rows)
+        for p in predict(twins.Guess(recordings), session, rows)
     ]
     ours = tmp_path / "ours.parquet.brotli"
     assert parquet2023.write(ours, iter(made), tier="oracle", single=single) == 4
-    theirs = recorded.save(recorded.table(made), tmp_path / "theirs.parquet.brotli")
+    theirs = labelled.save(labelled.table(made), tmp_path / "theirs.parquet.brotli")
     a, b = pd.read_parquet(ours), pd.read_parquet(theirs)
     assert list(a.columns) == list(b.columns)
     assert (a.dtypes == b.dtypes).all()
@@ -101,7 +102,7 @@ def test_first_fifty_frames_are_left_out_wherever_the_model_begins(recordings):
     session = recordings[1]
     rows = session.trials_of("oracle")
     early, late = (
-        [p.rates_tn for p in predict(recorded.Guess(recordings, lost=n), session, rows)]
+        [p.rates_tn for p in predict(twins.Guess(recordings, lost=n), session, rows)]
         for n in (0, 50)
     )
     lengths = [session.reader.length(int(r)) - 50 for r in rows]
@@ -110,7 +111,7 @@ def test_first_fifty_frames_are_left_out_wherever_the_model_begins(recordings):
     for x, y in zip(early, late, strict=True):
         np.testing.assert_allclose(x, y, rtol=1e-6)
     with pytest.raises(UserError, match="from frame 51 on"):
-        list(predict(recorded.Guess(recordings, lost=51), session, rows))
+        list(predict(twins.Guess(recordings, lost=51), session, rows))
 
 
 def test_files_of_own_recordings_hold_what_their_rules_score(tmp_path):
@@ -122,7 +123,7 @@ def test_files_of_own_recordings_hold_what_their_rules_score(tmp_path):
             x_bt = np.abs(video_bthwc.mean((2, 3, 4)))[:, self.lost :]
             return np.repeat(x_bt[..., None], 3, -1)
 
-    (one,) = sessions = [in_memory.session((30, 34))]
+    (one,) = sessions = [of_lengths.session((30, 34))]
     with pytest.raises(UserError, match="begins at frame 9; .* every frame from 0 on"):
         submit(Mean(9), sessions, tmp_path, tiers=("test",))
     done = submit(Mean(0), sessions, tmp_path, tiers=("test",))
@@ -140,7 +141,7 @@ def test_files_of_own_recordings_hold_what_their_rules_score(tmp_path):
 def test_raw_answers_are_brought_to_normalized_units(recordings):
     session = recordings[0]
     rows = session.trials_of("oracle")[:2]
-    raw = recorded.Guess(recordings, raw_units=True)
+    raw = twins.Guess(recordings, raw_units=True)
     precision_tn = statistics.precision(session)
     assert len(precision_tn) > 1
     plain = predict(raw, session, rows)
@@ -154,7 +155,7 @@ def test_raw_answers_are_brought_to_normalized_units(recordings):
 def test_a_twin_that_names_its_units_is_believed(recordings, units):
     session = recordings[0]
     rows = session.trials_of("oracle")[:2]
-    twin = recorded.Guess(recordings, raw_units=True)
+    twin = twins.Guess(recordings, raw_units=True)
     as_judged = list(predict(twin, session, rows, units="per_frame"))
     twin.units = units
     factor_tn = statistics.precision(session)
@@ -172,7 +173,7 @@ def test_a_twin_that_names_its_units_is_believed(recordings, units):
 def test_inputs_are_normalized_for_twins_that_want_it(recordings):
     session = recordings[0]
     row = int(session.trials_of("train")[0])
-    twin = recorded.Guess(recordings)
+    twin = twins.Guess(recordings)
     raw = Inputs.of(twin, session).read(row)
     twin.raw = ()
     scaled = Inputs.of(twin, session).read(row)
@@ -184,7 +185,7 @@ def test_inputs_are_normalized_for_twins_that_want_it(recordings):
 
 
 def test_a_model_of_nan_writes_nothing(recordings, tmp_path):
-    class Broken(recorded.Guess):
+    class Broken(twins.Guess):
         def respond(self, *inputs, **where):
             return super().respond(*inputs, **where) * np.nan
 
@@ -209,7 +210,7 @@ def test_command_writes_files_that_it_finds_sound(
 
     def load(source):
         asked.append(source)
-        return recorded.Guess(recordings)
+        return twins.Guess(recordings)
 
     monkeypatch.setattr("sensorium_jax.zoo.load.load", load)
     flags = ["--data", recordings.path, "--out", str(tmp_path), "--names", "kit"]

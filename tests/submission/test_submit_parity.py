@@ -17,7 +17,9 @@ from sensorium_jax.run.submit import predict_and_write as submit
 from sensorium_jax.scoring.predict import predict
 from sensorium_jax.submission import csv2022
 from sensorium_jax.submission.lint import validate
-from support import peers, recorded
+from support import twins
+from support.originals import peers
+from support.recordings import labelled
 
 pytestmark = pytest.mark.parity
 
@@ -47,9 +49,9 @@ def official(name, *repositories):
 
 def test_official_scorer_of_2022_reads_ours_and_agrees(tmp_path):
     judge = official("sensorium.utility.eval", "sinzlab/sensorium")
-    recordings = recorded.pictures(tmp_path / "data")
+    recordings = labelled.pictures(tmp_path / "data")
     session = recordings[0]
-    guess = recorded.Guess(recordings, lost=0)
+    guess = twins.Guess(recordings, lost=0)
     done = submit(guess, recordings.sessions, tmp_path, track="sensorium+")
     for tier, path in done.tables.items():
         rows = session.trials_of(tier)
@@ -120,8 +122,8 @@ def model(guess):
 
 def test_a_file_by_the_official_writer_of_2023_scores_the_same(tmp_path):
     writer = official("sensorium.utility.submission", "ecker-lab/sensorium_2023")
-    recordings = recorded.films(tmp_path / "data")
-    guess = recorded.Guess(recordings)
+    recordings = labelled.films(tmp_path / "data")
+    guess = twins.Guess(recordings)
     for track, kit in (("main", "main"), ("bonus", "ood")):
         ours = submit(guess, recordings.sessions, tmp_path, track=track, names="kit")
         theirs = tmp_path / "theirs"
@@ -150,10 +152,10 @@ def test_a_file_by_the_official_writer_of_2023_scores_the_same(tmp_path):
 
 
 def test_the_winners_cut_of_the_last_frame_is_accepted(tmp_path):
-    recordings = recorded.films(tmp_path / "data")
+    recordings = labelled.films(tmp_path / "data")
     session = recordings[0]
     rows = session.trials_of("oracle")
-    made = predict(recorded.Guess(recordings), session, rows)
+    made = predict(twins.Guess(recordings), session, rows)
     frame = pd.DataFrame(
         {
             "mouse": session.name,
@@ -162,7 +164,7 @@ def test_the_winners_cut_of_the_last_frame_is_accepted(tmp_path):
             "neuron_ids": [session.unit_ids_n.tolist()] * len(rows),
         }
     )
-    path = recorded.save(frame, tmp_path / "predictions_oracle.parquet.brotli")
+    path = labelled.save(frame, tmp_path / "predictions_oracle.parquet.brotli")
     report = validate(path, [session])
     assert report.accepted and len(report.faults) == 1
 

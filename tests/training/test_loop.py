@@ -17,14 +17,14 @@ from sensorium_jax.training.optimizer.plateau import Plateau
 from sensorium_jax.training.saving import manager as checkpoint
 from sensorium_jax.training.state import create
 from sensorium_jax.training.step import jit_step, make_step
-from support import runs
-from support.toy import (
+from support.models.toy import (
     toy_batch,
     toy_forward,
     toy_objective,
     toy_penalty,
     toy_variables,
 )
+from support.processes import runs
 
 OPTIMIZER = make_optimizer(lambda step: 0.01)
 STEP = jit_step(make_step(toy_forward, toy_objective, toy_penalty, OPTIMIZER))

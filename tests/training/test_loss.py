@@ -7,7 +7,7 @@ import pytest
 
 from sensorium_jax.errors import UserError
 from sensorium_jax.training.losses import loss
-from support.toy import random_batch
+from support.models.toy import random_batch
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 

@@ -2,21 +2,19 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-HERE = Path(__file__).parents[1]
+from support.processes import runs
 
 
 def mesh_program(cases, *, timeout, quick=True, **options):
     """Results of mesh_program.py, one for each case (mice, mouse, data)."""
     words = json.dumps({"cases": cases, "quick": quick, **options})
-    env = os.environ | {"PYTHONPATH": str(HERE)}
     done = subprocess.run(
-        [sys.executable, HERE / "support/mesh_program.py", words],
-        env=env,
+        [sys.executable, "-m", "support.processes.mesh_program", words],
+        env=os.environ | runs.PATHS,
         timeout=timeout,
         capture_output=True,
         text=True,

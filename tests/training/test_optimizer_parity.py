@@ -6,7 +6,7 @@ import pytest
 
 from sensorium_jax.training.optimizer.chain import make_optimizer
 from sensorium_jax.training.optimizer.plateau import Plateau, plateau_step
-from support import peers
+from support.originals import peers
 
 pytestmark = pytest.mark.parity
 

@@ -9,7 +9,7 @@ from sensorium_jax.training.optimizer.chain import make_optimizer
 from sensorium_jax.training.saving import manager as checkpoint
 from sensorium_jax.training.state import create
 from sensorium_jax.training.step import Tally, jit_step, make_step
-from support.toy import (
+from support.models.toy import (
     toy_batch,
     toy_forward,
     toy_objective,

@@ -9,7 +9,7 @@ from sensorium_jax.training.losses.loss import objective
 from sensorium_jax.training.optimizer.chain import make_optimizer
 from sensorium_jax.training.state import create, key_for
 from sensorium_jax.training.step import Tally, jit_step, make_step, train_correlation
-from support.toy import (
+from support.models.toy import (
     toy_batch,
     toy_forward,
     toy_objective,

@@ -17,8 +17,8 @@ from sensorium_jax import cli, trees
 from sensorium_jax.errors import UserError
 from sensorium_jax.zoo.load import load as load_twin
 from sensorium_jax.zoo.published import fetch, sources, translate
-from support.golden import load, relative, video
-from support.published import save, static2022
+from support.originals.golden import load, relative, video
+from support.originals.published import save, static2022
 
 
 def answer(encoder, variables, *inputs):

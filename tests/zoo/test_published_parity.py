@@ -10,8 +10,8 @@ import pytest
 
 from sensorium_jax.zoo.presets.baselines import PRESETS
 from sensorium_jax.zoo.published import translate
-from support import peers
-from support.golden import relative
+from support.originals import peers
+from support.originals.golden import relative
 
 pytestmark = pytest.mark.parity
 MICE = {"29515-10-12": 12, "29623-4-9": 17}

@@ -22,7 +22,7 @@ from sensorium_jax.zoo.load import load
 from sensorium_jax.zoo.presets.baselines import PRESETS
 from sensorium_jax.zoo.twins.ensemble import ensemble
 from sensorium_jax.zoo.twins.twin import Twin
-from support.mice import mice
+from support.models.mice import mice
 
 SMALL = {
     "core": {

@@ -1,32 +1,25 @@
-"""A simulated tree in miniature, and a twin that answers with what it is told."""
-
-from dataclasses import replace
-from pathlib import Path
+"""Twins without a network, which answer from what they know of the recordings."""
 
 import numpy as np
 
 from sensorium_jax.data import statistics
-from sensorium_jax.data.recordings import Recordings
-from sensorium_jax.simulation.cortex import truth
-from sensorium_jax.simulation.design import TINY, Repeated
-from sensorium_jax.simulation.write import simulate
-
-SMALL = replace(
-    TINY, train=4, oracle=Repeated(2, 4), main=Repeated(1, 2), calibration=4, frames=80,
-    ood=Repeated(1, 2), ood_frames=75, pad_to=90, neurons=16,
-)  # fmt: skip
 
 
-def tree(folder: Path, **options) -> Recordings:
-    """Two small mice, every tier labelled."""
-    simulate(folder, preset=SMALL, **options)
-    return Recordings.open(folder)
+class Guess:
+    """A twin that knows mean rates, and something of the film; loses 9 frames."""
 
+    def __init__(self, recordings, lost=9, *, raw_units=False):
+        self.recordings, self.lost, self.raw_units = recordings, lost, raw_units
 
-def true_rates(session, row):
-    """What the simulation noted, [t, n] in raw units."""
-    path = truth.rates_file(Path(session.where), int(session.files[row]))
-    return np.load(path).reshape(session.neurons, -1).T[: session.reader.length(row)]
+    def respond(self, video_bthwc, behavior_btk, pupil_bt2, mouse, first_frame_b=0):
+        session = self.recordings[mouse]
+        drive = np.asarray(video_bthwc, float)[:, self.lost :, 0, :3, 0].mean(2) / 128
+        phase_n = np.arange(session.neurons)
+        rates_n = statistics.mean_rates(session)
+        if self.raw_units:
+            rates_n = rates_n / statistics.precision(session).mean(0)
+        wave = np.exp(0.5 * np.sin(drive[..., None] * 3 + phase_n))
+        return (rates_n * wave).astype(np.float32)
 
 
 class Told:

@@ -1,7 +1,8 @@
-"""A session whose trials lie in memory: noise of any lengths, statistics per frame."""
+"""Sessions in memory of trials of any lengths; statistics of everything per frame."""
 
 import numpy as np
 
+from sensorium_jax.axes import Trial
 from sensorium_jax.data.session import (
     BEHAVIOR,
     PUPIL,
@@ -12,33 +13,20 @@ from sensorium_jax.data.session import (
 )
 from sensorium_jax.rules import FILMS, own
 from sensorium_jax.scoring.trials import Sizes
+from support.recordings.in_memory import Reader
 
 SHAPE = (4, 6, 1)
 FIT = Sizes(stimuli=6, frames=34, neurons=3)  # one for many tests: compiled once
 
 
-class Reader:
-    """Trials as dicts of time-first arrays."""
-
-    def __init__(self, trials):
-        self.trials = trials
-
-    def length(self, trial):
-        return len(self.trials[trial][VIDEO])
-
-    def read(self, what, trial, frames, out):
-        out[...] = self.trials[trial][what][frames]
-
-
 def trial(frames, neurons, seed):
     r = np.random.default_rng([seed, frames])
-    sizes = {VIDEO: SHAPE, BEHAVIOR: (2,), PUPIL: (2,)}
-    found = {
-        what: r.normal(size=(frames, *size)).astype(np.float32)
-        for what, size in sizes.items()
-    }
+    video, behavior, pupil = (
+        r.normal(size=(frames, *size)).astype(np.float32)
+        for size in (SHAPE, (2,), (2,))
+    )
     responses = r.gamma(1.0, 1.0, (frames, neurons)).astype(np.float32)
-    return {**found, RESPONSES: responses}
+    return Trial(*signals, responses)
 
 
 def statistics(frames, neurons, *, per_frame):
@@ -59,7 +47,7 @@ def session(
     """A session of such trials; `same` are pairs of trials that show one film."""
     trials = [trial(n, neurons, i) for i, n in enumerate(lengths)]
     for first, again in same:
-        trials[again][VIDEO] = trials[first][VIDEO]
+        trials[again] = trials[again]._replace(video_thwc=trials[first].video_thwc)
     count = len(lengths)
     return Session(
         name=name,

@@ -14,11 +14,13 @@ import orbax.checkpoint as ocp
 
 from sensorium_jax.trees import named_leaves
 
-HERE = Path(__file__).parents[1]
+TESTS = Path(__file__).parents[2]
+# Programs find the tests and this checkout.
+PATHS = {"PYTHONPATH": os.pathsep.join(map(str, (TESTS, TESTS.parent)))}
 RECIPE = """
 import os
 import jax
-from support import tiny
+from support.recordings import tiny
 jax.config.update("jax_disable_most_optimizations", True)
 
 def get_config():
@@ -51,7 +53,7 @@ def spawn(
     with (folder / f"words{number}").open("ab") as words:
         return subprocess.Popen(
             command(folder, *overrides),
-            env=os.environ | {"PYTHONPATH": str(HERE)} | settings | env,
+            env=os.environ | PATHS | settings | env,
             stdout=said or words,
             stderr=subprocess.STDOUT,
         )

@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from sensorium_jax.data import statistics
 from sensorium_jax.data.recordings import Recordings
 from sensorium_jax.data.release.write import write_session
 
@@ -84,23 +83,6 @@ def pictures(folder: Path, *, mice=1) -> Recordings:
             unit_ids=np.arange(40)[::-1] * 2 + 1,
         )
     return Recordings.open(folder)
-
-
-class Guess:
-    """A twin that knows mean rates, and something of the film; loses 9 frames."""
-
-    def __init__(self, recordings, lost=9, *, raw_units=False):
-        self.recordings, self.lost, self.raw_units = recordings, lost, raw_units
-
-    def respond(self, video_bthwc, behavior_btk, pupil_bt2, mouse, first_frame_b=0):
-        session = self.recordings[mouse]
-        drive = np.asarray(video_bthwc, float)[:, self.lost :, 0, :3, 0].mean(2) / 128
-        phase_n = np.arange(session.neurons)
-        rates_n = statistics.mean_rates(session)
-        if self.raw_units:
-            rates_n = rates_n / statistics.precision(session).mean(0)
-        wave = np.exp(0.5 * np.sin(drive[..., None] * 3 + phase_n))
-        return (rates_n * wave).astype(np.float32)
 
 
 def table(answers) -> pd.DataFrame:

@@ -1,13 +1,11 @@
 """A small encoder over a toy core, its inputs, and how to run it."""
 
-from contextlib import contextmanager
 from functools import partial
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
 from sensorium_jax.models import rows
 from sensorium_jax.models.encoder import Encoder, create
@@ -15,24 +13,7 @@ from sensorium_jax.models.parts.modulator import MLPModulator
 from sensorium_jax.models.parts.norm import BatchNorm
 from sensorium_jax.models.parts.shifter import MLPShifter
 from sensorium_jax.models.readouts.gaussian import GaussianReadout
-
-
-@contextmanager
-def quickly(on=True):
-    """Nearly all the time here is compiling."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", on)
-    try:
-        yield
-    finally:
-        jax.config.update("jax_disable_most_optimizations", before)
-
-
-@pytest.fixture(autouse=True)
-def quick():
-    """For whole modules of tests: import it and every test compiles quickly."""
-    with quickly():
-        yield
+from support.quick import quickly
 
 
 class Core(nn.Module):

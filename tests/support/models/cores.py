@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sensorium_jax import trees
-from support.golden import core_trees, relative
+from support.originals.golden import core_trees, relative
 
 
 def run(core, variables, x, *, train, mice_m=None):

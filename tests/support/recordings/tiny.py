@@ -1,9 +1,7 @@
 """Tiny recordings and narrow recipes, to train whole runs in seconds."""
 
-from contextlib import contextmanager
 from pathlib import Path
 
-import jax
 import numpy as np
 
 from sensorium_jax.data.release.write import write_session
@@ -40,17 +38,6 @@ NARROW = {
     "ln2023": {"core": NARROW_2D},
     "demo": {"core": {"channels": (4, 4), "lags": 5, "bases": 2}},
 }
-
-
-@contextmanager
-def quickly():
-    """Nearly all the time here is compiling."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    try:
-        yield
-    finally:
-        jax.config.update("jax_disable_most_optimizations", before)
 
 
 def films(

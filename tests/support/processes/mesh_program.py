@@ -1,6 +1,6 @@
 """Trains a tiny run on meshes of 8 simulated devices; prints what it found as JSON.
 
-python mesh_program.py '{"cases": [[mice, mouse, data], ...], ...}'
+python -m support.processes.mesh_program '{"cases": [[mice, mouse, data], ...], ...}'
 """
 
 import json
@@ -18,7 +18,7 @@ from sensorium_jax.run import build  # noqa: E402
 from sensorium_jax.training.mesh import shard  # noqa: E402
 from sensorium_jax.training.saving import manager as checkpoint  # noqa: E402
 from sensorium_jax.training.step import Tally  # noqa: E402
-from support import tiny  # noqa: E402
+from support.recordings import tiny  # noqa: E402
 
 
 def run(root, case, *, recipe="factorized2023", folder=None, steps=5, changes=None):

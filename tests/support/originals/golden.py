@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-FOLDER = Path(__file__).parent.parent / "golden"
+FOLDER = Path(__file__).parents[2] / "golden"
 PARTS = ("param", "input", "output", "grad", "state_after_train")
 
 
@@ -87,6 +87,69 @@ def gru_tree(arrays: dict[str, np.ndarray]) -> dict:
         gate, leaf = name.removeprefix("gru.").replace("_gate_", "_").split(".")
         flat[f"{gate}/{_LEAVES[leaf]}"] = kernel(value) if value.ndim > 1 else value
     return nest(flat)
+
+
+def readout_tree(arrays):
+    """Parameters (or gradients) of one torch readout, by our paths, without M."""
+    flat = {}
+    for name, value in arrays.items():
+        if name in ("source_grid", "feature_sharing_index"):
+            continue
+        if name.startswith("mu_transform"):
+            _, layer, leaf = name.split(".")
+            path = f"predictor/layer{int(layer) // 2}/"
+            flat[path + leaf.replace("weight", "kernel")] = value.T
+        elif name == "_mu":
+            flat["mu"] = value[0, :, 0]
+        elif name == "sigma":
+            full = value.shape[2] == 2
+            flat["sigma"] = value[0] if full else value[0, :, 0]
+        elif name == "_features":
+            flat["features"] = value if value.ndim == 2 else value[0, :, 0].T
+        else:
+            flat[name] = value.reshape(-1) if name == "scales" else value
+    return nest(flat)
+
+
+def mlp_tree(arrays):
+    """Parameters (or gradients) of a torch chain of linear layers."""
+    flat = {}
+    for name, value in arrays.items():
+        layer, leaf = name.split(".")[-2:]
+        flat[f"layer{int(layer) // 2}/{leaf.replace('weight', 'kernel')}"] = value.T
+    return nest(flat)
+
+
+def below(arrays, prefix):
+    """The entries under a prefix, without it."""
+    return {
+        n.removeprefix(prefix): v for n, v in arrays.items() if n.startswith(prefix)
+    }
+
+
+def encoder_trees(arrays, mice):
+    """Params and batch stats of the torch video encoder; rows padded and stacked."""
+    core, stats = core_trees(below(arrays, "core."))
+    params = {
+        "core": core,
+        "readout": stack([readout_tree(below(arrays, f"readout.{m}.")) for m in mice]),
+        "shifter": stack([mlp_tree(below(arrays, f"shifter.{m}.")) for m in mice]),
+    }
+    if any(name.startswith("gru_module.") for name in arrays):
+        params["gru"] = gru_tree(below(arrays, "gru_module."))
+    return params, {"core": stats}
+
+
+def stack(trees):
+    """Stack trees on a new first axis, padding every axis with zeros to the largest."""
+    if isinstance(trees[0], dict):
+        return {k: stack([t[k] for t in trees]) for k in trees[0]}
+    shape = np.max([t.shape for t in trees], 0)
+    grown = [
+        np.pad(t, [(0, n - k) for n, k in zip(shape, t.shape, strict=True)])
+        for t in trees
+    ]
+    return np.stack(grown)
 
 
 _LEAVES = {

@@ -12,7 +12,7 @@ from unittest.mock import MagicMock
 
 import numpy as np
 
-from support import peers
+from support.originals import peers
 
 PREDICTOR = {
     "type": "cortex",

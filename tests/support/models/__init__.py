@@ -1,0 +1,1 @@
+"""Small models, mice and batches."""

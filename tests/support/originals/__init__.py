@@ -1,0 +1,1 @@
+"""The original PyTorch code, and what it once gave."""
