@@ -143,12 +143,12 @@ def jit_step(step: Callable, mesh: Any = None) -> Callable:
     With a mesh every leaf comes out as it went in, so the step compiles only once.
     """
 
-    def placed(state: TrainState, batch: Batch, tally: Tally):
+    def train_step(state: TrainState, batch: Batch, tally: Tally):
         after, tally = step(state, batch, tally)
         where = shard.state_shardings((after, tally), mesh)
         return jax.lax.with_sharding_constraint((after, tally), where)
 
-    return jax.jit(placed if mesh is not None else step, donate_argnums=0)
+    return jax.jit(train_step if mesh is not None else step, donate_argnums=0)
 
 
 def split_windows(batch: Batch, parts: int) -> Batch:

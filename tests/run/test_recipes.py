@@ -10,6 +10,7 @@ from sensorium_jax.training.step import Tally
 from sensorium_jax.zoo.load import load as load_twin
 from support.quick import quickly
 from support.recordings import tiny
+from support.traces import traces_of
 
 RECIPES = [name for name in tiny.NARROW if name != "finetune_new_mouse"]
 
@@ -34,7 +35,7 @@ def data(roots, name, wide=""):
 def take_steps(config):
     """The losses of all steps, the first and the last state, and a score."""
     made, losses = build.parts(config), []
-    with quickly(), jax.set_mesh(made.mesh):
+    with quickly(), jax.set_mesh(made.mesh), traces_of("train_step") as traces:
         state = made.start()
         first = jax.tree.map(np.asarray, state)
         none = jax.device_put(Tally.zero(), state.step.sharding)
@@ -42,7 +43,7 @@ def take_steps(config):
             state, tally = made.step(state, batch, none)
             losses.append(float(tally.loss))
         score = made.validate(state)
-    assert made.step._cache_size() == 1
+    assert len(traces) == 1
     return losses, first, state, score
 
 
@@ -87,7 +88,7 @@ def test_new_mice_learn_on_a_core_that_stays(roots, tmp_path):
     path = tmp_path / "recipe.py"
     path.write_text(
         "import os\n"
-        "from support import tiny\n"
+        "from support.recordings import tiny\n"
         "def get_config():\n"
         "    return tiny.recipe(os.environ['NAME'], os.environ['ROOT'], steps=2)\n"
     )
@@ -126,7 +127,7 @@ def test_new_mice_learn_on_a_core_that_stays(roots, tmp_path):
 def test_weights_of_other_units_are_refused(roots, tmp_path):
     path = tmp_path / "recipe.py"
     path.write_text(
-        "from support import tiny\n"
+        "from support.recordings import tiny\n"
         "def get_config():\n"
         f"    return tiny.recipe('demo', {str(roots['films'])!r}, steps=1)\n"
     )
@@ -152,7 +153,7 @@ def test_weights_of_other_units_are_refused(roots, tmp_path):
 def test_new_mice_learn_at_full_width(roots, tmp_path):
     path = tmp_path / "recipe.py"
     path.write_text(
-        "from support import tiny\n"
+        "from support.recordings import tiny\n"
         "def get_config():\n"
         f"    root = {str(roots['wide films'])!r}\n"
         "    config = tiny.recipe('factorized2023', root, steps=1, narrow=False)\n"
@@ -211,11 +212,11 @@ def test_the_official_crop_is_drawn_anew_each_time(tmp_path):
 def test_the_real_step_needs_no_implicit_transfer(roots):
     config = tiny.recipe("ln2023", roots["films"], steps=4)
     made = build.parts(config)
-    with quickly(), jax.set_mesh(made.mesh):
+    with quickly(), jax.set_mesh(made.mesh), traces_of("train_step") as traces:
         state, batches = made.start(), made.batches(0)
         tally = jax.device_put(Tally.zero(), state.step.sharding)
         state, tally = made.step(state, next(batches), tally)
         with jax.transfer_guard("disallow"):
             for batch in batches:
                 state, tally = made.step(state, batch, tally)
-    assert made.step._cache_size() == 1 and int(tally.steps) == 4
+    assert len(traces) == 1 and int(tally.steps) == 4

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from sensorium_jax import metrics
 from sensorium_jax.rules import RELEASES
 from sensorium_jax.simulation.cortex import calcium, rates as cortex
 from sensorium_jax.simulation.cortex.calibrate import SETTLED
@@ -50,13 +51,15 @@ def flat(x):
 
 
 def jackknife(y):
-    """Each repeat against the mean of the others, corrected for the others' noise."""
-    repeats = len(y)
-    others = (y.sum(0, keepdims=True) - y) / (repeats - 1)
-    s = correlate(flat(y), flat(others)) ** 2
-    # s = (R - 1) q^2 / (1 + (R - 2) q), with q the reliability of one trial.
-    b = s * (repeats - 2)
-    return np.sqrt((b + np.sqrt(b * b + 4 * (repeats - 1) * s)) / (2 * (repeats - 1)))
+    """The ceilings that metrics tell, all frames as those of one stimulus."""
+    r, frames, neurons = y.shape
+    state = metrics.repeats.update(
+        metrics.repeats.zero(1, 1, frames, neurons),
+        y[None].astype(np.float32),
+        np.ones((1, r, frames), bool),
+        np.zeros((1, r), np.int32),
+    )
+    return np.asarray(metrics.repeats.value(state).ceiling.per_neuron_mn[0])
 
 
 def split_half(y):
@@ -120,6 +123,14 @@ def test_a_small_population_reaches_its_ceilings():
     assert 0.7 < (y == 0).mean() < 0.95  # sparse
     assert np.median(np.percentile(share, 99, axis=(0, 1))) > 3.5  # and heavy-tailed
     assert np.median(((share - share.mean((0, 1))) ** 4).mean((0, 1))) > 20
+
+
+def test_metrics_tell_the_ceiling_from_repeats():
+    mouse = new_mouse(replace(TINY, neurons=40, calibration=12), FILMS, 21, 0)
+    mu, y = recorded(mouse, clips=5, repeats=5, frames=200, same=True)
+    true, told = correlate(flat(mu), flat(y)), jackknife(y)
+    assert abs((told - true).mean()) < 0.02
+    assert np.sqrt(((told - true) ** 2).mean()) < 0.06
 
 
 def test_targets_spread_like_real_ceilings():

@@ -21,10 +21,8 @@ FIT = Sizes(stimuli=6, frames=34, neurons=3)  # one for many tests: compiled onc
 
 def trial(frames, neurons, seed):
     r = np.random.default_rng([seed, frames])
-    video, behavior, pupil = (
-        r.normal(size=(frames, *size)).astype(np.float32)
-        for size in (SHAPE, (2,), (2,))
-    )
+    sizes = (SHAPE, (2,), (2,))
+    signals = (r.normal(size=(frames, *s)).astype(np.float32) for s in sizes)
     responses = r.gamma(1.0, 1.0, (frames, neurons)).astype(np.float32)
     return Trial(*signals, responses)
 
