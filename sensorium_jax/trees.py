@@ -37,6 +37,11 @@ def is_row(name: str) -> bool:
     return part in OF_MICE
 
 
+def rows(tree: Tree) -> Tree:
+    """True where a leaf leads with M; a scalar has no rows, whatever it is called."""
+    return map_named(lambda name, x: len(x.shape) > 0 and is_row(name), tree)
+
+
 def map_named(function: Callable[[str, Any], Any], tree: Tree) -> Tree:
     """Like jax.tree.map, with each leaf's name as first argument."""
     return jax.tree_util.tree_map_with_path(

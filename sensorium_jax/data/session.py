@@ -81,11 +81,6 @@ class Session:
     degrees_per_pixel: float | None = None  # of visual angle; None where unknown
 
     @property
-    def year(self) -> int:
-        """The release whose file layout it has."""
-        return int(self.rules.layout)
-
-    @property
     def neurons(self) -> int:
         """How many neurons."""
         return len(self.unit_ids_n)
@@ -143,6 +138,10 @@ class Session:
         if not rows.size:
             raise unknown("tier", tier, have, f"(in {self.where})")
         return rows
+
+    def lengths(self, rows: np.ndarray) -> np.ndarray:
+        """Frames of these trials."""
+        return np.array([self.reader.length(row) for row in rows.tolist()], int)
 
     def shape(self, what: str, frames: int) -> tuple[int, ...]:
         """Shape of a time-first array of one modality."""

@@ -89,7 +89,9 @@ def select_rows(variables: Tree, indices: Sequence[int]) -> Tree:
             f"Rows {list(indices)} were asked for; the model has {have} mice, "
             f"rows 0 to {have - 1}."
         )
-    return trees.map_named(lambda n, v: _host(v)[index] if is_row(n) else v, variables)
+    return jax.tree.map(
+        lambda x, own: _host(x)[index] if own else x, variables, trees.rows(variables)
+    )
 
 
 def add_rows(variables: Tree, new: Tree) -> Tree:

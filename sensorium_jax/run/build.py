@@ -274,11 +274,8 @@ def prescribed_skip(config: Config, recordings: Recordings) -> int:
 
 def longest(recordings: Recordings, tier: str) -> int:
     """Frames of the longest trial of a tier."""
-    return max(
-        session.reader.length(int(row))
-        for session in recordings.sessions
-        for row in session.trials_of(tier)
-    )
+    sessions = recordings.sessions
+    return max(int(s.lengths(s.trials_of(tier)).max()) for s in sessions)
 
 
 def fewest(recordings: Recordings, tier: str) -> int:

@@ -78,12 +78,8 @@ def tiers_of(sessions: Sequence[Session], tier: str) -> list[str]:
 def rows_of(session: Session, tier: str) -> np.ndarray:
     """Labelled trials of a tier with frames to score."""
     rows = np.flatnonzero(session.tiers == tier)
-    enough = session.rules.skip
-    keep = [
-        session.reader.length(row) > enough and labelled(session, row)
-        for row in rows.tolist()
-    ]
-    return rows[np.array(keep, bool)]
+    rows = rows[session.lengths(rows) > session.rules.skip]
+    return rows[[labelled(session, row) for row in rows.tolist()]]
 
 
 def planned(
@@ -122,15 +118,12 @@ def plan(
 def _nothing(sessions: Sequence[Session], tier: str) -> UserError:
     """Why a tier has no trial to score: no such tier, too short, or hidden."""
     having = [s for s in sessions if tier in s.tiers] or sessions
-    lengths = [
-        session.reader.length(int(row))
-        for session in having
-        for row in session.trials_of(tier)  # says which tiers there are
-    ]
+    # trials_of says which tiers there are.
+    longest = max(int(s.lengths(s.trials_of(tier)).max()) for s in having)
     rules = sessions[0].rules
-    if max(lengths) <= rules.skip:
+    if longest <= rules.skip:
         return UserError(
-            f"The trials of tier '{tier}' have at most {max(lengths)} frames, and by "
+            f"The trials of tier '{tier}' have at most {longest} frames, and by "
             f"the rules '{rules.name}' the first {rules.skip} are not scored. Give "
             "--rules own, which skips none, or longer recordings."
         )
@@ -147,10 +140,6 @@ def sizes(plans: Mapping[str, Sequence[Planned]] | Iterable[Planned]) -> Sizes:
     every = list(plans)
     return Sizes(
         max((len(p.kinds) for p in every if p.repeats), default=0),
-        max(
-            p.session.reader.length(int(row)) - p.session.rules.skip
-            for p in every
-            for row in p.rows
-        ),
+        max(int(p.session.lengths(p.rows).max()) - p.session.rules.skip for p in every),
         max(p.session.neurons for p in every),
     )

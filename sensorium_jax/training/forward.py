@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from sensorium_jax import normalize
+from sensorium_jax import normalize, trees
 from sensorium_jax.asking import PLAIN, Asking
 from sensorium_jax.axes import Batch
 from sensorium_jax.data import statistics as stats
@@ -17,12 +17,11 @@ from sensorium_jax.data.session import BEHAVIOR, PUPIL, Session
 from sensorium_jax.data.stream import pools
 from sensorium_jax.errors import unknown
 from sensorium_jax.training.step import Forward
-from sensorium_jax.trees import map_named
 
 Tree = Any
 
 # What runs in the compute dtype. Readout positions, statistics and rates never do.
-HEAVY = ("core/", "gru/")
+HEAVY = "(core|gru)/.*"
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
@@ -86,12 +85,10 @@ def make_forward(
 
 def hold(params: Tree, frozen: str) -> Tree:
     """Params whose frozen leaves pass no gradient, so none is computed for them."""
-
-    def stop(name: str, x: jax.Array) -> jax.Array:
-        held = frozen and re.fullmatch(frozen, name)
-        return jax.lax.stop_gradient(x) if held else x
-
-    return map_named(stop, params)
+    held = trees.mask(params, frozen)
+    return jax.tree.map(
+        lambda x, stop: jax.lax.stop_gradient(x) if stop else x, params, held
+    )
 
 
 def settle_norms(frozen: str, call: Any, args: Any, kwargs: Any, context: Any) -> Any:
@@ -115,6 +112,5 @@ def prepare(batch: Batch, statistics: Tree, asking: Asking) -> jax.Array:
 
 def lower(params: Tree, dtype: Any) -> Tree:
     """Weights of the heavy parts in the compute dtype."""
-    return map_named(
-        lambda name, x: x.astype(dtype) if name.startswith(HEAVY) else x, params
-    )
+    heavy = trees.mask(params, HEAVY)
+    return jax.tree.map(lambda x, low: x.astype(dtype) if low else x, params, heavy)

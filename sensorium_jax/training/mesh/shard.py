@@ -14,9 +14,9 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec as P
 
+from sensorium_jax import trees
 from sensorium_jax.axes import Batch
 from sensorium_jax.errors import UserError
-from sensorium_jax.trees import is_row, map_named
 
 AXES = ("mouse", "data")
 
@@ -54,14 +54,10 @@ def make_mesh(
     return jax.make_mesh((mouse, data), AXES, (AxisType.Auto,) * 2, devices=chosen)
 
 
-def spec(name: str, rank: int) -> P:
-    """Partition of the leaf with this name; scalars are always replicated."""
-    return P("mouse") if rank and is_row(name) else P()
-
-
 def state_shardings(state: Any, mesh: Mesh) -> Any:
-    """A NamedSharding for each leaf of a state, by its name."""
-    return map_named(lambda name, leaf: on(mesh, spec(name, np.ndim(leaf))), state)
+    """A NamedSharding for each leaf of a state; only rows of mice are cut."""
+    cut, whole = on(mesh, P("mouse")), on(mesh, P())
+    return jax.tree.map(lambda row: cut if row else whole, trees.rows(state))
 
 
 def everywhere(sharding: Any) -> Any:

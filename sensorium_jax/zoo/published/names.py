@@ -19,10 +19,10 @@ class Row(NamedTuple):
 
     theirs: str
     ours: str
-    layout: str = "same"
+    order: str = "same"
 
 
-class Layout(NamedTuple):
+class Order(NamedTuple):
     """Their array to ours and back."""
 
     read: Callable[[Array], Array]
@@ -33,31 +33,31 @@ def _sigma(x: Array) -> Array:
     return x[0] if x.shape[2] == 2 else x[0, :, 0]
 
 
-LAYOUTS = {
-    "same": Layout(lambda x: x, lambda x: x),
+ORDERS = {
+    "same": Order(lambda x: x, lambda x: x),
     # (out, in, *space) and (*space, in, out)
-    "conv": Layout(
+    "conv": Order(
         lambda x: np.moveaxis(x, (0, 1), (-1, -2)),
         lambda x: np.moveaxis(x, (-1, -2), (0, 1)),
     ),
     # a 3-D kernel of one frame
-    "spatial": Layout(
+    "spatial": Order(
         lambda x: x[:, :, 0].transpose(2, 3, 1, 0),
         lambda x: x.transpose(3, 2, 0, 1)[:, :, None],
     ),
     # a 3-D kernel of one pixel
-    "temporal": Layout(
+    "temporal": Order(
         lambda x: x[..., 0, 0].transpose(2, 1, 0),
         lambda x: x.transpose(2, 1, 0)[..., None, None],
     ),
-    "depthwise": Layout(
+    "depthwise": Order(
         lambda x: x[:, 0].transpose(1, 2, 0), lambda x: x.transpose(2, 0, 1)[:, None]
     ),
-    "pointwise": Layout(lambda x: x[..., 0, 0].T, lambda x: x.T[..., None, None]),
-    "linear": Layout(lambda x: x.T, lambda x: x.T),
-    "features": Layout(lambda x: x[0, :, 0].T, lambda x: x.T[None, :, None]),
-    "point": Layout(lambda x: x[0, :, 0], lambda x: x[None, :, None]),
-    "sigma": Layout(_sigma, lambda x: x[None] if x.ndim == 3 else x[None, :, None]),
+    "pointwise": Order(lambda x: x[..., 0, 0].T, lambda x: x.T[..., None, None]),
+    "linear": Order(lambda x: x.T, lambda x: x.T),
+    "features": Order(lambda x: x[0, :, 0].T, lambda x: x.T[None, :, None]),
+    "point": Order(lambda x: x[0, :, 0], lambda x: x[None, :, None]),
+    "sigma": Order(_sigma, lambda x: x[None] if x.ndim == 3 else x[None, :, None]),
 }
 
 HOLES = {
@@ -92,7 +92,7 @@ def read(
         row, holes = found
         leaf = _fill(row.ours, holes)
         try:
-            value = LAYOUTS[row.layout].read(array)
+            value = ORDERS[row.order].read(array)
         except (IndexError, ValueError):
             left.append(name)  # of another rank: not what the row means
             continue
@@ -138,7 +138,7 @@ def _named(
         holes = {**match.groupdict(), **given}
         if "j" in holes:
             holes["j"] = str(2 * int(holes["j"]))
-        array = LAYOUTS[row.layout].write(np.asarray(value))
+        array = ORDERS[row.order].write(np.asarray(value))
         return {_fill(row.theirs, holes): np.ascontiguousarray(array)}
     return {}
 

@@ -13,7 +13,7 @@ TABLE = (
     Row("core.features.layer{i}.conv.bias", "params/core/layer{i}/conv/bias"),
     *(
         row
-        for theirs, ours, layout in (
+        for theirs, ours, order in (
             ("in_depth_conv", "pointwise_in", "pointwise"),
             ("spatial_conv", "depthwise", "depthwise"),
             ("out_depth_conv", "pointwise_out", "pointwise"),
@@ -22,7 +22,7 @@ TABLE = (
             Row(
                 f"core.features.layer{{i}}.ds_conv.{theirs}.weight",
                 f"params/core/layer{{i}}/conv/{ours}/kernel",
-                layout,
+                order,
             ),
             Row(
                 f"core.features.layer{{i}}.ds_conv.{theirs}.bias",

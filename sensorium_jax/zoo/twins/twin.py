@@ -236,8 +236,8 @@ def _respond(plan: _Plan, variables: Tree, row: Array, clips: _Clips) -> Array:
     _programs += 1
     encoder, asking, behaviors = plan
     # The mouse is an index, not a slice of weights: one program serves all of them.
-    one = trees.map_named(
-        lambda n, x: x[row][None] if trees.is_row(n) else x, variables
+    one = jax.tree.map(
+        lambda x, own: x[row][None] if own else x, variables, trees.rows(variables)
     )
     statistics = {
         k: jax.tree.map(lambda x: x[0], v)
