@@ -36,14 +36,12 @@ class TemporalBasesCore(nn.Module):
     train_stride: int = 3
     contrast: int = 7  # pixels of the pooled frame that share a contrast; 0 for none
     norm_groups: str = "mouse"  # no batch norm here; accepted as by every core
-    causal = True
+    causal = True  # no answer depends on frames after its own
 
     @property
     def penalties(self) -> Offered:
         """None of its own; the general ones suit its kernels."""
         return {}
-
-    causal = True  # no answer depends on frames after its own
 
     @property
     def lost_frames(self) -> int:
