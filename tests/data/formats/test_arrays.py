@@ -1,6 +1,8 @@
 """Arrays in files of every kind, and movies, by a description in YAML."""
 
 import contextlib
+import re
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -207,3 +209,17 @@ def test_arrays_are_read_in_parts_and_as_one(tmp_path):
                 assert array.shape == expected.shape
                 np.testing.assert_array_equal(array.read(1, 3), expected[1:3])
                 np.testing.assert_array_equal(array.whole(), expected)
+
+
+def test_the_description_in_the_docs_is_read(place, rec):
+    page = Path(__file__).parents[3] / "docs/importing.md"
+    (text,) = re.findall(r"```yaml\n(.*?)```", page.read_text(), re.S)
+    scipy.io.savemat(place / "session.mat", {"dff": foreign.activity(rec.imaging_s).T})
+    eye = np.column_stack([rec.eye_s, foreign.pupil(rec.eye_s)])
+    np.savetxt(place / "eye.csv", eye, header="t,x,y", delimiter=",", comments="")
+    np.savez(place / "cells.npz", id=np.arange(5) + 7, xyz=np.ones((5, 3)))
+    (place / "doc.yaml").write_text(text)
+    foreign.bring(place / "doc.yaml", place / "out")
+    session = foreign.opened(place / "out", "fish1")
+    assert foreign.is_whole(session, rec)
+    assert session.unit_ids_n.tolist() == [7, 8, 9, 10, 11]
