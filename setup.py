@@ -10,6 +10,7 @@ package = (here / "sensorium_jax/__init__.py").read_text()
 version = re.search(r'__version__ = "(.+)"', package)
 
 extras = {
+    "formats": ["h5py>=3.11", "scipy", "pyyaml", "av>=14"],
     "torch": ["torch>=2.13", "scipy", "scikit-image", "pandas"],
     "wandb": ["wandb"],
     "slurm": ["submitit"],
@@ -21,6 +22,11 @@ extras = {
         "basedpyright>=1.30",
         "pandas",
         "scipy",
+        "h5py>=3.11",
+        "pyyaml",
+        "av>=14",
+        "pynwb>=3",
+        "zarr>=3",
     ],
 }
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from sensorium_jax import __version__
-from sensorium_jax.cli import models, recordings, scores
+from sensorium_jax.cli import bring, models, recordings, scores
 from sensorium_jax.errors import UserError
 
 WORDS = "Models of mouse visual cortex: recordings, training, scores, submissions."
@@ -68,6 +68,7 @@ def build() -> argparse.ArgumentParser:
     recordings.data_verbs(verbs)
     recordings.trust_verbs(verbs)
     recordings.convert_verb(verbs)
+    bring.import_verb(verbs)
     recordings.simulate_verb(verbs)
     models.train_verb(verbs)
     models.zoo_verbs(verbs)

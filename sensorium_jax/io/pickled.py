@@ -1,16 +1,17 @@
-"""An inert machine for the pickles inside PyTorch checkpoints.
+"""An inert machine for pickles, with what PyTorch's state dicts need of it.
 
-It knows the opcodes that state dicts are made of. Names of functions stay names: the
-four that PyTorch uses turn into plain records, any other stops the reading. Nothing is
-imported and nothing is called, whatever the file says.
+It knows the opcodes that plain data is made of. Names of functions stay names: those in
+a given list turn into plain records, any other stops the reading. Nothing is imported
+and nothing is called, whatever the file says.
 """
 
 import pickletools
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 
 class Refused(ValueError):
-    """The file asks for something a state dict does not need."""
+    """The file asks for something that its kind of data does not need."""
 
 
 class Name(NamedTuple):
@@ -42,7 +43,7 @@ CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 PUSH_ARGUMENT = {
     *("BININT", "BININT1", "BININT2", "LONG1", "LONG4", "INT", "LONG", "BINFLOAT"),
     *("FLOAT", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "UNICODE"),
-    *("SHORT_BINSTRING", "BINSTRING", "BINBYTES", "SHORT_BINBYTES"),
+    *("SHORT_BINSTRING", "BINSTRING", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8"),
 }
 IGNORED = {"PROTO", "FRAME"}
 PUT = {"BINPUT", "LONG_BINPUT", "PUT"}
@@ -51,9 +52,18 @@ TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 EMPTY = {"EMPTY_DICT": dict, "EMPTY_LIST": list}
 
 
-def interpret(pickled: bytes) -> Any:
-    """The object described; containers, plain values and Layouts only."""
-    machine = _Machine()
+def interpret(
+    pickled: bytes,
+    rebuild: Mapping[Name, Callable[..., Any]] | None = None,
+    fill: Callable[[Any, Any], bool] | None = None,
+    kind: str = "a state dict",
+) -> Any:
+    """The object described: containers, plain values and records, here Layouts.
+
+    rebuild says what stands for the result of a function of a name; fill(record, state)
+    puts a state into such a record, and returns whether it may have one.
+    """
+    machine = _Machine(REBUILD if rebuild is None else rebuild, fill, kind)
     try:
         for opcode, argument, _ in pickletools.genops(pickled):
             if opcode.name == "STOP":
@@ -67,7 +77,8 @@ def interpret(pickled: bytes) -> Any:
 
 
 class _Machine:
-    def __init__(self):
+    def __init__(self, rebuild, fill, kind):
+        self.rebuild, self.fill, self.kind = rebuild, fill, kind
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
 
@@ -142,19 +153,20 @@ class _Machine:
         self.stack.append(_storage(self.pop()))
 
     def do_build(self, _) -> None:
+        state, record = self.pop(), self.stack[-1]
         # State dicts carry a `_metadata` attribute; nothing here needs it.
-        self.pop()
-        if not isinstance(self.stack[-1], dict):
-            raise Refused("its description sets attributes of an object.")
+        if isinstance(record, dict) or (self.fill and self.fill(record, state)):
+            return
+        raise Refused("its description sets attributes of an object.")
 
     def do_reduce(self, _) -> None:
         arguments, name = self.pop(), self.pop()
-        if not isinstance(name, Name) or name not in REBUILD:
+        if not isinstance(name, Name) or name not in self.rebuild:
             what = f"{name.module}.{name.name}" if isinstance(name, Name) else "a value"
             raise Refused(
-                f"it asks to call {what[:80]}, which a state dict never needs."
+                f"it asks to call {what[:80]}, which {self.kind} never needs."
             )
-        self.stack.append(REBUILD[name](*arguments))
+        self.stack.append(self.rebuild[name](*arguments))
 
     def _list(self) -> list:
         if not isinstance(self.stack[-1], list):

@@ -181,3 +181,17 @@ def test_the_example_of_the_docs_runs(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out == (
         "('fish1',) 12 [ 5  6  7  8  9 10 11 12 13 14]\n"
     )
+
+
+def test_statistics_of_many_neurons_are_those_of_few(tmp_path, monkeypatch):
+    from sensorium_jax.data.release import layout_statistics
+
+    rng = np.random.default_rng(0)
+    files = [tmp_path / f"{i}.npy" for i in range(11)]
+    for file in files:
+        np.save(file, rng.gamma(1, 2, (23, 9)).astype(np.float32))
+    whole = layout_statistics.moments(files, "row")
+    monkeypatch.setattr(layout_statistics, "ROWS", 5)
+    parts = layout_statistics.moments(files, "row")
+    for key, values in whole.items():
+        np.testing.assert_array_equal(parts[key], values)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+ROWS = 8192  # neurons at a time; more would need memory for nine whole trials
 MEDIAN_FILES = 9  # the median needs its values together; evenly spaced files stand in
 
 
@@ -43,7 +44,20 @@ def moments(
     kind "scalar": one number; "row": per row over time and trials, [rows, 1], or
     [rows] where files have no time; "frame": per row and frame over trials [rows, t].
     """
-    first = np.load(files[0], mmap_mode="r").shape
+    count = np.load(files[0], mmap_mode="r").shape[0]
+    if kind != "row" or count <= ROWS:
+        return _moments(files, kind, slice(None), time_last=time_last, frames=frames)
+    parts = [
+        _moments(files, kind, slice(b, b + ROWS), time_last=time_last, frames=frames)
+        for b in range(0, count, ROWS)
+    ]
+    return {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
+
+
+def _moments(
+    files: Sequence[Path], kind: str, part: slice, *, time_last: bool, frames: int
+) -> dict[str, np.ndarray]:
+    first = np.load(files[0], mmap_mode="r")[part].shape
     rows, cols = ((), ()) if kind == "scalar" else (first[:1], (1,) * time_last)
     if kind == "frame":
         cols = (frames,)
@@ -52,33 +66,40 @@ def moments(
     low, high = np.full(rows + cols, np.inf), np.full(rows + cols, -np.inf)
     keep = axes == -1
     for file in files:
-        x = np.load(file).astype(np.float64, copy=False)
+        x = _load(file, part).astype(np.float64, copy=False)
         there = ~np.isnan(x)
-        part = (..., slice(x.shape[-1])) if kind == "frame" else ...
+        seen = (..., slice(x.shape[-1])) if kind == "frame" else ...
         zero = np.where(there, x, 0.0)
-        total[part] += zero.sum(axes, keepdims=keep)
-        square[part] += (zero * zero).sum(axes, keepdims=keep)
-        count[part] += there.sum(axes, keepdims=keep)
+        total[seen] += zero.sum(axes, keepdims=keep)
+        square[seen] += (zero * zero).sum(axes, keepdims=keep)
+        count[seen] += there.sum(axes, keepdims=keep)
         bottom = np.where(there, x, np.inf).min(axes, keepdims=keep)
         top = np.where(there, x, -np.inf).max(axes, keepdims=keep)
-        low[part] = np.minimum(low[part], bottom)
-        high[part] = np.maximum(high[part], top)
+        low[seen] = np.minimum(low[seen], bottom)
+        high[seen] = np.maximum(high[seen], top)
     count = np.where(count > 0, count, np.nan)
     mean = total / count
     std = np.sqrt(np.maximum(square / count - mean * mean, 0.0))
     statistics = {"mean": mean, "std": std, "min": low, "max": high}
-    statistics["median"] = _median(files, kind, frames, time_last=time_last)
+    statistics["median"] = _median(files, kind, part, frames, time_last=time_last)
     gap = np.isnan(count)
     return {
         k: np.where(gap, np.nan, v).astype(np.float32) for k, v in statistics.items()
     }
 
 
+def _load(file: Path, part: slice) -> np.ndarray:
+    """Some rows of a file, in memory."""
+    if part == slice(None):
+        return np.load(file)
+    return np.array(np.load(file, mmap_mode="r")[part])
+
+
 def _median(
-    files: Sequence[Path], kind: str, frames: int, *, time_last: bool
+    files: Sequence[Path], kind: str, part: slice, frames: int, *, time_last: bool
 ) -> np.ndarray:
     some = np.unique(np.linspace(0, len(files) - 1, MEDIAN_FILES).astype(int))
-    trials = [np.load(files[i]).astype(np.float32, copy=False) for i in some]
+    trials = [_load(files[i], part).astype(np.float32, copy=False) for i in some]
     if kind == "scalar":
         return np.asarray(
             np.nanmedian(np.concatenate([x.ravel()[::7] for x in trials]))

@@ -1,0 +1,1 @@
+"""Recordings in other formats, as films, signals and clocks; written as trees."""
