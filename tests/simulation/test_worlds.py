@@ -93,7 +93,7 @@ def test_true_rates_are_kept_and_ceilings_are_theirs(written, name):
         n = int(np.argmax(y.std(1)))
         found = np.load(folder / truth.FOLDER / "ceilings.npy")[n]
         assert found == pytest.approx(np.corrcoef(y[n], mu[n])[0, 1], abs=1e-6)
-        # Repeats share the video file and, without behavior, the rate; never a response.
+        # Repeats share the video file and, without behavior, the rate.
         same = rows[clips[rows] == clips[rows[0]]]
         one, two = (folder / "data/videos" / f"{i}.npy" for i in same[:2])
         assert one.samefile(two)
