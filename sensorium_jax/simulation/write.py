@@ -54,8 +54,8 @@ def simulate(
         if preset in WORLDS:
             if centered:
                 raise UserError(
-                    f"The fields of the world '{preset}' cannot be centered, only those "
-                    "of the cortex. Leave out --centered."
+                    f"The fields of the world '{preset}' cannot be centered, only "
+                    "those of the cortex. Leave out --centered."
                 )
             return _world(Path(out), preset, seed, trials, hide=hide_tests)
         if preset not in design.PRESETS:

@@ -1,4 +1,4 @@
-"""A film and cells whose fields are known: spots, and pairs of filters in quadrature."""
+"""A film and cells whose fields are known: spots, and filters in quadrature."""
 
 from typing import NamedTuple
 
