@@ -225,7 +225,7 @@ def _shown(session: Session) -> plots.Shown:
 
 def _rate(session: Session) -> float:
     """Frames per second that the session says."""
-    return write.frames_per_second(Path(session.where)) or 30.0
+    return session.frames_per_second or 30.0
 
 
 def _clips(session: Session, rows: np.ndarray) -> dict[str, np.ndarray]:

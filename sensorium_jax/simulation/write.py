@@ -27,6 +27,8 @@ from sensorium_jax.simulation.design import Preset, Shown
 from sensorium_jax.simulation.draws import FPS
 from sensorium_jax.simulation.stimuli.clip import frame_shape
 from sensorium_jax.simulation.trials import SimulatedMouse, clip, make, new_mouse
+from sensorium_jax.simulation.worlds import record
+from sensorium_jax.simulation.worlds.presets import WORLDS
 
 YEARS = tuple(map(int, RELEASES))
 THREADS = 2
@@ -45,17 +47,25 @@ def simulate(
 ) -> tuple[Path, ...]:
     """Write a simulated benchmark into a folder; returns the folders of its mice.
 
-    preset is a name of design.PRESETS or a Preset. year is that of the release whose
-    layout and rules the recordings have. trials, if given, is the number of trials of
-    each mouse. hide_tests zeros the responses of the live and final tests,
+    preset is a name of design.PRESETS or a Preset, or that of another world, which has
+    its own size and rules whatever the year. year is that of the release whose layout
+    and rules the recordings have. trials, if given, is the number of trials of each
+    mouse. hide_tests zeros the responses of the live and final tests,
     as a competition does; the truth keeps them.
     """
     if year not in YEARS:
         raise unknown("year", str(year), RELEASES)
     rules = RELEASES[str(year)]
     if isinstance(preset, str):
+        if preset in WORLDS:
+            if centered:
+                raise UserError(
+                    f"The fields of the world '{preset}' cannot be centered, only "
+                    "those of the cortex. Leave out --centered."
+                )
+            return _world(Path(out), preset, seed, trials, hide=hide_tests)
         if preset not in design.PRESETS:
-            raise unknown("preset", preset, design.PRESETS)
+            raise unknown("preset", preset, (*design.PRESETS, *WORLDS))
         chosen = design.preset(preset, rules)
     else:
         chosen = preset
@@ -212,3 +222,17 @@ def measured_ceilings(folder: Path, plan: Sequence[Shown], rules: Rules) -> np.n
     n, m, y, mm, yy, my = sums
     covariance = my - m * y / n
     return covariance / np.sqrt((mm - m * m / n) * (yy - y * y / n) + 1e-12)
+
+
+def _world(
+    out: Path, name: str, seed: int, trials: int | None, *, hide: bool
+) -> tuple[Path, ...]:
+    """Write the mice of a world that is not the cortex."""
+    world = WORLDS[name] if trials is None else WORLDS[name].resized(trials)
+    shows = [s._asdict() for s in world.shows]
+    _claim(out, {"world": name, "shows": shows, "seed": seed, "hide": hide})
+    mice = [
+        record.begin(out, name, world, seed, m, hide=hide) for m in range(world.mice)
+    ]
+    with progress.bar("Simulating", sum(len(r.shown) for r in mice)) as bar:
+        return tuple(record.record(r, bar.add) for r in mice)

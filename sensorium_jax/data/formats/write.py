@@ -14,23 +14,19 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sensorium_jax import progress
+from sensorium_jax.data import config
 from sensorium_jax.data.formats import clocks, trials as plans
 from sensorium_jax.data.formats.foreign import Choices, trial_values
 from sensorium_jax.data.formats.trials import Plan, Trial
-from sensorium_jax.data.release import dynamic2023, static2022
-from sensorium_jax.data.release.own import default_tiers
-from sensorium_jax.data.release.write import PARTIAL, SessionWriter
+from sensorium_jax.data.release.write import PARTIAL, SessionWriter, default_tiers
 from sensorium_jax.data.session import BEHAVIOR, PUPIL, RESPONSES
 from sensorium_jax.errors import UserError
 from sensorium_jax.io import atomic
 from sensorium_jax.io.remote import Unreachable
-from sensorium_jax.rules import UNUSED
+from sensorium_jax.rules import FILMS, PICTURES, RELEASES, UNUSED, own
 
 CLAIM = ".import.json"  # what a folder is to hold; gone when it does
-CONFIG, IMPORTED = "config.json", "imported"
-# By whether a recording is of pictures: the files of its release, and which tier
-# validates.
-FORMS = {True: (static2022, "validation"), False: (dynamic2023, "oracle")}
+IMPORTED = "imported"  # the entry of config.json that says what was read, and how
 MOST_TRIAL = 4 << 30  # bytes of one trial's arrays
 READ = 1 << 22  # bytes of a file at a time
 
@@ -58,8 +54,8 @@ def tree(
     _check_space(folder, plan, writer)
     try:
         left, negative = _trials(writer, plan, choices)
-        form, usual = FORMS[choices.pictures]
-        stimulus = _stimuli(folder, form, len(plan.trials))
+        stimulus = _stimuli(folder, writer.form, len(plan.trials))
+        usual = RELEASES[writer.rules.layout].validation[0]
         tiers = _tiers(plan, left, stimulus, usual)
         if not writer.finished:
             _finish(writer, plan, tiers, stimulus)
@@ -68,9 +64,9 @@ def tree(
         if fresh and not isinstance(error, Unreachable):
             shutil.rmtree(folder, ignore_errors=True)
         raise
-    config = json.loads((folder / CONFIG).read_text())
-    config[IMPORTED] = dict(imported)
-    atomic.write_json(folder / CONFIG, config, partial=folder / PARTIAL)
+    said = config.load(folder)
+    said[IMPORTED] = dict(imported)
+    atomic.write_json(folder / config.FILE, said, partial=folder / PARTIAL)
     shutil.rmtree(folder / PARTIAL)
     (folder / CLAIM).unlink()
     return Written(folder, tuple(tiers), len(left), negative, False)
@@ -82,7 +78,7 @@ def _writer(folder: Path, plan: Plan, choices: Choices) -> SessionWriter:
     small = film.dtype == np.uint8
     return SessionWriter(
         folder,
-        year=2022 if choices.pictures else 2023,
+        rules=own(PICTURES if choices.pictures else FILMS),
         neurons=sum(s.columns for s in plan.foreign.signals[RESPONSES]),
         frame_shape=film.frame_shape,
         video_dtype=np.uint8 if small else np.float32,
@@ -103,7 +99,7 @@ def _finish(
         coordinates=plan.foreign.coordinates_n3,
         unit_ids=plan.foreign.ids_n,
         columns=columns,
-        config={"frames_per_second": plan.rate},
+        rate_hz=plan.rate,
     )
 
 
@@ -119,7 +115,7 @@ def _claim(folder: Path, imported: Mapping[str, Any], *, finished: bool) -> bool
             "Repeat that command, delete the folder, or give another --name."
         )
     if finished:
-        known = json.loads((folder / CONFIG).read_text()).get(IMPORTED)
+        known = config.load(folder).get(IMPORTED)
         if known == json.loads(words):
             return True
         raise UserError(
@@ -229,12 +225,3 @@ def _stimuli(folder: Path, form: Any, count: int) -> np.ndarray:
                     digest.update(block)
             stimulus[i] = numbers.setdefault(digest.digest(), len(numbers))
     return stimulus
-
-
-def frames_per_second(folder: Path) -> float | None:
-    """What config.json of a session says of it."""
-    try:
-        rate = json.loads((folder / CONFIG).read_text()).get("frames_per_second")
-    except (OSError, ValueError, AttributeError):
-        return None
-    return float(rate) if isinstance(rate, int | float) and rate > 0 else None

@@ -12,7 +12,7 @@ import zarr
 
 from sensorium_jax.data.formats import films, lazy
 from sensorium_jax.errors import UserError
-from support import foreign
+from support.recordings import foreign
 
 
 @pytest.fixture(scope="module")

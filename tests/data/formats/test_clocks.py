@@ -12,7 +12,7 @@ from sensorium_jax.data.recordings import Recordings
 from sensorium_jax.data.session import BEHAVIOR, PUPIL, RESPONSES
 from sensorium_jax.errors import UserError
 from sensorium_jax.simulation.write import simulate
-from support import foreign, made
+from support.recordings import foreign, simulated
 
 FPS = 30.0
 
@@ -89,7 +89,7 @@ def test_four_rates_with_offset_jitter_and_drops_align_within_half_a_frame(metho
 def cortex(tmp_path_factory):
     """A mouse of the simulated cortex, its trials shown one after the other."""
     folder = tmp_path_factory.mktemp("cortex")
-    simulate(folder, preset=replace(made.SMALL, mice=1, neurons=8))
+    simulate(folder, preset=replace(simulated.SMALL, mice=1, neurons=8))
     session = Recordings.open(folder)[0]
     rows = np.flatnonzero(session.tiers != "none")[:8]
     return {

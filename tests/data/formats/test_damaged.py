@@ -13,7 +13,8 @@ import pytest
 import yaml
 
 from sensorium_jax.cli import main
-from support import foreign, ranges
+from support.processes import web
+from support.recordings import foreign
 
 DFF, MOVIE = "processing/ophys/DfOverF/dff", "stimulus/presentation/movie"
 
@@ -529,7 +530,7 @@ def test_sources_that_are_nothing(tmp_path, capsys):
 
 def test_addresses_that_give_something_else(tmp_path, capsys):
     (tmp_path / "page.nwb").write_text("<html>gone</html>")
-    with ranges.served(tmp_path) as url:
+    with web.served(tmp_path) as url:
         code, _, err = tried(f"{url}/page.nwb", tmp_path / "out", capsys)
         assert code == 1 and "It begins b'<html>gone" in err
         code, _, err = tried(f"{url}/absent.nwb", tmp_path / "out", capsys)

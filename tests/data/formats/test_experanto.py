@@ -8,7 +8,7 @@ import yaml
 
 from sensorium_jax.cli import main
 from sensorium_jax.errors import UserError
-from support import foreign
+from support.recordings import foreign
 
 TIERS = ["train"] * 5 + ["validation", "validation", "test"]
 FRAMES = 18  # of a film; then the screen is blank

@@ -10,7 +10,8 @@ from sensorium_jax.cli import main
 from sensorium_jax.data.formats import nwb
 from sensorium_jax.data.session import BEHAVIOR, RESPONSES
 from sensorium_jax.errors import UserError
-from support import foreign, ranges
+from support.processes import web
+from support.recordings import foreign
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
 
@@ -69,7 +70,7 @@ def test_tiers_come_from_the_table_or_from_repeats(rec, tmp_path):
 def test_a_url_is_read_by_ranges_and_not_fetched_whole(path, rec, tmp_path):
     with h5py.File(path, "a") as file:  # much that nobody needs
         file.create_dataset("scratch/raw", data=np.zeros(40 << 20, np.uint8))
-    with ranges.served(path.parent) as url:
+    with web.served(path.parent) as url:
         foreign.bring(f"{url}/one.nwb?token=secret", tmp_path)
         with nwb.hdf5.opened(f"{url}/one.nwb") as file:
             remote = file.id  # the file object below h5py counts its requests

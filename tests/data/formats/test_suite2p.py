@@ -5,7 +5,7 @@ import pytest
 
 from sensorium_jax.cli import main
 from sensorium_jax.errors import UserError
-from support import foreign
+from support.recordings import foreign
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,8 @@ import pytest
 
 from sensorium_jax.errors import UserError
 from sensorium_jax.run import bring
-from support import foreign
-from support.trees import snapshot
+from support.recordings import foreign
+from support.recordings.official import snapshot
 
 ROOT = Path(__file__).parents[3]
 

@@ -1,0 +1,1 @@
+"""What responses say of stimuli without a model: moments, linear models, fields."""

@@ -1,0 +1,1 @@
+"""A monkey's visual cortex shown still pictures again and again."""

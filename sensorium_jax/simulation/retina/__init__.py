@@ -1,0 +1,1 @@
+"""A retina in a dish: ganglion cells that pool rectified subunits and adapt."""

@@ -1,0 +1,1 @@
+"""Simulated worlds other than the cortex: what they share, and their names."""
