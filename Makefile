@@ -14,7 +14,7 @@ demo: $(STAMP)
 	$(BIN)/sensorium demo
 
 test: $(STAMP) lint
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 --dist worksteal
 
 # Parity against the originals needs $$SENSORIUM_PEERS/<owner>/<repository> checkouts.
 slow: $(STAMP)

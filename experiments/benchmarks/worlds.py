@@ -371,7 +371,7 @@ def validated(net: Any, held: Sequence[Frames], random: Any) -> float:
 
 def predictions(contender: Any, recordings: Any) -> Iterator[list[np.ndarray]]:
     """Predictions [t, n] of the test trials of each mouse."""
-    from sensorium_jax.scoring.answers import answers
+    from sensorium_jax.scoring.predict import predict
 
     if hasattr(contender, "predicted"):
         yield from contender.predicted
@@ -379,8 +379,7 @@ def predictions(contender: Any, recordings: Any) -> Iterator[list[np.ndarray]]:
     twin = getattr(contender, "twin", contender)
     for session in recordings.sessions:
         rows = rows_of(session, TESTS)
-        batch = 64 if session.reader.length(int(rows[0])) == 1 else 4
-        yield [x.T for x in answers(twin, session, rows, batch=batch)]
+        yield [p.rates_tn for p in predict(twin, session, rows)]
 
 
 def correlations(contender: Any, path: Path) -> list[float]:

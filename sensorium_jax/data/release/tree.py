@@ -1,5 +1,6 @@
 """What both releases share: the facts of one session's folder, read with care."""
 
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +12,9 @@ from sensorium_jax.errors import UserError
 
 SMALL = 65_536  # bytes; larger statistics stay on disk until they are used
 TIERS = "meta/trials/tiers.npy"  # written last: without it nothing is a session
+# numpy reads a header with Python's parser, which fails now and then in Python 3.11 if
+# two threads are in it: "AST constructor recursion depth mismatch".
+HEADER = threading.Lock()
 SOURCES = ("all", "stimulus_frame")  # of statistics; the first that is there counts
 NEEDED = STATISTICS[:2]  # without these there is no normalization
 
@@ -28,10 +32,11 @@ class Facts(NamedTuple):
 def open_npy(path: Path) -> np.ndarray:
     """A memory map of one file; only its header is read yet."""
     try:
-        try:
-            return np.load(path, mmap_mode="r")
-        except ValueError:  # an array of size zero cannot be mapped
-            return np.load(path)
+        with HEADER:
+            try:
+                return np.load(path, mmap_mode="r")
+            except ValueError:  # an array of size zero cannot be mapped
+                return np.load(path)
     except FileNotFoundError:
         raise UserError(
             f"{path} is missing. Expected one file per trial in every folder of data/; "
