@@ -7,14 +7,14 @@ import numpy as np
 from sensorium_jax.data.recordings import Recordings
 from sensorium_jax.data.release.write import write_session
 
-HEIGHT, WIDTH = 5, 6
+SIZE = (5, 6)  # rows and columns
 NEURONS = (4, 3)
 
 
-def pixels(neurons: int, seed: int) -> np.ndarray:
-    """Where each neuron looks, (x, y) in pixels."""
-    rng = np.random.default_rng([3, seed])
-    return rng.integers([1, 1], [WIDTH - 1, HEIGHT - 1], (neurons, 2))
+def pixels(mouse: int, size=SIZE) -> np.ndarray:
+    """Where each neuron of a mouse looks, (x, y) in pixels."""
+    rng = np.random.default_rng([3, mouse])
+    return rng.integers([1, 1], [size[1] - 1, size[0] - 1], (NEURONS[mouse], 2))
 
 
 def followed(
@@ -24,14 +24,21 @@ def followed(
     frames: int = 24,
     tiers=("train", "train", "train", "test"),
     noise: float = 0.5,
+    size: tuple[int, int] = SIZE,
+    facts=lambda mouse: {},
     **options,
 ) -> Recordings:
-    """Two mice; a neuron's rate is the light of its pixel one frame before."""
-    for m, n in enumerate(NEURONS):
+    """Two mice; a neuron's rate is the light of its pixel one frame before.
+
+    Where neurons lie in cortex follows from where they look.
+
+    facts gives further options of write_session for each mouse.
+    """
+    for m in range(len(NEURONS)):
         rng = np.random.default_rng([4, m])
-        shape = (trials, frames, HEIGHT, WIDTH)
+        shape = (trials, frames, *size)
         videos = rng.integers(0, 256, shape).astype(np.uint8)
-        at = pixels(n, m)
+        at = pixels(m, size)
         lag = min(1, frames - 1)
         seen = np.roll(videos[:, :, at[:, 1], at[:, 0]] / 255.0, lag, axis=1)
         responses = seen + rng.gamma(1.0, noise, seen.shape)
@@ -39,8 +46,9 @@ def followed(
             folder / f"mouse{m}",
             videos=videos,
             responses=responses,
+            coordinates=np.pad(20.0 * at @ [[0.8, 0.3], [-0.3, 0.9]], ((0, 0), (0, 1))),
             tiers=[tiers[i % len(tiers)] for i in range(trials)],
             video_dtype=np.uint8,
-            **options,
+            **{**options, **facts(m)},
         )
     return Recordings.open(folder)
