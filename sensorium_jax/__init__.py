@@ -195,17 +195,25 @@ def train(
     return train_recipe(str(recipe), str(workdir), words, fresh=fresh)
 
 
-def score(twin: Any, recordings: Recordings, **options: Any) -> Report:
-    """Scores of a model as the judges count, beside null and ceiling.
+def score(
+    twin: Any, recordings: Recordings, *, linear: bool = True, **options: Any
+) -> Report:
+    """Scores of a model as the judges count, beside null, linear model and ceiling.
+
+    The linear model is fitted once and kept beside the recordings; linear=False leaves
+    it out.
 
     options: tier ("val", a tier's name, or "all"), stimuli, ceiling, draws, against (a
     second twin's name and itself, for a paired test); see run.score.report.
 
     >>> print(sj.score(twin, recordings, tier="all"))
     """
+    from sensorium_jax.run.linear import fitted
     from sensorium_jax.run.score import known_sessions, report
 
-    return report(twin, known_sessions(twin, recordings), **options)
+    sessions = known_sessions(twin, recordings)
+    beside = fitted(sessions, (recordings.path,)) if linear else None
+    return report(twin, sessions, linear=beside, **options)
 
 
 def submit(

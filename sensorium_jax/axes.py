@@ -99,6 +99,8 @@ class MouseInfo(NamedTuple):
     has_pupil: bool
     behaviors: int  # K
     frame_shape: tuple[int, int, int]  # H, W, C of the video alone
+    # Measured receptive fields: x, y and width (SD) in pixels, NaN where unknown
+    fields_mn3: np.ndarray | None = None
 
     @property
     def mice(self) -> int:

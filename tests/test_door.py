@@ -70,14 +70,14 @@ def test_the_way_from_recordings_to_scores(root):
         recordings = sj.open(root / "data")
         twin = sj.twin(root / "run")
         with quickly():
-            report = sj.score(twin, recordings, draws=20)
+            report = sj.score(twin, recordings, linear=False, draws=20)
     text = str(report)
     assert "oracle" in text and "null" in text
     for shown in (recordings, recordings[0], twin, report):
         assert len(repr(shown)) < 2000 and shown._repr_html_().startswith("<")
     both = sj.ensemble([twin, twin])
     with quickly():
-        again = sj.score(both, recordings, draws=20)
+        again = sj.score(both, recordings, linear=False, draws=20)
     one, two = (r.tiers["oracle"].all.single_trial for r in (report, again))
     np.testing.assert_allclose(one, two, rtol=1e-5)
 

@@ -18,6 +18,11 @@ def _add_kinds(verb: Any) -> None:
     verb.add_argument("--ceiling", default="auto", choices=ceilings, help=words)
 
 
+def _add_linear(verb: Any) -> None:
+    words = "leave out the linear model beside the scores"
+    verb.add_argument("--no-linear", action="store_true", help=words)
+
+
 def demo_verb(verbs: Any) -> None:
     """Everything once, on a simulated cortex."""
     words = "Simulate, train, score and submit: everything once, in minutes."
@@ -25,6 +30,7 @@ def demo_verb(verbs: Any) -> None:
     verb.add_argument("--data", default="data/demo", help="recordings to write")
     verb.add_argument("--workdir", default="runs/demo", help="the run to write")
     verb.add_argument("--quick", action="store_true", help="tiny, and hardly trained")
+    _add_linear(verb)
 
 
 def score_verbs(verbs: Any) -> None:
@@ -43,6 +49,7 @@ def score_verbs(verbs: Any) -> None:
     verb.add_argument("--against", metavar="W2", help=words)
     verb.add_argument("--draws", type=int, default=200, help="resamples of trials")
     verb.add_argument("--csv", metavar="OUT", help="the numbers as a file")
+    _add_linear(verb)
 
     words = "The competition's questions, asked of any recordings; resumes."
     verb = add(verbs, "study", words, runs("study"))
@@ -51,6 +58,7 @@ def score_verbs(verbs: Any) -> None:
     verb.add_argument("--steps", type=int, default=400, help="of every training")
     verb.add_argument("--models", help="only these, as demo,static; see the docs")
     verb.add_argument("--quick", action="store_true", help="20 steps, fewer models")
+    _add_linear(verb)
     _add_rules(verb)
 
 

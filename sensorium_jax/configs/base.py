@@ -6,11 +6,12 @@ from ml_collections import ConfigDict
 
 
 def base() -> Any:
-    """A whole config: sections data, model, train, validate, mesh, and the seed."""
+    """A whole config: sections data, model, readout, train, validate, mesh; a seed."""
     config: Any = ConfigDict()
     config.seed = 42
     config.data = data()
     config.model = model()
+    config.readout = ConfigDict({"start": "official"})  # or data, or cortex
     config.train = train()
     config.validate = validate()
     config.mesh = ConfigDict({"mouse": 0, "data": 0})  # 0: fit the devices

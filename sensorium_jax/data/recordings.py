@@ -134,7 +134,20 @@ class Recordings:
             has_pupil=any(s.has_pupil for s in self.sessions),
             behaviors=max(s.behaviors for s in self.sessions),
             frame_shape=self.sessions[0].frame_shape,
+            fields_mn3=_fields(self.sessions, most),
         )
+
+
+def _fields(sessions: Sequence[Session], most: int) -> np.ndarray | None:
+    """Measured receptive fields of all mice; None where no mouse has any."""
+    given = [s.fields_n3 for s in sessions]
+    if all(fields_n3 is None for fields_n3 in given):
+        return None
+    fields_mn3 = np.full((len(sessions), most, 3), np.nan, np.float32)
+    for m, fields_n3 in enumerate(given):
+        if fields_n3 is not None:
+            fields_mn3[m, : len(fields_n3)] = fields_n3
+    return fields_mn3
 
 
 def find(root: Path):

@@ -19,6 +19,7 @@ from sensorium_jax.text import html_facts
 
 VIDEO, RESPONSES, BEHAVIOR, PUPIL = "videos", "responses", "behavior", "pupil_center"
 MODALITIES = (VIDEO, RESPONSES, BEHAVIOR, PUPIL)
+FIELDS = "receptive_fields"  # a column of meta/neurons
 STATISTICS = ("mean", "std", "min", "max", "median")  # of each; fields of Stats
 
 
@@ -84,6 +85,16 @@ class Session:
     def neurons(self) -> int:
         """How many neurons."""
         return len(self.unit_ids_n)
+
+    @property
+    def fields_n3(self) -> np.ndarray | None:
+        """Measured receptive fields, (x, y, SD) in pixels; NaN where unknown."""
+        given = self.unit_columns.get(FIELDS)
+        if given is None:
+            return None
+        fields_n3 = np.full((self.neurons, 3), np.nan, np.float32)
+        fields_n3[:, : given.shape[1]] = given
+        return fields_n3
 
     @property
     def trials(self) -> int:

@@ -41,6 +41,8 @@ class Fields(NamedTuple):
     mapped_n2: np.ndarray  # center from the neuron's own maps alone
     mapped_confidence_n: np.ndarray
     envelope_np: np.ndarray  # 0..1: how much of each light weight is more than noise
+    cortex_n2: np.ndarray  # center from where the cell lies alone
+    cortex_spread_2: np.ndarray  # SD of centers around that
 
 
 def find(
@@ -65,10 +67,11 @@ def find(
     by_place = np.concatenate([p.by_place for p in parts])
     best = np.concatenate([p.best for p in parts])
     alone = posterior(by_place, places, plan)
-    prior_np = retinotopy(alone, places, coordinates_n3, plan)
+    error_n = (alone.spread_n2**2).mean(1)
+    line = retinotopy(alone.center_n2, error_n, coordinates_n3, plan)
+    prior_np = expected(line, places)
     both = posterior(by_place, places, plan, prior_np)
-    height, width, _ = plan.frame
-    to_grid = 2 / np.maximum(np.array([width, height]) - 1, 1)
+    to_grid = grid_units(plan.frame)
     return Fields(
         both.center_n2 * to_grid - 1,
         both.spread_n2 * to_grid,
@@ -78,7 +81,15 @@ def find(
         alone.center_n2 * to_grid - 1,
         alone.near_n,
         _envelopes(plan, both.center_n2, best[:, 1], best[:, 2]),
+        line.center_n2 * to_grid - 1,
+        line.spread * to_grid,
     )
+
+
+def grid_units(frame: tuple[int, int, int]) -> np.ndarray:
+    """What one pixel to the right and one down are in grid units."""
+    height, width, _ = frame
+    return 2 / np.maximum(np.array([width, height]) - 1, 1)
 
 
 def tried_widths(plan: Plan) -> np.ndarray:
@@ -190,37 +201,49 @@ def posterior(
     return Posterior(center, spread, inside, (np.log(total) + top)[:, 0])
 
 
+class Retinotopy(NamedTuple):
+    """Where fields are to be expected from where cells lie, in pixels."""
+
+    center_n2: np.ndarray
+    spread: float  # SD of fields around that
+
+
 def retinotopy(
-    alone: Posterior,
-    places: np.ndarray,
+    center_n2: np.ndarray,
+    error_n: np.ndarray,
     coordinates_n3: np.ndarray | None,
     plan: Plan,
-) -> np.ndarray:
-    """Log prior [N, places] from where cells lie: a line through the sure ones.
+) -> Retinotopy:
+    """A line through the centers of fields; error_n are their variances in pixels.
 
     Without coordinates it is the cloud of all cells. Cells far from the line count
-    less and less (Cauchy weights); a share of cells may lie anywhere.
+    less and less (Cauchy weights).
     """
-    n, short = len(alone.center_n2), min(plan.frame[:2])
+    n, short = len(center_n2), min(plan.frame[:2])
     at = np.ones((n, 1))
     if coordinates_n3 is not None and np.ptp(coordinates_n3[:, :2], axis=0).any():
         flat = np.asarray(coordinates_n3, float)[:, :2]
         scale = np.maximum(flat.std(0), 1e-9)
         at = np.column_stack([at, (flat - flat.mean(0)) / scale])
-    error_n = (alone.spread_n2**2).mean(1) + (0.02 * short) ** 2
+    error_n = error_n + (0.02 * short) ** 2
     scatter, line = (short / 3.0) ** 2, np.zeros((at.shape[1], 2))
     weight_n = 1 / error_n
     for _ in range(20):
         heavy = at * weight_n[:, None]
         small = 1e-6 * weight_n.sum() * np.eye(at.shape[1])
-        line = np.linalg.solve(heavy.T @ at + small, heavy.T @ alone.center_n2)
-        away_n = ((alone.center_n2 - at @ line) ** 2).mean(1)
+        line = np.linalg.solve(heavy.T @ at + small, heavy.T @ center_n2)
+        away_n = ((center_n2 - at @ line) ** 2).mean(1)
         scatter = np.average(np.minimum(away_n, 9 * scatter), weights=1 / error_n)
         scatter = max(float(scatter), (0.02 * short) ** 2)
         expected_n = error_n + scatter
         weight_n = 1 / expected_n / (1 + away_n / expected_n / 2)
-    apart = ((places[None] - (at @ line)[:, None]) ** 2).sum(-1)
-    log_np = -apart / (2 * scatter)
+    return Retinotopy(at @ line, float(np.sqrt(scatter)))
+
+
+def expected(line: Retinotopy, places: np.ndarray) -> np.ndarray:
+    """Log prior [N, places]; a share of cells may lie anywhere."""
+    apart = ((places[None] - line.center_n2[:, None]) ** 2).sum(-1)
+    log_np = -apart / (2 * line.spread**2)
     log_np -= log_np.max(1, keepdims=True)
     log_np -= np.log(np.exp(log_np).sum(1, keepdims=True))
     return np.logaddexp(log_np + np.log(1 - STRAY), np.log(STRAY / len(places)))

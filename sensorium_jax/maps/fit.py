@@ -71,8 +71,7 @@ def fit(
         lights.append(light)
         least.append(seen.least_mn[m, :n])
         scores.append(score)
-    mice = seen.count_m.shape[0]
-    weights = linear.straight(plan, chosen, lights, least, mice)
+    weights = linear.straight(plan, chosen, lights, least, seen.least_mn.shape)
     weights = linear.fit_curves(plan, weights, held(), normalized)
     behaviors = info.behaviors if plan.signals else 0
     asking = linear.asked(units)

@@ -252,11 +252,10 @@ def straight(
     chosen: Sequence[np.ndarray],
     lights: Sequence[Spectrum],
     least: Sequence[np.ndarray],
-    mice: int,
+    shape: tuple[int, int],
 ) -> Weights:
-    """Weights of all mice, padded, with curves that are still lines."""
-    n = max(w.shape[1] for w in chosen)
-    d = plan.light
+    """Weights of all mice, padded to [M, N], with curves that are still lines."""
+    (mice, n), d = shape, plan.light
     weight, mean = np.zeros((mice, d, n)), np.zeros((mice, d))
     spread, floor = np.ones((mice, n)), np.zeros((mice, n))
     for m, (w, s) in enumerate(zip(chosen, lights, strict=True)):
@@ -278,17 +277,19 @@ def fit_curves(
     normalized: Callable[[Batch], Array],
 ) -> Weights:
     """Bend the curves by batches of whole trials that were held out."""
-
-    @partial(jax.jit, donate_argnums=0)
-    def add(curves: Curves, batch: Batch) -> Curves:
-        sample = moments.sample(batch, normalized(batch), plan)
-        return watch(plan, weights, curves, sample)
-
     mice, _, neurons = weights.weight_mdn.shape
     curves = no_curves(mice, neurons)
     for batch in batches:
-        curves = add(curves, batch)
+        curves = _watched(plan, weights, curves, batch, normalized(batch))
     return bent(weights, curves)
+
+
+@partial(jax.jit, static_argnums=0, donate_argnums=2)
+def _watched(
+    plan: Plan, weights: Weights, curves: Curves, batch: Batch, video_mbthwc: Array
+) -> Curves:
+    sample = moments.sample(batch, video_mbthwc, plan)
+    return watch(plan, weights, curves, sample)
 
 
 def asked(units: str) -> Asking:

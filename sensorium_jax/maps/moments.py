@@ -247,25 +247,27 @@ def gather(
 ) -> Moments:
     """The sums over batches of whole trials; normalized gives the video of a batch.
 
-    place puts the zeros where they should lie, which matters on a mesh only.
+    place puts the zeros where they should lie, which matters on a mesh only. Passes of
+    equal shapes share one program.
     """
-
-    @partial(jax.jit, donate_argnums=0)
-    def add(state: Moments, batch: Batch) -> Moments:
-        new = sample(batch, normalized(batch), plan)
-        return update(plan, state, new, squares=squares)
-
     state = None
     for batch in batches:
         if state is None:
             state = place(zero(plan, *batch.neurons_mn.shape))
-        state = add(state, batch)
+        state = _add(plan, state, batch, normalized(batch), squares=squares)
     if state is None:
         raise UserError(
             "There is no batch to take maps from; expected training trials. Check the "
             "tier, and that the recordings have labelled trials."
         )
     return state
+
+
+@partial(jax.jit, static_argnums=0, static_argnames="squares", donate_argnums=1)
+def _add(
+    plan: Plan, state: Moments, batch: Batch, video_mbthwc: Array, *, squares: bool
+) -> Moments:
+    return update(plan, state, sample(batch, video_mbthwc, plan), squares=squares)
 
 
 class Centered(NamedTuple):

@@ -26,6 +26,11 @@ class Row(Protocol):
         ...
 
     @property
+    def linear(self) -> float | None:
+        """Correlation of the linear model, where it is fitted."""
+        ...
+
+    @property
     def ceiling(self) -> float | None:
         """The highest correlation that a model could have."""
         ...
@@ -42,7 +47,10 @@ class Row(Protocol):
 
 
 def bars(rows: Mapping[str, Row]) -> Figure:
-    """Single-trial correlation with its interval, each between null and ceiling."""
+    """Single-trial correlation with its interval, each between null and ceiling.
+
+    Where the linear model is fitted, it stands there too.
+    """
     figure = Figure(figsize=(2.4 + 0.9 * len(rows), 3), layout="constrained")
     axis = figure.subplots()
     every, at = list(rows.values()), np.arange(len(rows))
@@ -60,6 +68,10 @@ def bars(rows: Mapping[str, Row]) -> Figure:
         axis.hlines(tops, *ends, "k", linestyles="dashed", label=label)
     label = "null: each neuron's mean"
     axis.hlines(nulls, *ends, "k", linestyles="dotted", label=label)
+    lines = [np.nan if row.linear is None else row.linear for row in every]
+    if np.isfinite(lines).any():
+        label = "linear model"
+        axis.hlines(lines, *ends, "tab:red", linestyles="dashdot", label=label)
     axis.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     axis.set_xticks(at, [name.replace("_", " ") for name in rows])
     axis.tick_params(axis="x", rotation=30)

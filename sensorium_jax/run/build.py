@@ -18,7 +18,7 @@ from sensorium_jax.errors import UserError, unknown
 from sensorium_jax.models.encoder import create as create_variables
 from sensorium_jax.models.rows import mouse_rows
 from sensorium_jax.normalize import seen_shape
-from sensorium_jax.run import Config, length_checks
+from sensorium_jax.run import Config, length_checks, positions
 from sensorium_jax.run.objective import make_objective, make_optimizer, make_penalty
 from sensorium_jax.run.warm_start import begin
 from sensorium_jax.training import forward
@@ -62,6 +62,8 @@ def parts(config: Config) -> Parts:
     changes, asked = model_changes(config)
     info = recordings.mouse_info()
     changes |= lacking(config.model.name, info, changes)
+    readout = spec(config.model.name, changes)["readout"] or {}
+    changes |= positions.free(config.readout.start, readout)
     encoder = build(config.model.name, info, allow_outside=True, **changes)
     asking = how_asked(config, encoder, asked)
     stream = Stream(
@@ -180,7 +182,9 @@ def lacking(name: str, info: MouseInfo, changes: dict) -> dict[str, Any]:
 def starting_variables(
     config: Config, encoder: Any, asking: Asking, stream: Stream, *, warm: bool
 ) -> Any:
-    """Fresh weights, or with `warm` those of config.model.start."""
+    """Fresh weights; with `warm` readouts at config.readout.start, and those of
+    config.model.start.
+    """
     info = stream.info
     variables = create_variables(
         encoder,
@@ -190,7 +194,10 @@ def starting_variables(
         behaviors=info.behaviors,
     )
     sessions = stream.recordings.sessions
-    variables = begin(config, asking, variables, sessions) if warm else variables
+    if warm:
+        how = config.readout.start
+        variables = positions.begin(how, encoder, asking, variables, sessions)
+        variables = begin(config, asking, variables, sessions)
     return forward.with_statistics(variables, sessions, stream.mice, asking.inputs)
 
 

@@ -13,6 +13,7 @@ from sensorium_jax.data.recordings import Recordings
 from sensorium_jax.data.session import Session
 from sensorium_jax.errors import UserError, unknown
 from sensorium_jax.run import Outcome
+from sensorium_jax.run.linear import fitted
 from sensorium_jax.scoring import accumulate, paired, predict, suites, tables, trials
 from sensorium_jax.scoring.accumulate import Measured, Rates
 from sensorium_jax.scoring.tables import Report
@@ -34,11 +35,13 @@ def score(
     draws: int = suites.DRAWS,
     rules: str | None = None,
     csv: str | None = None,
+    no_linear: bool = False,
 ) -> Outcome:
     """Score a model on one tier, or on all that are labelled.
 
     The ceiling is the correlation of true rates with the responses where the recordings
     are simulated, else it is estimated from repeats; `ceiling` asks for one of them.
+    The linear model is kept beside the recordings, or else in the workdir.
     """
     from sensorium_jax.zoo import load
 
@@ -60,6 +63,7 @@ def score(
         ceiling=ceiling,
         draws=draws,
         against=(str(against), other) if against else None,
+        linear=None if no_linear else fitted(sessions, (recordings.path, workdir)),
     )
     if csv:
         tables.write_csv(csv, found.rows())
@@ -75,13 +79,19 @@ def report(
     ceiling: str = "auto",
     draws: int = suites.DRAWS,
     against: tuple[str, Any] | None = None,
+    linear: Any = None,
 ) -> Report:
-    """Every number of a twin on one tier or on all; against another by its name."""
+    """Every number of a twin on one tier or on all; against another by its name.
+
+    linear is the twin that every table has beside the model's; see run.linear.fitted.
+    """
     if draws < 1:
         raise UserError(f"{draws} resamples were asked for; expected at least 1.")
     plans = trials.plan(sessions, trials.tiers_of(sessions, tier), stimuli=stimuli)
     rates = true_rates(sessions, ceiling)
     mice = measure_tiers(twin, plans, truth=rates)
+    if linear is not None:
+        mice = beside(mice, measure_tiers(linear, plans))
     scores = {name: suites.report(m, draws=draws) for name, m in mice.items()}
     if against:
         model, second = against
@@ -107,6 +117,16 @@ def measure_tiers(
         stream = progress.track(stream, f"Scoring {tier}", count)
         found[tier] = accumulate.measure(stream, mice, fit=fit, truth=truth)
     return found
+
+
+def beside(
+    model: Mapping[str, Sequence[Measured]], linear: Mapping[str, Sequence[Measured]]
+) -> dict[str, list[Measured]]:
+    """What was measured of a model, with the linear one of the same trials."""
+    return {
+        tier: [m.beside(b) for m, b in zip(mice, linear[tier], strict=True)]
+        for tier, mice in model.items()
+    }
 
 
 def opened(data: str, rules: str | None) -> Recordings:

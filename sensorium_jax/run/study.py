@@ -6,7 +6,7 @@ ranking says nothing of the full-sized models.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,11 +14,19 @@ import numpy as np
 
 from sensorium_jax import trees
 from sensorium_jax.data.recordings import Recordings
+from sensorium_jax.data.session import Session
 from sensorium_jax.errors import UserError, unknown
 from sensorium_jax.io import atomic
 from sensorium_jax.rules import PICTURES
 from sensorium_jax.run import Outcome
-from sensorium_jax.run.score import known_sessions, measure_tiers, opened, true_rates
+from sensorium_jax.run.linear import fitted
+from sensorium_jax.run.score import (
+    beside,
+    known_sessions,
+    measure_tiers,
+    opened,
+    true_rates,
+)
 from sensorium_jax.run.train import train
 from sensorium_jax.scoring import limits, paired, suites, tables, trials
 from sensorium_jax.scoring.accumulate import Measured
@@ -122,16 +130,17 @@ class Answers(NamedTuple):
         """Heads, and a row of cells for each model, the best first."""
         models = self.models.items()
         kinds = sorted({k for _, m in models for k in m.out_of_domain})
-        heads = ("model", "weights", "seconds", "single trial", "null", "fraction")
-        rows = [[*heads, *kinds]]
+        heads = ("model", "weights", "seconds", "single trial", "null", "linear")
+        rows = [[*heads, "fraction", *kinds]]
         for name, m in sorted(models, key=lambda x: -x[1].in_domain.all.single_trial):
             whole, spent = m.in_domain.all, m.facts.seconds
             others = [m.out_of_domain.get(kind) for kind in kinds]
-            numbers = [whole.single_trial, whole.null, whole.fraction_of_ceiling]
+            numbers = [whole.fraction_of_ceiling]
             numbers += [None if o is None else o.fraction_of_ceiling for o in others]
             seconds = "-" if spent is None else f"{spent:.0f}"
             weights = f"{m.facts.parameters:,}"
-            rows.append([name, weights, seconds, *map(cell, numbers)])
+            first = [whole.cell(key) for key in ("single_trial", "null", "linear")]
+            rows.append([name, weights, seconds, *first, *map(cell, numbers)])
         return rows
 
     def lines(self) -> list[str]:
@@ -154,6 +163,8 @@ class Answers(NamedTuple):
         lines += [f"after {self.steps} steps each:", *align(self.table())]
         if all(m.in_domain.all.null_interval is None for m in self.models.values()):
             lines.append(f"null 0: {tables.NO_NULL}")
+        for name, m in self.models.items():
+            lines += tables.beside_linear(m.in_domain.all, name)
         return lines
 
     def __str__(self) -> str:
@@ -172,6 +183,7 @@ def study(
     models: str | None,
     quick: bool,
     rules: str | None = None,
+    no_linear: bool = False,
 ) -> Outcome:
     """Train every model, score all of them, answer the questions; draws and tables."""
     names = chosen(models, quick=quick)
@@ -188,6 +200,10 @@ def study(
         if done.data["stopped"]:
             return done
     measured = {name: measure(root / name, recordings) for name in names}
+    if not no_linear:
+        sessions = recordings.sessions
+        line = measured_of(fitted(sessions, (data, root)), sessions)
+        measured = {name: beside(tiers, line) for name, tiers in measured.items()}
     tier = trials.validating(recordings.sessions)
     found = answers(
         measured, {name: facts(root / name) for name in names}, tier=tier, steps=steps
@@ -253,7 +269,11 @@ def measure(folder: Path, recordings: Recordings) -> Tiers:
     from sensorium_jax.zoo import load
 
     twin = load.load(folder)
-    sessions = known_sessions(twin, recordings)
+    return measured_of(twin, known_sessions(twin, recordings))
+
+
+def measured_of(twin: Any, sessions: Sequence[Session]) -> Tiers:
+    """The same of any twin."""
     plans = trials.plan(sessions, trials.tiers_of(sessions, "all"))
     return measure_tiers(twin, plans, truth=true_rates(sessions, "auto"))
 

@@ -246,6 +246,7 @@ def shared(new: dict, old: dict) -> dict:
         if isinstance(part, dict)
         else part
         for name, part in new.items()
+        if name in old or not isinstance(part, dict)
     }
 
 

@@ -43,6 +43,12 @@ class Measured(NamedTuple):
     repeats: Mapping[str | None, RepeatScores]  # by type of stimulus; None for all
     poisson_n: np.ndarray  # loss per bin
     bits_n: np.ndarray  # bits per spike
+    linear: Moments | None = None  # of the linear model; None where it is not fitted
+
+    def beside(self, linear: "Measured") -> "Measured":
+        """The same with what the linear model says of the same trials."""
+        # The responses are the same, so their sums are kept once.
+        return self._replace(linear=linear.model.beside(self.model))
 
 
 def measure(

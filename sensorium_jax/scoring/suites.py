@@ -25,6 +25,8 @@ class Part(NamedTuple):
     undefined: int
     null_n: np.ndarray  # of the best constant
     null_w: np.ndarray | None  # None where a constant has no correlation
+    linear_n: np.ndarray | None  # of the linear model, where it is fitted
+    linear_w: np.ndarray | None
     ceiling_n: np.ndarray | None
     ceiling_w: np.ndarray | None  # None where the ceiling was not resampled
     estimated_n: np.ndarray | None  # ceiling from repeats, also where truth is known
@@ -59,6 +61,10 @@ def part(
     if mouse.null is not None:
         null_wn = np.nan_to_num(correlate(mouse.null))
         null_n, null_w = null_wn[0], null_wn[1:].mean(1)
+    linear_n = linear_w = None
+    if mouse.linear is not None:
+        linear_wn = np.nan_to_num(correlate(mouse.linear))
+        linear_n, linear_w = linear_wn[0], linear_wn[1:].mean(1)
     again = mouse.repeats.get(kind)
     ceiling_n = estimated = None if again is None else again.ceiling_n
     ceiling_w = None
@@ -71,6 +77,8 @@ def part(
         undefined,
         null_n,
         null_w,
+        linear_n,
+        linear_w,
         ceiling_n,
         ceiling_w,
         estimated,
@@ -103,6 +111,15 @@ def summary(parts: Sequence[Part]) -> Scores:
         below = over_neurons(ceilings_w) if known else ceiling
         between = resample.interval(over_neurons(draws_mw) / np.maximum(below, 1e-9))
     feves = [p.feve_n for p in parts]
+    linear = _both([p.linear_n for p in parts])[0]
+    linears_w = [p.linear_w for p in parts if p.linear_w is not None]
+    lines: dict[str, Any] = {}
+    if linear is not None:
+        line_w = over_neurons(linears_w)
+        lines["linear_interval"] = resample.interval(line_w)
+        lines["over_linear"] = single - linear
+        ahead_w = over_neurons(draws_mw) - line_w
+        lines["over_linear_interval"] = resample.interval(ahead_w)
     return Scores(
         single_trial=single,
         single_trial_interval=resample.interval(over_neurons(draws_mw)),
@@ -124,6 +141,8 @@ def summary(parts: Sequence[Part]) -> Scores:
         undefined=sum(p.undefined for p in parts),
         trials=sum(p.trials for p in parts),
         stimuli_shown=max(p.stimuli for p in parts),
+        linear=linear,
+        **lines,
     )
 
 

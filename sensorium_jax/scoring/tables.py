@@ -19,6 +19,7 @@ COLUMNS = {
     "single_trial": "single trial",
     "single_trial_interval": "95 %",
     "null": "null",
+    "linear": "linear",
     "to_average": "to average",
     "ceiling": "ceiling",
     "fraction_of_ceiling": "fraction",
@@ -28,6 +29,13 @@ COLUMNS = {
 }
 ORIGINS = {"truth": "true rates", "repeats": "repeats", None: "nothing: no repeats"}
 NO_NULL = "a constant has no correlation here"
+NOT_FITTED = "not fitted"  # what stands where the linear model would
+REMEDIES = (
+    "Try longer training (--config.train.steps), readouts that start where the data "
+    "say (--config.readout.start=data), kernels that fit the frame, or a smaller "
+    "model; sensorium check looks for faults in the recordings."
+)
+LINEAR = "linear: the best linear-nonlinear model of the training trials"
 
 
 def plain(value: Any) -> Any:
@@ -64,14 +72,23 @@ class Scores(NamedTuple):
     undefined: int  # neurons without a correlation, which score 0
     trials: int
     stimuli_shown: int
+    linear: float | None = None  # of the best linear-nonlinear model; None: not fitted
+    linear_interval: Interval | None = None
+    over_linear: float | None = None  # single_trial less that, on the same resamples
+    over_linear_interval: Interval | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The numbers under the names that JSON has."""
         return plain(self._asdict())
 
+    def cell(self, key: str) -> str:
+        """One number as it stands in a table."""
+        value = getattr(self, key)
+        return NOT_FITTED if key == "linear" and value is None else cell(value)
+
     def cells(self, name: str) -> list[str]:
         """A row of a table, in the order of COLUMNS."""
-        return [name, *(cell(getattr(self, key)) for key in COLUMNS)]
+        return [name, *map(self.cell, COLUMNS)]
 
     def lines(self, name: str = "") -> list[str]:
         """The row under its heads."""
@@ -196,8 +213,9 @@ class TierScores(NamedTuple):
             f"(median {cell(self.bits_per_spike_median)})",
             f"ceiling from {ORIGINS[a.ceiling_from]}",
             null if a.null_interval else f"null 0: {NO_NULL}",
+            LINEAR if a.linear is not None else f"linear: {NOT_FITTED}",
         ]
-        lines = ["; ".join(words)]
+        lines = ["; ".join(words), *beside_linear(a)]
         if self.depths:
             parts = [f"{d.depth:.0f} um {d.single_trial:.3f}" for d in self.depths]
             lines.append("by depth: " + ", ".join(parts))
@@ -286,6 +304,18 @@ class Report(NamedTuple):
         from sensorium_jax.plots import scores
 
         return scores.bars({tier: found.all for tier, found in self.tiers.items()})
+
+
+def beside_linear(scores: Scores, name: str = "the model") -> list[str]:
+    """Whether a model beats the linear one, in words; nothing where none is fitted."""
+    if scores.over_linear is None or scores.over_linear_interval is None:
+        return []
+    low, high = scores.over_linear_interval
+    words = f"{scores.over_linear:+.3f} ({low:+.3f} to {high:+.3f})"
+    if low > 0:
+        return [f"{name} is ahead of the linear model by {words}"]
+    verdict = "loses to" if high < 0 else "is not clearly better than"
+    return [f"{name} {verdict} the linear model: {words}. {REMEDIES}"]
 
 
 def numbers(scores: Scores) -> dict[str, Any]:

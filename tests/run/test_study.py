@@ -172,6 +172,7 @@ def test_the_score_command(tmp_path, capsys):
     model = str(save(tmp_path / "model", variables, words))
     argv = ["score", "--data", recordings.path, "--model", model, "--against", model]
     argv += ["--stimuli", "truth", "--draws", "20", "--csv", str(tmp_path / "x.csv")]
+    argv.append("--no-linear")
     assert main([*argv, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert set(found) == {"oracle"}
@@ -184,8 +185,10 @@ def test_the_score_command(tmp_path, capsys):
     assert one["against"]["difference"] == 0
     rows = (tmp_path / "x.csv").read_text().splitlines()
     assert len(rows) == 1 + 1 + 2 + 1
-    assert main([*argv[:5], "--ceiling", "repeats", "--draws", "5"]) == 0
-    assert "ceiling from repeats" in capsys.readouterr().out
+    words = ["--no-linear", "--ceiling", "repeats", "--draws", "5"]
+    assert main([*argv[:5], *words]) == 0
+    text = capsys.readouterr().out
+    assert "ceiling from repeats" in text and "linear: not fitted" in text
 
 
 @pytest.mark.soak

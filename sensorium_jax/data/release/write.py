@@ -12,7 +12,7 @@ from sensorium_jax.data import config
 from sensorium_jax.data.release import dynamic2023, static2022
 from sensorium_jax.data.release.layout_statistics import layout_moments
 from sensorium_jax.data.release.tree import SOURCES, TIERS
-from sensorium_jax.data.session import BEHAVIOR, PUPIL, RESPONSES, VIDEO
+from sensorium_jax.data.session import BEHAVIOR, FIELDS, PUPIL, RESPONSES, VIDEO
 from sensorium_jax.errors import UserError, unknown
 from sensorium_jax.io import atomic
 from sensorium_jax.io.atomic import PARTIAL, save_npy
@@ -141,12 +141,15 @@ class SessionWriter:
         layout: str = "per_neuron",
         rate_hz: float | None = None,
         degrees_per_pixel: float | None = None,
+        receptive_fields: np.ndarray | None = None,
     ) -> Path:
         """Write the session's facts and the statistics over its training trials.
 
         tiers[i] describes file i. layout "per_frame" gives the (N, T) response std of
         the 2023 release. The rules go into config.json, with frames per second and
-        degrees per pixel where known. Returns the folder.
+        degrees per pixel where known. receptive_fields, where measured: x, y and if
+        known the SD of each neuron's field in pixels of the frame, NaN where unknown.
+        Returns the folder.
         """
         tiers = np.asarray(tiers, str)
         if layout not in LAYOUTS:
@@ -157,6 +160,8 @@ class SessionWriter:
         facts = {"unit_ids": ids.astype(np.int64), **(unit_columns or {})}
         if coordinates is not None:
             facts["cell_motor_coordinates"] = coordinates
+        if receptive_fields is not None:
+            facts[FIELDS] = checked_fields(receptive_fields, self.frame_shape)
         self._facts("neurons", facts, self.neurons, "neurons")
         self._facts("trials", columns or {}, len(tiers), "tiers")
         path = self.folder / config.FILE
@@ -242,7 +247,7 @@ def write_session(
     "2023" for recordings that follow that competition, or Rules; they are written into
     config.json. skip: frames at the start of own trials that no score counts. rate_hz
     and degrees_per_pixel: where known. facts go to finish: coordinates, unit_ids,
-    columns, unit_columns, layout.
+    columns, unit_columns, layout, receptive_fields.
     """
     given = {VIDEO: videos, RESPONSES: responses, BEHAVIOR: behavior, PUPIL: pupil}
     lengths = {k: len(v) for k, v in given.items() if v is not None}
@@ -279,6 +284,24 @@ def write_session(
         columns = {"frame_image_id": image_ids, "trial_idx": np.arange(len(image_ids))}
         facts["columns"] = columns | dict(facts.get("columns") or {})
     return writer.finish(tiers, **sizes, **facts)
+
+
+def checked_fields(fields: np.ndarray, frame_shape: tuple[int, ...]) -> np.ndarray:
+    """Receptive fields [n, 2 or 3]: x, y, SD in pixels; NaN where unknown."""
+    fields = np.asarray(fields, np.float32)
+    expected = "expected [neurons, 2 or 3]: x, y and SD in pixels of the frame"
+    if fields.ndim != 2 or fields.shape[1] not in (2, 3):
+        raise UserError(f"receptive_fields have shape {fields.shape}, {expected}.")
+    height, width = frame_shape[:2]
+    known = fields[np.isfinite(fields[:, :2]).all(1), :2]
+    inside = ((known >= -0.5) & (known <= np.array([width, height]) - 0.5)).all(1)
+    if len(known) and inside.mean() < 0.5:
+        raise UserError(
+            f"Of {len(known)} receptive fields {int(inside.sum())} lie inside frames "
+            f"of {height} rows and {width} columns; {expected}, x before y, from the "
+            "middle of the upper left pixel. Convert degrees to pixels."
+        )
+    return fields
 
 
 def _resolved(

@@ -117,6 +117,7 @@ def info(mice: MouseInfo, sources: Sequence[Any]) -> MouseInfo:
         neurons_mn=chosen(mice.neurons_mn),
         coordinates_mn3=chosen(mice.coordinates_mn3),
         mean_rates_mn=chosen(mice.mean_rates_mn),
+        fields_mn3=None if mice.fields_mn3 is None else chosen(mice.fields_mn3),
     )
 
 

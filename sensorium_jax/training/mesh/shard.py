@@ -54,6 +54,13 @@ def make_mesh(
     return jax.make_mesh((mouse, data), AXES, (AxisType.Auto,) * 2, devices=chosen)
 
 
+def alone() -> Mesh:
+    """A mesh of one device of this process, for work that is not shared."""
+    return jax.make_mesh(
+        (1, 1), AXES, (AxisType.Auto,) * 2, devices=jax.local_devices()[:1]
+    )
+
+
 def state_shardings(state: Any, mesh: Mesh) -> Any:
     """A NamedSharding for each leaf of a state; only rows of mice are cut."""
     cut, whole = on(mesh, P("mouse")), on(mesh, P())
