@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from sensorium_jax.data.recordings import Recordings
+from sensorium_jax.data.session import validating
 from sensorium_jax.run import Outcome
 from sensorium_jax.run.score import known_sessions, measure_tiers, true_rates
 from sensorium_jax.run.simulate import simulate
@@ -60,7 +61,7 @@ def tier_and_kinds(data: str, source: str) -> tuple[str, TierScores, dict[str, S
     sessions = known_sessions(twin, Recordings.open(data))
     plans = trials.plan(sessions, trials.tiers_of(sessions, "all"), stimuli="truth")
     mice = measure_tiers(twin, plans, truth=true_rates(sessions, "truth"))
-    tier = trials.validating(sessions)
+    tier = validating(sessions)
     kinds = suites.by_kind([m for t, many in mice.items() if t != tier for m in many])
     movies = {"tests": kinds.pop(MOVIES)} if MOVIES in kinds else {}
     return tier, suites.report(mice[tier]), {**movies, **kinds}

@@ -14,6 +14,7 @@ import numpy as np
 
 from sensorium_jax import trees
 from sensorium_jax.data.recordings import Recordings
+from sensorium_jax.data.session import validating
 from sensorium_jax.errors import UserError, unknown
 from sensorium_jax.io import atomic
 from sensorium_jax.rules import PICTURES
@@ -188,7 +189,7 @@ def study(
         if done.data["stopped"]:
             return done
     measured = {name: measure(root / name, recordings) for name in names}
-    tier = trials.validating(recordings.sessions)
+    tier = validating(recordings.sessions)
     found = answers(
         measured, {name: facts(root / name) for name in names}, tier=tier, steps=steps
     )
