@@ -13,7 +13,7 @@ PICTURES, FILMS = "pictures", "films"
 KINDS = (PICTURES, FILMS)
 TRAIN, UNUSED = "train", "none"
 VAL = "val"  # stands for the tier that validates, whatever its name
-USUAL = ("oracle", "validation", "val", "valid", "dev")  # names of validation tiers
+USUAL = (VAL, "oracle", "validation", "valid", "dev")  # names of validation tiers
 
 
 class Rules(NamedTuple):
@@ -43,17 +43,17 @@ class Rules(NamedTuple):
         The first of `validation` that is there. Where anything may validate: the first
         of the usual names, else the tier of most trials besides training.
         """
+        return next(iter(self.may_validate(tiers)), None)
+
+    def may_validate(self, tiers: Iterable[str]) -> list[str]:
+        """Every tier that may validate, of the tiers of all trials, preferred first."""
         every = [str(t) for t in tiers]
-        for name in self.validation:
-            if name in every:
-                return name
         if self.validation:
-            return None
+            return [name for name in self.validation if name in every]
         others = [t for t in every if t not in (TRAIN, UNUSED, *self.hidden)]
-        for name in USUAL:
-            if name in others:
-                return name
-        return max(dict.fromkeys(others), key=others.count, default=None)
+        usual = [name for name in USUAL if name in others]
+        rest = [name for name in dict.fromkeys(others) if name not in usual]
+        return [*usual, *sorted(rest, key=others.count, reverse=True)]
 
     def as_json(self) -> dict[str, Any]:
         """What config.json keeps; the rules of a release are kept by name alone."""
@@ -72,6 +72,19 @@ class Rules(NamedTuple):
         judged = f"{' or '.join(self.validation) or 'any labelled tier'} validates"
         first = skipped if self.skip else "no frame is skipped"
         return f"{self.kind}; {first}; {judged}"
+
+
+def validating(mice: Iterable[tuple[Rules, Iterable[str]]]) -> str | None:
+    """The one tier that validates in all mice, of the rules and tiers of each.
+
+    Of those that may validate in every mouse it is the one that the first mouse's rules
+    would choose among the trials of all; None where they share none.
+    """
+    each = [(rules, [str(t) for t in tiers]) for rules, tiers in mice]
+    allowed = [rules.may_validate(tiers) for rules, tiers in each]
+    shared = set(allowed[0]).intersection(*allowed[1:])
+    pooled = [tier for _, tiers in each for tier in tiers if tier in shared]
+    return each[0][0].validating(pooled)
 
 
 RELEASES = {

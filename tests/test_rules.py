@@ -10,6 +10,7 @@ from sensorium_jax.rules import (
     from_json,
     of_kind,
     own,
+    validating,
     wrong,
 )
 
@@ -34,12 +35,37 @@ def test_the_usual_names_validate_first_then_the_largest_tier():
     tiers = ["train"] * 9 + ["b", "b", "c"]
     assert rules.validating(tiers) == "b"
     assert rules.validating([*tiers, "val"]) == "val"
-    assert rules.validating([*tiers, "val", "oracle"]) == "oracle"
+    assert rules.validating([*tiers, "validation", "oracle"]) == "oracle"
+    assert rules.validating([*tiers, "oracle", "val"]) == "val"  # its name is `val`
+    assert rules.may_validate([*tiers, "c", "c", "dev"]) == ["dev", "c", "b"]
     assert rules._replace(hidden=("b", "val")).validating([*tiers, "val"]) == "c"
     assert rules._replace(validation=("x", "c")).validating(tiers) == "c"
     assert rules._replace(validation=("x",)).validating(tiers) is None
     assert rules.validating(["train", "none"]) is None
     assert RELEASES["2023"].validating(["train", "validation"]) is None
+
+
+@pytest.mark.parametrize(
+    ("mice", "tier"),
+    [
+        ([("aab", ()), ("bba", ())], "a"),  # as many of both: the first named
+        ([("aab", ()), ("bbba", ())], "b"),
+        ([("ab", ()), ("ac", ())], "a"),
+        ([("bba", ()), ("ac", ())], "a"),  # not what the first alone would take
+        ([("ab", "b"), ("ab", ())], "b"),
+        ([("ab", "ab"), ("ab", "ba")], "a"),
+        ([("ab", "a"), ("ab", "b")], None),
+        ([("ab", "a"), ("b", ())], None),
+        ([("ab", ()), ("", ())], None),
+    ],
+)
+def test_one_tier_validates_in_all_mice(mice, tier):
+    each = [
+        (own(FILMS, validation=tuple(names)), ["train", *tiers])
+        for tiers, names in mice
+    ]
+    assert validating(each) == tier
+    assert validating(each[:1]) == each[0][0].validating(each[0][1])
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ A tree of .npy files and a zarr store differ only in their Reader; everything ab
 (windows, streams, scores) sees a Session.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -12,9 +12,10 @@ from typing import Protocol
 
 import numpy as np
 
+from sensorium_jax import rules as every
 from sensorium_jax.axes import Trial
 from sensorium_jax.errors import UserError, unknown
-from sensorium_jax.rules import UNUSED, VAL, Rules
+from sensorium_jax.rules import TRAIN, UNUSED, VAL, Rules
 from sensorium_jax.text import html_facts
 
 VIDEO, RESPONSES, BEHAVIOR, PUPIL = "videos", "responses", "behavior", "pupil_center"
@@ -137,16 +138,9 @@ class Session:
 
     def trials_of(self, tier: str) -> np.ndarray:
         """Rows of the trials of one tier; `val` stands for the tier that validates."""
-        wanted = self.rules.validating(self.tiers) if tier == VAL else tier
-        rows = np.flatnonzero(self.tiers == wanted)
-        have = sorted(set(self.tiers.tolist()) - {UNUSED})
-        if wanted is None:
-            raise UserError(
-                f"No tier of {self.where} validates: it has {', '.join(have)}, and its "
-                f"rules are: {self.rules.words()}. Give trials such a tier, or name "
-                "another one in the rules."
-            )
+        rows = np.flatnonzero(self.tiers == tier_named(tier, [self]))
         if not rows.size:
+            have = set(self.tiers.tolist()) - {UNUSED}
             raise unknown("tier", tier, have, f"(in {self.where})")
         return rows
 
@@ -184,3 +178,35 @@ class Session:
         return Trial(
             *(self.read(what, trial) for what in (VIDEO, BEHAVIOR, PUPIL, RESPONSES))
         )
+
+
+def tier_named(tier: str, sessions: Sequence[Session]) -> str:
+    """A tier by its name; `val` stands for the one that validates in all sessions."""
+    return validating(sessions) if tier == VAL else tier
+
+
+def validating(sessions: Sequence[Session]) -> str:
+    """The tier that validates in all sessions, by their rules."""
+    name = every.validating([(s.rules, s.tiers) for s in sessions])
+    if name is not None:
+        return name
+    another = "name the tier to judge by (config.validate.tier, --tier)"
+    for s in sessions:
+        if s.rules.validating(s.tiers) is None:
+            have = sorted(set(s.tiers.tolist()) - {UNUSED})
+            raise UserError(
+                f"No tier of {s.where} validates: it has {', '.join(have)}, and its "
+                f"rules are: {s.rules.words()}. Give trials such a tier, give other "
+                f"rules (--rules), or {another}; it may be '{TRAIN}'."
+            )
+    raise UserError(
+        f"No tier validates in every mouse: {own_choices(sessions)}. Give their trials "
+        f"the same tiers, or {another} that all have."
+    )
+
+
+def own_choices(sessions: Sequence[Session]) -> str:
+    """The tiers that validate in each session, in words."""
+    return "; ".join(
+        f"{s.name} has {' or '.join(s.rules.may_validate(s.tiers))}" for s in sessions
+    )

@@ -13,11 +13,13 @@ from sensorium_jax.asking import Asking
 from sensorium_jax.axes import Batch, MouseInfo
 from sensorium_jax.data import statistics
 from sensorium_jax.data.recordings import Recordings
+from sensorium_jax.data.session import tier_named
 from sensorium_jax.data.stream.stream import Stream, prefetch
 from sensorium_jax.errors import UserError, unknown
 from sensorium_jax.models.encoder import create as create_variables
 from sensorium_jax.models.rows import mouse_rows
 from sensorium_jax.normalize import seen_shape
+from sensorium_jax.rules import OWN
 from sensorium_jax.run import Config, length_checks, positions
 from sensorium_jax.run.objective import make_objective, make_optimizer, make_penalty
 from sensorium_jax.run.warm_start import begin
@@ -78,6 +80,9 @@ def parts(config: Config) -> Parts:
         padded_mice=mesh.shape["mouse"],
     )
     lost = encoder.core.lost_frames
+    height, width, _ = seen_shape(info.frame_shape, asking.scale, asking.canvas)
+    # Raises where a kernel does not fit, before a workdir is claimed.
+    encoder.core.out_shape(lost + 1, height, width)
     words = f"the model loses {lost} frames and config.train.burn_in is {t.burn_in}"
     length_checks.check(stream, lost + t.burn_in, words)
     steps = t.steps or t.epochs * stream.steps_per_epoch
@@ -224,15 +229,16 @@ def make_validation(
 ) -> tuple[Callable, str]:
     """The score that chooses the best weights, and what it is in words."""
     v, recordings = config.validate, stream.recordings
+    tier = validation_tier(config, recordings)
     if v.window not in ("whole", "random80"):
         raise unknown("validation window", v.window, ["whole", "random80"])
     whole, data = v.window == "whole", mesh.shape["data"]
-    limit = v.trials if v.trials < fewest(recordings, v.tier) else 0
+    limit = v.trials if v.trials < fewest(recordings, tier) else 0
     judged = Stream(
         recordings,
-        tier=v.tier,
+        tier=tier,
         batch=-(-v.batch // data) * data,
-        frames=longest(recordings, v.tier) if whole else 80,
+        frames=longest(recordings, tier) if whole else 80,
         stride=1 if whole else asking.stride,
         start=0 if whole else "random",
         once=True,
@@ -270,6 +276,16 @@ def make_validation(
     prescribed = all(s.rules.skip == skip for s in recordings.sessions)
     differs += [] if prescribed else [f"skip {skip}"]
     return validate, f"val ({', '.join(differs)})" if differs else "val"
+
+
+def validation_tier(config: Config, recordings: Recordings) -> str:
+    """The tier that judges every mouse; said where nobody prescribed it."""
+    sessions = recordings.sessions
+    tier = tier_named(config.validate.tier, sessions)
+    if tier != config.validate.tier and any(s.rules.name == OWN for s in sessions):
+        count = sum(len(s.trials_of(tier)) for s in sessions)
+        print(f"note: tier '{tier}' validates, {count} trials in all", file=sys.stderr)
+    return tier
 
 
 def prescribed_skip(config: Config, recordings: Recordings) -> int:

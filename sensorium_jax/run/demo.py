@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from sensorium_jax.data.recordings import Recordings
+from sensorium_jax.data.session import validating
 from sensorium_jax.run import Outcome
 from sensorium_jax.run.linear import fitted
 from sensorium_jax.run.score import beside, known_sessions, measure_tiers, true_rates
@@ -69,7 +70,7 @@ def tier_and_kinds(
     mice = measure_tiers(twin, plans, truth=true_rates(sessions, "truth"))
     if linear:
         mice = beside(mice, measure_tiers(fitted(sessions, (data, source)), plans))
-    tier = trials.validating(sessions)
+    tier = validating(sessions)
     kinds = suites.by_kind([m for t, many in mice.items() if t != tier for m in many])
     movies = {"tests": kinds.pop(MOVIES)} if MOVIES in kinds else {}
     return tier, suites.report(mice[tier]), {**movies, **kinds}

@@ -2,6 +2,9 @@
 
 from itertools import chain
 
+import numpy as np
+
+from sensorium_jax.data.session import RESPONSES, Session
 from sensorium_jax.data.stream.pools import labelled
 from sensorium_jax.data.stream.stream import Stream
 from sensorium_jax.data.stream.windows import span
@@ -34,3 +37,15 @@ def check(stream: Stream, left_out: int, why: str) -> None:
                 "(zero). Choose a tier with responses: config.data.tier to train on, "
                 "config.validate.tier to judge by."
             )
+        if _silent(session):
+            raise UserError(
+                f"Every response of {session.where} in its training trials is zero: "
+                "nothing can be learned from it. Leave this mouse out "
+                "(config.data.mice), or write its responses anew."
+            )
+
+
+def _silent(session: Session) -> bool:
+    """Whether no neuron ever answers, as the statistics of training trials have it."""
+    stored = session.statistics[RESPONSES]
+    return not any(np.nan_to_num(x).any() for x in (stored.mean, stored.std))

@@ -14,7 +14,7 @@ import numpy as np
 
 from sensorium_jax import trees
 from sensorium_jax.data.recordings import Recordings
-from sensorium_jax.data.session import Session
+from sensorium_jax.data.session import Session, validating
 from sensorium_jax.errors import UserError, unknown
 from sensorium_jax.io import atomic
 from sensorium_jax.rules import PICTURES
@@ -204,7 +204,7 @@ def study(
         sessions = recordings.sessions
         line = measured_of(fitted(sessions, (data, root)), sessions)
         measured = {name: beside(tiers, line) for name, tiers in measured.items()}
-    tier = trials.validating(recordings.sessions)
+    tier = validating(recordings.sessions)
     found = answers(
         measured, {name: facts(root / name) for name in names}, tier=tier, steps=steps
     )

@@ -108,7 +108,7 @@ class Inputs(NamedTuple):
 
     session: Session
     scales: dict[str, tuple[np.ndarray, np.ndarray]]  # mean and std; none: as recorded
-    behaviors: int  # 0 for a model of the stimulus alone
+    behaviors: int  # of the twin; 0 for a model of the stimulus alone
 
     @classmethod
     def of(cls, twin: Twin, session: Session) -> "Inputs":
@@ -124,7 +124,7 @@ class Inputs(NamedTuple):
                 rows = statistics.row_stats(session, what)
                 mean, std = rows.mean_tk, rows.std_tk
             scales[what] = mean, std
-        behaviors = session.behaviors if getattr(twin, "behaviors", 1) else 0
+        behaviors = getattr(twin, "behaviors", session.behaviors)
         return cls(session, scales, behaviors)
 
     def read(self, row: int) -> list[np.ndarray]:
@@ -136,8 +136,16 @@ class Inputs(NamedTuple):
             if what in self.scales:
                 mean, std = (at_frames(s, frames) for s in self.scales[what])
                 x = standardize(x, mean, std)
-            found.append(x[:, : self.behaviors] if what == BEHAVIOR else x)
+            found.append(self._taken(x) if what == BEHAVIOR else x)
         return found
+
+    def _taken(self, x_tk: np.ndarray) -> np.ndarray:
+        """The signals that the twin takes; those that the mouse lacks are 0.
+
+        So they are in training, where mice with and without behavior stand together.
+        """
+        lacking = max(self.behaviors - x_tk.shape[1], 0)
+        return np.pad(x_tk, ((0, 0), (0, lacking))) if self.behaviors else x_tk[:, :0]
 
 
 class _Trial:

@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sensorium_jax.data.session import Session
+from sensorium_jax.data.session import Session, tier_named
 from sensorium_jax.data.stream.pools import labelled
 from sensorium_jax.errors import UserError
-from sensorium_jax.rules import TRAIN, UNUSED, VAL
+from sensorium_jax.rules import TRAIN, UNUSED
 from sensorium_jax.scoring import kinds
 
 NUMBERS = 4_000_000  # responses that are added together
@@ -43,27 +43,10 @@ class Sizes(NamedTuple):
         return int(np.clip(NUMBERS // (self.frames * self.neurons), 1, most))
 
 
-def validating(sessions: Sequence[Session]) -> str:
-    """The tier that validates, by the rules of the recordings."""
-    rules = sessions[0].rules
-    tiers = [str(t) for s in sessions for t in s.tiers]
-    name = rules.validating(tiers)
-    if name is None:
-        wanted = " or ".join(rules.validation) or "any labelled one but train"
-        raise UserError(
-            f"No tier of {sessions[0].where} validates: found "
-            f"{', '.join(dict.fromkeys(tiers))}, expected {wanted} by the rules "
-            f"'{rules.name}'. Name a tier with --tier, or other rules with --rules."
-        )
-    return name
-
-
 def tiers_of(sessions: Sequence[Session], tier: str) -> list[str]:
     """The tiers to score: one by its name, or every labelled one but `train`."""
-    if tier == VAL:
-        return [validating(sessions)]
     if tier != "all":
-        return [tier]
+        return [tier_named(tier, sessions)]
     names = {str(t): None for s in sessions for t in s.tiers}
     known = [n for n in names if n not in (UNUSED, TRAIN)]
     told = [n for n in sorted(known) if any(rows_of(s, n).size for s in sessions)]

@@ -66,3 +66,15 @@ def test_a_single_blank_frame_and_one_picture():
     assert classify(np.full((1, 36, 64), 90.0)).label is None
     picture = other.waves(other.rng_of(5), 72)[None, :36, :64]
     assert classify(picture).label == "natural_images"
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (2, 2), (3, 3), (7, 5), (200, 5)])
+@pytest.mark.parametrize("frames", [1, 2, 16])
+def test_frames_of_a_few_pixels_have_no_label(size, frames):
+    rng = np.random.default_rng(0)
+    for video_thw in (
+        rng.integers(0, 256, (frames, *size)),
+        np.repeat(rng.integers(0, 256, (1, *size)), frames, axis=0),
+    ):
+        guess = classify(video_thw)
+        assert guess.label is None and np.isfinite(guess.features).all()

@@ -13,6 +13,7 @@ from sensorium_jax.data.check.check import check
 from sensorium_jax.data.config import FILE, told
 from sensorium_jax.data.recordings import Recordings
 from sensorium_jax.data.release.write import SessionWriter, write_session
+from sensorium_jax.data.session import validating
 from sensorium_jax.data.store import build
 from sensorium_jax.data.stream import pools
 from sensorium_jax.data.stream.stream import Stream
@@ -271,3 +272,28 @@ def test_folds_are_made_of_the_tier_that_validates():
     session = in_memory.session(tiers=tiers, rules=own(FILMS, validation=("dev",)))
     assert folds.fold_rows(session).tolist() == [0, 1, 2, 3, 4]
     assert folds.fold_rows(session, tests=True).tolist() == list(range(6))
+
+
+def test_one_tier_validates_in_all_mice_or_none(tmp_path):
+    films(tmp_path / "a", ["train"] * 3 + ["dev", "test"])
+    films(tmp_path / "b", ["train"] * 3 + ["test", "test"], frames=9)
+    recordings = Recordings.open(tmp_path)
+    assert [validating([s]) for s in recordings.sessions] == ["dev", "test"]
+    for ask in (lambda: validating(recordings.sessions), lambda: stream(recordings)):
+        with pytest.raises(UserError, match="a has dev; b has test.*validate.tier"):
+            ask()
+    (fault,) = (f for f in check(tmp_path) if "validates" in f.finding)
+    assert fault.level == "warning" and "a has dev; b has test" in fault.finding
+    for mouse in (tmp_path / "a", tmp_path / "b"):
+        rewrite(mouse, rules={"name": "own"})
+    recordings = Recordings.open(tmp_path)
+    assert recordings[0].rules.validating(recordings[0].tiers) == "dev"
+    assert validating(recordings.sessions) == "test"
+    assert [rows.tolist() for rows in stream(recordings).rows] == [[4], [3, 4]]
+    assert not any("validates" in f.finding for f in check(tmp_path))
+    build.convert(tmp_path, tmp_path / "store")
+    assert validating(Recordings.open(tmp_path / "store").sessions) == "test"
+
+
+def stream(recordings):
+    return Stream(recordings, tier="val", batch=1, frames=4)

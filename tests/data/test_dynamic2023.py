@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from sensorium_jax.data import statistics
+from sensorium_jax.data.check.check import check
+from sensorium_jax.data.recordings import Recordings
 from sensorium_jax.data.release import dynamic2023
 from sensorium_jax.data.release.write import SessionWriter
 from sensorium_jax.errors import UserError
@@ -54,6 +56,93 @@ def test_a_trial_longer_than_its_statistics_ends_with_them(tmp_path):
     std[:, 7:] = np.nan
     statistic(folder, "behavior", std)
     assert dynamic2023.open_session(folder).reader.length(0) == 7
+
+
+RAGGED = (10, 10, 10, 14, 15, 9)  # a training trial and one to score go beyond 10
+
+
+def ragged(folder, layout, *, rules="2023", pad_to=None):
+    """Trials of these lengths, as our writer writes them."""
+    r = np.random.default_rng(2)
+    writer = SessionWriter(
+        folder, rules=rules, neurons=N, frame_shape=(H, W, 1), pad_to=pad_to
+    )
+    for i, t in enumerate(RAGGED):
+        video = r.integers(0, 256, (t, H, W, 1))
+        writer.add(i, video, *(r.random((t, k)) for k in (N, 2, 2)))
+    return writer.finish(["train"] * 4 + ["oracle"] * 2, layout=layout)
+
+
+def bare_statistics(folder, whats=("videos", "responses", "behavior", "pupil_center")):
+    """Mean and std of every value over the training trials, whoever reaches it."""
+    for what in whats:
+        files = [np.load(folder / f"data/{what}/{i}.npy") for i in range(6)]
+        every = np.full((6, *files[0].shape[:-1], max(RAGGED)), np.nan)
+        for row, x in zip(every, files, strict=True):
+            row[..., : x.shape[-1]] = x
+        there = ~np.isnan(every[:4]).all(0)
+        for name, function in (("mean", np.nanmean), ("std", np.nanstd)):
+            values = function(np.where(there, every[:4], 0), axis=0)
+            statistic(folder, what, np.where(there, values, np.nan), [name])
+
+
+def official_length(folder, i):
+    """Frames that the official loader keeps: it normalizes, then cuts at a NaN."""
+    ends = []
+    for what in ("videos", "behavior", "pupil_center"):
+        x = np.load(folder / f"data/{what}/{i}.npy")
+        mean, std = (
+            np.load(folder / f"meta/statistics/{what}/all/{name}.npy")[..., : RAGGED[i]]
+            for name in ("mean", "std")
+        )
+        with np.errstate(divide="ignore", invalid="ignore"):
+            x = x * (1 / std) if what == "behavior" else (x - mean) / std
+        gone = np.isnan(x).reshape(-1, RAGGED[i]).any(0)
+        ends.append(int(gone.argmax()) if gone.any() else RAGGED[i])
+    return min(ends)
+
+
+def lengths(folder, rules="2023"):
+    session = Recordings.open(folder, rules)[0]
+    return [session.reader.length(i) for i in range(6)]
+
+
+def test_frames_that_one_training_trial_reaches_are_cut_as_officially(tmp_path):
+    folder = ragged(tmp_path / "m", "per_frame")
+    bare_statistics(folder)
+    official = [official_length(folder, i) for i in range(4)]
+    assert official == [10, 10, 10, 10]
+    assert lengths(folder)[:4] == official
+    # Nothing is divided by zero in a trial to score that goes as far.
+    assert lengths(folder)[4:] == [10, 9]
+    assert lengths(folder, "own") == [10, 10, 10, 14, 14, 9]
+    assert {len(x) for x in Recordings.open(folder)[0].trial(3)} == {10}
+    alone = [f for f in check(folder) if "only one training trial" in f.finding]
+    remedies = {f.file.split("/")[-3]: f.remedy for f in alone}
+    assert set(remedies) == {"videos", "responses", "behavior", "pupil_center"}
+    assert "trials end before them" in remedies["videos"]
+    assert "smallest std" in remedies["responses"]
+    assert {f.level for f in check(folder)} == {"warning"}
+
+
+def test_our_writer_leaves_no_frame_without_a_spread(tmp_path):
+    folder = ragged(tmp_path / "m", "per_frame")
+    for what in ("videos", "responses", "behavior", "pupil_center"):
+        std = np.load(folder / f"meta/statistics/{what}/all/std.npy")
+        assert (std[..., :14] > 0).all()
+    assert [official_length(folder, i) for i in range(4)] == list(RAGGED[:4])
+    assert lengths(folder) == [10, 10, 10, 14, 14, 9]
+    assert not any("only one training trial" in f.finding for f in check(folder))
+
+
+def test_a_signal_that_never_varies_cuts_nothing(tmp_path):
+    folder = write(tmp_path / "m", pad_to=None)
+    statistic(folder, "behavior", np.zeros((2, T)), ["std"])
+    assert dynamic2023.open_session(folder).reader.length(0) == T
+    std = np.ones((2, T))
+    std[0, 5:] = 0  # one of two signals: the animal stands still
+    statistic(folder, "behavior", std, ["std"])
+    assert dynamic2023.open_session(folder).reader.length(0) == T
 
 
 @pytest.mark.parametrize("shape", [(H, W, 1), (H, W, 2)])

@@ -12,6 +12,7 @@ from sensorium_jax.errors import UserError
 from sensorium_jax.normalize import at_frames
 from sensorium_jax.rules import FILMS, own
 from sensorium_jax.scoring.predict import Inputs, beside, predict
+from support.recordings import in_memory
 from support.recordings.of_lengths import session
 
 NEURONS = 3
@@ -203,6 +204,21 @@ def test_a_model_of_the_stimulus_alone_is_shown_no_behavior():
             return super().respond(video_bthwc)
 
     assert len(list(predict(Alone(), session((30, 30)), [0, 1]))) == 2
+
+
+@pytest.mark.parametrize("recorded", [0, 2])
+def test_signals_that_a_mouse_lacks_are_zero_as_in_training(recorded):
+    class Wants(First):
+        behaviors = 3
+
+        def respond(self, video_bthwc, behavior_btk, *others, first_frame_b=0):
+            assert behavior_btk.shape[-1] == 3
+            assert not behavior_btk[..., recorded:].any()
+            assert recorded == 0 or behavior_btk[..., :recorded].any()
+            return super().respond(video_bthwc)
+
+    one = in_memory.session(neurons=NEURONS, behaviors=recorded, rules=own(FILMS))
+    assert len(list(predict(Wants(), one, [0, 1]))) == 2
 
 
 def test_frames_begin_where_the_rules_or_the_model_say():

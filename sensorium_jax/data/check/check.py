@@ -5,7 +5,7 @@ Nothing here trusts the recordings: every file may be anything.
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,12 +15,12 @@ from sensorium_jax.data.check import across, meta, statistics, tree, trials, val
 from sensorium_jax.data.check.npy import AGAIN, load
 from sensorium_jax.data.check.trials import Scan
 from sensorium_jax.data.recordings import Recordings
-from sensorium_jax.data.session import Session
+from sensorium_jax.data.session import Session, own_choices
 from sensorium_jax.data.store.layout import is_store
 from sensorium_jax.errors import UserError
 from sensorium_jax.findings import Fault, error, warning
 from sensorium_jax.progress import bar
-from sensorium_jax.rules import TRAIN, UNUSED
+from sensorium_jax.rules import TRAIN, UNUSED, validating
 
 BUDGET = 2 << 30  # bytes that a fast check reads of videos and responses
 CONVERT = "run the same sensorium convert again: it mends what is damaged"
@@ -115,9 +115,24 @@ def inspect(
 def _opens(root: Path, rules: str | None) -> Iterator[Fault]:
     """The last question: do the readers accept what looks sound?"""
     try:
-        Recordings.open(root, rules).mouse_info()
+        opened = Recordings.open(root, rules)
+        opened.mouse_info()
+        yield from _shared(root, opened.sessions)
     except Exception as problem:
         yield _gave_up(root, problem)
+
+
+def _shared(where: str | Path, sessions: Sequence[Session]) -> Iterator[Fault]:
+    """Mice of which each has a tier that validates, but no two the same."""
+    each = [(s.rules, s.tiers) for s in sessions]
+    alone = all(rules.validating(tiers) for rules, tiers in each)
+    if alone and validating(each) is None:
+        yield warning(
+            where,
+            f"no tier validates in every mouse: {own_choices(sessions)}",
+            "give their trials the same tiers, or name one that all have to train and "
+            "score: config.validate.tier, --tier",
+        )
 
 
 def _gave_up(folder: Path, problem: Exception) -> Fault:
@@ -177,6 +192,7 @@ def _store(path: str, *, deep: bool, rules: str | None, budget: int) -> Report:
         names, count = opened.names, sum(s.trials for s in opened.sessions)
         for session in opened.sessions:
             faults.extend(_tiers(session))
+        faults.extend(_shared(root if local else path, opened.sessions))
     except Exception as problem:
         words = f"cannot be opened as a store: {problem}"
         remedy = CONVERT if local else "give the address of a store that is served"

@@ -92,7 +92,8 @@ def _splits(path: Path, values: list[str], rules: Rules) -> Iterator[Fault]:
         yield warning(
             path,
             "no validation trials, so no run can tell its best step",
-            f"mark some trials as '{usual[0]}'",
+            f"mark some trials as '{usual[0]}', or judge by those that train: "
+            f"config.validate.tier={TRAIN}",
         )
 
 

@@ -10,7 +10,7 @@ from sensorium_jax.data.check.trials import Scan
 from sensorium_jax.data.release.tree import NEEDED, SOURCES
 from sensorium_jax.data.session import RESPONSES, STATISTICS, VIDEO
 from sensorium_jax.findings import Fault, error, most_common, warning
-from sensorium_jax.rules import TRAIN
+from sensorium_jax.rules import OWN, TRAIN
 
 RECOMPUTE = "compute the statistics anew from the training trials"
 TRIALS = 256  # training trials that are looked at where a std is zero
@@ -70,7 +70,9 @@ def faults(
     """Faults of shape and value; ends holds the valid frames of each trial."""
     train = [i for i in scan.numbers if tiers.get(i) == TRAIN]
     longest = max(ends.values(), default=0)
-    trained = max((ends.get(i, 0) for i in train), default=longest)
+    reached = sorted(ends.get(i, 0) for i in train)
+    trained = reached[-1] if train else longest
+    shared = reached[-2] if len(train) > 1 else trained  # of two trials or more
     for what, arrays in statistics.items():
         shape = _data_shape(scan, what)
         if shape is None:
@@ -93,9 +95,13 @@ def faults(
                     f"fine if trials were left out; else {RECOMPUTE}",
                 )
             used = spread[..., :trained] if timed else spread
+            alone = spread[..., shared:trained] if timed else spread[..., :0]
             if key in NEEDED:
                 later = spread[..., trained:longest] if timed else spread[..., :0]
                 yield from _finite(path, key, used, later)
+            if key == "std" and alone.size and not alone.any():
+                yield _of_one_trial(scan, what, path, alone.shape[-1])
+                used = spread[..., :shared]
             if key == "std":
                 yield from _positive(scan, what, path, spread, used, train)
 
@@ -151,6 +157,20 @@ def _finite(
             f"NaN {key} at frames that only trials outside training reach",
             "those frames are scaled by the smallest std",
         )
+
+
+def _of_one_trial(scan: Scan, what: str, path: Path, frames: int) -> Fault:
+    """The std at the last frames, where one training trial has nothing beside it."""
+    remedy = "nothing is divided there"
+    if what == RESPONSES:
+        remedy = "those frames are scaled by the smallest std"
+    elif scan.rules.name != OWN:
+        remedy = "trials end before them, as the official loader cuts them"
+    return warning(
+        path,
+        f"zero std at {frames} frames that only one training trial reaches",
+        f"{remedy}; or {RECOMPUTE}",
+    )
 
 
 def _positive(

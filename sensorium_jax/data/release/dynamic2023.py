@@ -12,7 +12,7 @@ from sensorium_jax.data.config import Told
 from sensorium_jax.data.release import tree
 from sensorium_jax.data.session import BEHAVIOR, PUPIL, RESPONSES, VIDEO, Session, Stats
 from sensorium_jax.errors import UserError
-from sensorium_jax.rules import FILMS
+from sensorium_jax.rules import FILMS, OWN, Rules
 
 STIMULUS, KIND = "videos", FILMS
 PROBES = 3  # rows or pixels looked at for the end of a trial; tails are whole frames
@@ -57,7 +57,7 @@ def open_session(folder: Path, said: Told | None = None) -> Session:
         behaviors=len(first[BEHAVIOR]) if BEHAVIOR in first else 0,
         has_pupil=PUPIL in first,
         statistics=statistics,
-        reader=FilmReader(facts.folders, facts.files, _reach(statistics)),
+        reader=FilmReader(facts.folders, facts.files, _reach(statistics, said.rules)),
         columns=facts.columns,
         unit_columns=facts.units,
         frames_per_second=said.frames_per_second,
@@ -80,8 +80,8 @@ class FilmReader:
     def length(self, trial: int) -> int:
         """Valid frames of a trial: the first NaN of any modality ends it.
 
-        So does the first NaN of the statistics, which the official chain divides by
-        before it cuts.
+        So does the first NaN that dividing by the statistics makes, since the official
+        chain divides before it cuts.
         """
         if trial not in self.lengths:
             ends = [_end(self._open(what, trial)) for what in self.folders]
@@ -110,27 +110,43 @@ def _end(stored: np.ndarray) -> int:
     frames = stored.shape[-1]
     if stored.dtype.kind != "f":
         return frames
-    if stored.ndim == 2 and len(stored) <= PROBES:
-        rows = stored
-    else:
-        shape = stored.shape[:-1]
-        spots = [
-            tuple((n - 1) * k // (PROBES - 1) for n in shape) for k in range(PROBES)
-        ]
-        rows = [stored[spot] for spot in spots]
-    gone = np.isnan(rows).any(0)
+    gone = np.isnan(_probes(stored)).any(0)
     return int(gone.argmax()) if gone.any() else frames
 
 
-def _reach(statistics: Mapping[str, Stats]) -> int:
-    """Frames that all statistics have; only a NaN response std may be divided by."""
+def _probes(x: np.ndarray) -> np.ndarray:
+    """A few rows or pixels [probe, T] of (..., T)."""
+    if x.ndim == 2 and len(x) <= PROBES:
+        return x
+    shape = x.shape[:-1]
+    spots = [tuple((n - 1) * k // (PROBES - 1) for n in shape) for k in range(PROBES)]
+    return np.stack([x[spot] for spot in spots])
+
+
+def _reach(statistics: Mapping[str, Stats], rules: Rules) -> int:
+    """Frames that can be divided by the statistics; responses always can.
+
+    Where one training trial alone reaches, the std is 0, which in the releases ends the
+    trial as a NaN does; own recordings are not divided there and keep those frames.
+    """
     ends = [sys.maxsize]
     for what, stored in statistics.items():
         for x_t in (stored.mean, stored.std):
             if x_t.ndim == (4 if what == VIDEO else 2):
                 x = np.moveaxis(x_t, 0, -1)
                 ends.append(x.shape[-1] if what == RESPONSES else _end(x))
+                if x_t is stored.std and what != RESPONSES and rules.name != OWN:
+                    ends.append(_still(x, ends[-1]))
     return min(ends)
+
+
+def _still(std: np.ndarray, end: int) -> int:
+    """First of the last frames before the end at which nothing varies, of (..., T).
+
+    A signal that never varies at all is another matter: then there is no such frame.
+    """
+    varies = np.flatnonzero((_probes(std)[:, :end] > 0).any(0))
+    return int(varies[-1]) + 1 if varies.size else end
 
 
 def _row_stats(

@@ -1,6 +1,6 @@
 """Mean, std, min, max and median of many files, one file in memory at a time."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,9 @@ def layout_moments(
     """Statistics of one modality over its training files, in a release's shapes.
 
     "per_neuron" gives one number for a video and one per row else; "per_frame" gives
-    rows and frames, up to the longest of every trial, as the 2023 release does.
+    rows and frames, up to the longest of every trial, as the 2023 release does. A frame
+    that one training trial alone reaches has no spread of its own, by which the
+    official chain would end that trial: it takes the statistics of the whole row.
     """
     if layout == "per_neuron" or not time_last:
         kind = "scalar" if stimulus else "row"
@@ -82,9 +84,32 @@ def _moments(
     std = np.sqrt(np.maximum(square / count - mean * mean, 0.0))
     statistics = {"mean": mean, "std": std, "min": low, "max": high}
     statistics["median"] = _median(files, kind, part, frames, time_last=time_last)
+    if kind == "frame":
+        alone = count == 1
+        whole = _over_frames(total, square, count, statistics)
+        statistics = {k: np.where(alone, whole[k], v) for k, v in statistics.items()}
     gap = np.isnan(count)
     return {
         k: np.where(gap, np.nan, v).astype(np.float32) for k, v in statistics.items()
+    }
+
+
+def _over_frames(
+    total: np.ndarray,
+    square: np.ndarray,
+    count: np.ndarray,
+    statistics: Mapping[str, np.ndarray],
+) -> dict[str, np.ndarray]:
+    """Statistics of each row over all its frames, [rows, 1], from those of each."""
+    sums = (np.nansum(x, -1, keepdims=True) for x in (total, square, count))
+    total, square, count = sums
+    mean = total / count
+    return {
+        "mean": mean,
+        "std": np.sqrt(np.maximum(square / count - mean * mean, 0.0)),
+        "min": statistics["min"].min(-1, keepdims=True),
+        "max": statistics["max"].max(-1, keepdims=True),
+        "median": np.nanmedian(statistics["median"], -1, keepdims=True),
     }
 
 

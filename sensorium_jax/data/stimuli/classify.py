@@ -18,6 +18,7 @@ KINDS = (
     "gaussian_dots",
 )
 ROWS = 36  # larger frames are averaged down to about this many rows
+LEAST = 8  # pixels a side; fewer show no structure that would tell kinds apart
 LOOKS = 32  # frames whose spectrum is taken
 BAND = (0.03, 0.3)  # cycles per pixel
 FAINT = 1.0  # grey levels of SD below which a clip is blank
@@ -50,7 +51,8 @@ def classify(video_thw: np.ndarray, *, least: float = 0.5) -> Guess:
     """Label one clip [T, H, W] of grey levels 0..255 (a last axis of one is dropped).
 
     Frames after the first that holds a NaN are ignored. The confidence is the fit of
-    the best kind less that of the runner-up, halved; below `least` there is no label.
+    the best kind less that of the runner-up, halved; below `least` there is no label,
+    nor where a frame has fewer than LEAST pixels a side.
     """
     video_thw = np.asarray(video_thw, np.float32)
     if video_thw.ndim == 4:
@@ -74,7 +76,7 @@ def features(video_thw: np.ndarray) -> Features:
         blocks = cut.reshape(t, h // step, step, w // step, step)
         video_thw = blocks.mean((2, 4))
     contrast = float(video_thw.std()) if video_thw.size else 0.0
-    if contrast < FAINT:
+    if contrast < FAINT or min(video_thw.shape[1:]) < LEAST:
         return Features(contrast, 0, 0, 0, 1, 0, 0, 0, 0)
     smooth_thw = _box(video_thw)
     starts, held, follows = _stillness(smooth_thw)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from sensorium_jax.axes import MouseInfo
-from sensorium_jax.data.session import RESPONSES, Session
+from sensorium_jax.data.session import RESPONSES, Session, tier_named
 from sensorium_jax.data.statistics import VideoStats
 from sensorium_jax.data.stream.windows import generator
 from sensorium_jax.errors import UserError, unknown
@@ -62,6 +62,7 @@ def trials(
             _check(session, rows, session.trials, "trials")
         return given
     tiers = (tier,) if isinstance(tier, str) else tuple(tier)
+    tiers = tuple(tier_named(t, sessions) for t in tiers)
     pools = []
     for mouse, session in enumerate(sessions):
         parts = [session.trials_of(t) for t in tiers if _has(session, t, tiers)]
@@ -131,7 +132,7 @@ def pad_video_stats(stats: VideoStats, mice: int) -> VideoStats:
 
 
 def _has(session: Session, tier: str, tiers: tuple[str, ...]) -> bool:
-    return len(tiers) == 1 or tier == "val" or bool(np.any(session.tiers == tier))
+    return len(tiers) == 1 or bool(np.any(session.tiers == tier))
 
 
 def _per_mouse(

@@ -14,30 +14,39 @@ import jax
 
 from sensorium_jax.errors import DiskError
 
-FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO, errno.EROFS)
+ROOM = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)  # more space would help
+FULL = (*ROOM, errno.EIO, errno.EROFS)
 # The storage library wraps what the system refused into a ValueError.
-WRAPPED = re.compile(
-    r"OS error (28|27|122|5|30)\b|No space left|File too large|quota exceeded"
-    r"|Input/output error|Read-only file system",
-    re.IGNORECASE,
+FILLED = re.compile(
+    r"OS error (28|27|122)\b|No space left|File too large|quota exceeded", re.IGNORECASE
+)
+REFUSED = re.compile(
+    r"OS error (5|30)\b|Input/output error|Read-only file system", re.IGNORECASE
 )
 
 
 def of_the_disk(error: Exception) -> bool:
-    """Whether an error is the disk's, and not a fault in what was to be saved."""
+    """Whether the system refused, and not a fault in what was to be saved.
+
+    Python counts a wait that was too long, and a peer that is gone, as OSError too.
+    """
     if isinstance(error, OSError):
-        return True
-    return isinstance(error, ValueError) and WRAPPED.search(str(error)) is not None
+        return not isinstance(error, (TimeoutError, ConnectionError))
+    wrapped = any(p.search(str(error)) for p in (FILLED, REFUSED))
+    return isinstance(error, ValueError) and wrapped
 
 
 def disk_error(folder: Path, error: Exception) -> DiskError:
     """What to say when a run cannot write."""
     steps = sorted(int(p.name) for p in folder.glob("[0-9]*") if p.name.isdigit())
     kept = f"The checkpoint of step {steps[-1]} is unharmed." if steps else ""
-    reason = str(error).splitlines()[0]
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    number = error.errno if isinstance(error, OSError) else None
+    full = number in ROOM or FILLED.search(reason) is not None
+    remedy = "Free some space" if full else "See to the disk and its permissions"
     return DiskError(
-        f"The run could not write under {folder.parent}: {reason}. {kept} Free some "
-        "space and run the same command again; it continues from there."
+        f"The run could not write under {folder.parent}: {reason}. {kept} {remedy} and "
+        "run the same command again; it continues from there."
     )
 
 

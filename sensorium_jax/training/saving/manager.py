@@ -47,6 +47,11 @@ def open_manager(workdir: str | Path, *, keep: int = 2) -> Iterator[Any]:
             cleanup_tmp_directories=True,
             best_fn=lambda metrics: metrics["rank"],
             preservation_policy=preserve,
+            # Made ahead, folders would be waited for by threads of the library, for
+            # minutes where the save fails first, and the process could not end.
+            async_options=ocp.options.AsyncOptions(
+                create_directories_asynchronously=False
+            ),
         ),
     )
     with one_voice():
