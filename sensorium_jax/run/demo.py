@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from sensorium_jax.data.recordings import Recordings
+from sensorium_jax.io import atomic
 from sensorium_jax.run import Outcome
 from sensorium_jax.run.score import known_sessions, measure_tiers, true_rates
 from sensorium_jax.run.simulate import simulate
@@ -20,6 +21,8 @@ MOVIES = "natural_movie"  # what the demo is trained on
 
 def demo(*, data: str, workdir: str, quick: bool = False) -> Outcome:
     """Simulate, train, score and write a submission; what was done is not repeated."""
+    for place in (data, workdir):
+        atomic.need_place(place, folder=True)
     preset = "tiny" if quick else "demo"
     options = {"trials": None, "hide_tests": False, "centered": False}
     simulate(data, preset=preset, year=2023, seed=0, **options)
