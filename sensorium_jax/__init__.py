@@ -108,8 +108,9 @@ def write_session(folder: str | Path, **arrays: Any) -> Path:
     """Write your own recording as a folder that everything reads.
 
     videos: per trial [t, h, w] or [t, h, w, c], grey levels 0..255; responses: per
-    trial [t, n]; behavior [t, k] and pupil [t, 2] where there are some. More options
-    are those of data.release.write.write_session.
+    trial [t, n]; behavior [t, k] and pupil [t, 2] where there are some. pictures=True:
+    a stack [m, h, w], and responses [m, n]. fill_gaps=True interpolates blinks. More
+    options are those of data.release.write.write_session.
 
     >>> sj.write_session("mine/fish1", videos=videos, responses=responses)
     """

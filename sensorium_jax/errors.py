@@ -8,6 +8,10 @@ class UserError(ValueError):
     """Bad input that the user can mend; the command line prints it and exits 1."""
 
 
+class UsageError(UserError):
+    """A command or call that contradicts itself; the command line exits 2."""
+
+
 class DiskError(UserError):
     """The disk refused a write. What background threads say afterwards is no news."""
 

@@ -1,8 +1,10 @@
 """What a first-time user may get wrong: words on stderr, and the right exit code."""
 
 import json
+import os
 import re
 import shlex
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 
 from sensorium_jax.cli import build, main
 from sensorium_jax.data.release.write import write_session
-from sensorium_jax.run import data
+from sensorium_jax.run import data, train
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +28,7 @@ def place(tmp_path_factory):
     )
     (root / "empty").mkdir()
     (root / "file").write_text("no recordings")
+    (root / "broken.zip").write_bytes(b"PK\x03\x04 and no more")
     return root
 
 
@@ -58,23 +61,46 @@ BAD_INPUT = {
     "zoo import /file --arch gru2023 --out /new": "file",
     "train --config dem --workdir /new": "Did you mean 'demo'",
     "train --config demo --workdir /new --config.data.root=/absent": "not a folder",
-    "submit --data /good": "Nothing to submit",
     "submit --data /good --validate /absent": "is no file",
     "evaluate /absent --data /good": "is no file",
     "evaluate /file --data /good --tier orcale": "Did you mean 'oracle'",
     "score --data /good --model nothing": "Unknown model",
+    # Where nothing can be written is said before anything is read.
+    "score --data /absent --model x --csv /file/a.csv": "is a file, expected a folder",
+    "score --data /absent --model x --csv /good": "is a folder, expected a file",
+    "evaluate /file --data /absent --csv /file/a/b.csv": "is a file, expected a folder",
+    "submit --data /absent --model x --out /file/a": "is a file, expected a folder",
+    "train --config dem --workdir /file/run": "is a file, expected a folder",
+    "study --data /absent --workdir /file": "is a file, expected a folder",
+    "demo --data /new --workdir /file": "is a file, expected a folder",
+    "download 2022 --to /file": "is a file, expected a folder",
+    "zoo import /absent --arch gru2023 --out /file": "is a file, expected a folder",
+    "evaluate /broken.zip --data /good": "is no readable zip",
+}
+USAGE = {
+    "submit --data /good": "Nothing to submit",
+    "submit --data /good --model x": "Nothing to submit",
+    "score --data /good": "Nothing to score",
+    "score --data /good --model x --workdir y": "Two models were given",
+    "submit --data /good --model x --workdir y --out /o": "Two models were given",
+    "submit --data /good --validate /file --out /o": "Leave out --workdir",
+    "train --config demo --workdir /new --config.train.steps=-3": "train.steps is -3",
+    "train --config demo --workdir /new --config.train.batch=0": "expected 1 or more",
 }
 
 
 # Of ml_collections, which reads recipes.
 @pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
-@pytest.mark.parametrize("words, said", BAD_INPUT.items(), ids=BAD_INPUT)
-@pytest.mark.parametrize("json", ["", " --json"], ids=["", "json"])
-def test_bad_input_is_one_paragraph_on_stderr(place, capsys, words, said, json):
-    code, out, err = run(words + json, place, capsys)
-    assert (code, out) == (1, "") and said in err
+@pytest.mark.parametrize("words, said", (BAD_INPUT | USAGE).items())
+@pytest.mark.parametrize("as_json", ["", " --json"], ids=["", "json"])
+def test_bad_input_is_one_paragraph_on_stderr(place, capsys, words, said, as_json):
+    code, out, err = run(words + as_json, place, capsys)
     (line,) = [x for x in err.splitlines() if x.startswith("sensorium: ")]
+    assert code == (2 if words in USAGE else 1) and said in line
     assert line == err.splitlines()[-1] and "Traceback" not in err
+    failure = {"error": line.removeprefix("sensorium: "), "code": code}
+    assert (json.loads(out) == failure) if as_json else not out
+    assert not (place / "new").exists()
 
 
 @pytest.mark.parametrize(
@@ -95,11 +121,19 @@ def test_bad_input_is_one_paragraph_on_stderr(place, capsys, words, said, json):
         "convert /good /new --threads 0",
         "download 2022 --to /new --stall -1",
         "submit --data /good --track live",
+        "score --data /good --model x --draws -1",
+        "score --data /good --model x --draws 0",
+        "score --data /good --workdir x --step -1",
+        "study --data /good --workdir /new --steps -5",
+        "zoo show demo --neurons -2",
     ],
 )
 def test_bad_usage_exits_2(place, capsys, words):
     code, out, err = run(words, place, capsys)
     assert (code, out) == (2, "") and "error: " in err and "usage: " in err
+    code, out, again = run(f"{words} --json", place, capsys)
+    failure = json.loads(out)
+    assert code == failure["code"] == 2 and failure["error"] in " ".join(again.split())
 
 
 @pytest.mark.parametrize("words", ["info /good", "check /good", "convert /good /new"])
@@ -117,6 +151,32 @@ def test_interrupted_is_130(place, capsys, monkeypatch):
     monkeypatch.setattr(data, "info", interrupt)
     code, out, err = run("info /good", place, capsys)
     assert (code, out, err) == (130, "", "sensorium: interrupted\n")
+    code, out, err = run("info /good --json", place, capsys)
+    assert json.loads(out) == {"error": "interrupted", "code": 130}
+
+
+def test_what_nobody_foresaw_has_a_traceback_and_its_json(place, capsys, monkeypatch):
+    def fail(*_, **options):
+        raise ZeroDivisionError("by zero")
+
+    monkeypatch.setattr(data, "info", fail)
+    with pytest.raises(ZeroDivisionError):
+        main(["info", "x", "--json"])
+    failure = {"error": "ZeroDivisionError: by zero", "code": 1}
+    assert json.loads(capsys.readouterr().out) == failure
+
+
+def test_ctrl_c_in_a_training_is_130_and_says_how_to_go_on(place, capsys, monkeypatch):
+    def stop(recipe, workdir, overrides, **options):
+        os.kill(os.getpid(), signal.SIGINT)
+        return train.Trained(3, 9, True, None, -1, workdir)
+
+    monkeypatch.setattr(train, "train_recipe", stop)
+    code, out, err = run("train --config demo --workdir /new", place, capsys)
+    assert code == 130 and "stopped on request at step 3 of 9" in out
+    assert "the same command goes on" in out and "Ctrl-C again ends at once" in err
+    code, out, _ = run("train --config demo --workdir /new --json", place, capsys)
+    assert code == 130 and json.loads(out)["stopped"]
 
 
 ROOT = Path(__file__).parents[1]

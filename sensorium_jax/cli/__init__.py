@@ -1,6 +1,8 @@
 """The `sensorium` command: verbs and flags in, a call into run/ out; nothing else."""
 
 import argparse
+import contextlib
+import io
 import json
 import os
 import signal
@@ -9,7 +11,7 @@ from collections.abc import Sequence
 
 from sensorium_jax import __version__
 from sensorium_jax.cli import bring, models, recordings, scores
-from sensorium_jax.errors import UserError
+from sensorium_jax.errors import UsageError, UserError
 
 WORDS = "Models of mouse visual cortex: recordings, training, scores, submissions."
 
@@ -17,38 +19,72 @@ OK, FAULT, USAGE, INTERRUPT = 0, 1, 2, 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one verb; 0 done, 1 bad input, 2 bad usage, 130 interrupted."""
-    parser = build()
-    args, overrides = parser.parse_known_args(argv)
-    if overrides and not (args.takes_config and all(map(_is_override, overrides))):
-        parser.error(
-            f"unknown arguments: {' '.join(overrides)}; see {args.usage} --help"
-        )
+    """Run one verb; 0 done, 1 bad input, 2 bad usage, 130 interrupted.
+
+    With --json, standard output is one JSON object, which after a failure says why.
+    """
+    words = sys.argv[1:] if argv is None else list(argv)
+    args, overrides = _parsed(words)
     try:
         outcome = args.call(args, overrides)
-        if getattr(args, "json", False):
+        if args.json:
             print(json.dumps(outcome.data, allow_nan=False, default=float), flush=True)
         elif outcome.text:
             print(outcome.text, flush=True)
-    except UserError as error:
-        return _say(str(error), FAULT)
-    except KeyboardInterrupt:
-        return _say("interrupted", INTERRUPT)
     except BrokenPipeError:
         # Whoever read the output has gone; nothing more can be said to them.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
-    except (FileExistsError, NotADirectoryError) as error:
-        words = f"{error.filename} is a file, expected a folder; give another path."
-        return _say(words, FAULT)
-    except OSError as error:
-        return _say(f"{error}. Check the path, its permissions and the disk.", FAULT)
+    except (UserError, OSError, KeyboardInterrupt) as error:
+        reason, code = _reason(error)
+        print(f"sensorium: {reason}", file=sys.stderr)
+        if args.json:
+            _print_failure(reason, code)
+        return code
+    except Exception as error:
+        if args.json:
+            _print_failure(f"{type(error).__name__}: {error}", FAULT)
+        raise  # nobody foresaw it: its traceback is for whoever mends it
     return outcome.code
 
 
-def _say(words: str, code: int) -> int:
-    print(f"sensorium: {words}", file=sys.stderr)
-    return code
+def _reason(error: BaseException) -> tuple[str, int]:
+    """What to say of a failure that was foreseen, and its exit code."""
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted", INTERRUPT
+    if isinstance(error, UserError):
+        return str(error), USAGE if isinstance(error, UsageError) else FAULT
+    if isinstance(error, (FileExistsError, NotADirectoryError)):
+        said = f"{error.filename} is a file, expected a folder; give another path."
+        return said, FAULT
+    return f"{error}. Check the path, its permissions and the disk.", FAULT
+
+
+def _parsed(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Flags, and what changes a recipe's fields; bad usage leaves with code 2."""
+    parser = build()
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            args, overrides = parser.parse_known_args(words)
+            if overrides and not (
+                args.takes_config and all(map(_is_override, overrides))
+            ):
+                parser.error(
+                    f"unknown arguments: {' '.join(overrides)}; see {args.usage} --help"
+                )
+    except SystemExit as leaving:
+        print(said.getvalue(), end="", file=sys.stderr)
+        if leaving.code and "--json" in words:
+            reason = said.getvalue().rpartition("error: ")[2]
+            _print_failure(" ".join(reason.split()), USAGE)
+        raise
+    return args, overrides
+
+
+def _print_failure(words: str, code: int) -> None:
+    """What --json has on standard output where there is no result."""
+    print(json.dumps({"error": words, "code": code}), flush=True)
 
 
 def _is_override(word: str) -> bool:

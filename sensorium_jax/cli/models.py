@@ -2,15 +2,15 @@
 
 from typing import Any
 
-from sensorium_jax.cli.verb import add
-from sensorium_jax.stop import stop_on_sigterm
+from sensorium_jax.cli.verb import add, count
+from sensorium_jax.stop import stop_on_signals
 
 
 def train_verb(verbs: Any) -> None:
     """Train recipes."""
 
     def call(a, overrides):
-        with stop_on_sigterm():  # before the import, which takes seconds
+        with stop_on_signals():  # before the import, which takes seconds
             from sensorium_jax.run.train import train
 
             flags = {"fresh": a.fresh, "profile": a.profile}
@@ -47,8 +47,8 @@ def zoo_verbs(verbs: Any) -> None:
     call = run(lambda zoo, a: zoo.show(a.name, mice=a.mice, neurons=a.neurons))
     show = add(actions, "show", "Parts of a model and their sizes.", call)
     show.add_argument("name")
-    show.add_argument("--mice", type=int, default=1)
-    show.add_argument("--neurons", type=int, default=8000, help="of each mouse")
+    show.add_argument("--mice", type=count, default=1)
+    show.add_argument("--neurons", type=count, default=8000, help="of each mouse")
     call = run(lambda zoo, a: zoo.import_file(a.file, arch=a.arch, out=a.out))
     load = add(actions, "import", "Convert weights of the originals (.pth).", call)
     load.add_argument("file")

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sensorium_jax.cli.verb import add, count, runs, seconds, seed
+from sensorium_jax.cli.verb import add, count, number, runs, seconds
 from sensorium_jax.rules import NAMES
 
 
@@ -88,7 +88,7 @@ def simulate_verb(verbs: Any) -> None:
     presets = ("tiny", "demo", "bench", "centered")
     verb.add_argument("--preset", default="demo", choices=presets)
     verb.add_argument("--year", type=int, default=2023, choices=(2022, 2023))
-    verb.add_argument("--seed", type=seed, default=0)
+    verb.add_argument("--seed", type=number, default=0)
     verb.add_argument("--trials", type=count, help="trials of each mouse")
     verb.add_argument(
         "--hide-tests", action="store_true", help="zero the responses of the tests"

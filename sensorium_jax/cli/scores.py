@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sensorium_jax.cli.verb import add, runs
+from sensorium_jax.cli.verb import add, count, number, runs
 from sensorium_jax.rules import NAMES as RULES
 
 
@@ -40,14 +40,14 @@ def score_verbs(verbs: Any) -> None:
     verb.add_argument("--data", required=True, help="official tree, store, or its URL")
     verb.add_argument("--workdir", help="run whose best step is scored")
     verb.add_argument("--model", help="or checkpoint folder or published model's name")
-    verb.add_argument("--step", type=int, help="another step of the run")
+    verb.add_argument("--step", type=number, help="another step of the run")
     words = "a tier, val (the one that validates), or all that are labelled"
     verb.add_argument("--tier", default="val", help=words)
     _add_kinds(verb)
     _add_rules(verb)
     words = "another run or model, for a paired test"
     verb.add_argument("--against", metavar="W2", help=words)
-    verb.add_argument("--draws", type=int, default=200, help="resamples of trials")
+    verb.add_argument("--draws", type=count, default=200, help="resamples of trials")
     verb.add_argument("--csv", metavar="OUT", help="the numbers as a file")
     _add_linear(verb)
 
@@ -55,7 +55,7 @@ def score_verbs(verbs: Any) -> None:
     verb = add(verbs, "study", words, runs("study"))
     verb.add_argument("--data", required=True, help="official tree, store, or its URL")
     verb.add_argument("--workdir", required=True, help="runs, table and figures")
-    verb.add_argument("--steps", type=int, default=400, help="of every training")
+    verb.add_argument("--steps", type=count, default=400, help="of every training")
     verb.add_argument("--models", help="only these, as demo,static; see the docs")
     verb.add_argument("--quick", action="store_true", help="20 steps, fewer models")
     _add_linear(verb)

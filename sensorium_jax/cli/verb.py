@@ -23,7 +23,7 @@ def count(word: str) -> int:
     return int(word)
 
 
-def seed(word: str) -> int:
+def number(word: str) -> int:
     """A flag's whole number of 0 or more."""
     if not word.isdigit():
         raise argparse.ArgumentTypeError(f"{word!r}: expected 0 or more")

@@ -19,6 +19,7 @@ from sensorium_jax.rules import Rules
 FILE = "config.json"
 LINKS, RULES = "links", "rules"
 FRAMES_PER_SECOND, DEGREES_PER_PIXEL = "frames_per_second", "degrees_per_pixel"
+CHANGED = "changed"  # what the writer did to the values: gaps filled, negatives
 DELETE = "the file may also be deleted"
 
 
@@ -44,6 +45,15 @@ def load(folder: Path) -> Any:
             f"{path} cannot be read ({error}). Expected JSON such as "
             f'{{"{LINKS}": {{}}}}; {DELETE}.'
         ) from None
+
+
+def keeps_negative(folder: Path) -> bool:
+    """Whether negative responses were stored on purpose, as far as is told."""
+    try:
+        changed = load(folder)[CHANGED]
+        return changed["responses"]["negative"] == "keep"
+    except (UserError, KeyError, TypeError):
+        return False
 
 
 def of_folder(folder: Path, kind: str, chosen: str | None = None) -> Told:

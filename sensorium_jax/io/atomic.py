@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -62,6 +63,27 @@ def save_npy(path: str | Path, array: Any, partial: str | Path | None = None) ->
     """Write one .npy file."""
     with whole(path, partial=partial) as temporary, open(temporary, "wb") as file:
         np.save(file, np.asarray(array))
+
+
+def need_place(path: str | Path, *, folder: bool) -> None:
+    """Refuse a path that cannot become a file or a folder, before the work for it.
+
+    Nothing is left there.
+    """
+    path = Path(path)
+    nearest = next(p for p in (path, *path.absolute().parents) if p.exists())
+    if nearest == path and not folder and path.is_dir():
+        raise UserError(f"{path} is a folder, expected a file; give another path.")
+    if not nearest.is_dir() and (folder or nearest != path):
+        raise UserError(f"{nearest} is a file, expected a folder; give another path.")
+    try:
+        with tempfile.TemporaryFile(dir=nearest if nearest.is_dir() else path.parent):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"Nothing can be written to {path} ({error.strerror}). Give another path, "
+            "or see to its permissions and the disk."
+        ) from None
 
 
 def free_bytes(folder: str | Path) -> int:

@@ -26,6 +26,7 @@ from sensorium_jax.io.served import (
     AGENT,
     Served,
     check_address,
+    check_host,
     content_range,
     refusal,
     served,
@@ -64,6 +65,7 @@ def fetch_file(
     if path.exists():
         check_existing(job)
         return path
+    check_host(url)
     path.parent.mkdir(parents=True, exist_ok=True)
     with locked(job.part) as file:
         _persist(job, file, attempts, pause)

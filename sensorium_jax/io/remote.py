@@ -15,6 +15,7 @@ from sensorium_jax.io.get import BUSY
 from sensorium_jax.io.served import (
     AGENT,
     check_address,
+    check_host,
     content_range,
     refusal,
     served,
@@ -47,6 +48,7 @@ class Remote(io.RawIOBase):
     ):
         """Ask for the first block, and with it for the size."""
         check_address(url)
+        check_host(url)
         self.url, self.address, self.name = url, url, hidden(url)
         self.stall, self.attempts, self.pause, self.block = (
             stall,

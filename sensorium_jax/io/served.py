@@ -4,12 +4,16 @@ import base64
 import binascii
 import http.client
 import re
+import socket
+import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from typing import Any, NamedTuple
 
 from sensorium_jax.errors import UserError
 
+PAUSES = (0.0, 1.0, 2.0)  # seconds before asking again what a name stands for
 AGENT = {"User-Agent": "sensorium-jax (Python urllib)"}
 
 
@@ -27,9 +31,39 @@ def check_address(url: str) -> None:
         raise UserError(f"'{url}' is not an address: it must start with https://.")
 
 
+def check_host(url: str) -> None:
+    """Refuse an address whose host has no such name, before anything retries.
+
+    Where a proxy stands between, only the proxy needs to know the name.
+    """
+    parts = urllib.parse.urlsplit(url)
+    host = parts.hostname
+    if not host:
+        raise UserError(f"'{url}' names no server. Expected https://server/path.")
+    proxied = parts.scheme in urllib.request.getproxies()
+    if proxied and not urllib.request.proxy_bypass(host):
+        return
+    for pause in PAUSES:
+        time.sleep(pause)
+        try:
+            socket.getaddrinfo(host, None)
+        except UnicodeError:  # no name of a host can be written so
+            break
+        except socket.gaierror as error:
+            if error.errno != socket.EAI_AGAIN:  # else the name server is busy
+                break
+        else:
+            return
+    raise UserError(
+        f"No server is called '{host}', as far as this machine can tell. Check the "
+        "address, and that the network is up."
+    )
+
+
 def ask(url: str, *, stall: float = 60.0) -> Served:
     """What the server says of a file, without its bytes."""
     check_address(url)
+    check_host(url)
     request = urllib.request.Request(url, method="HEAD", headers=AGENT)
     try:
         with urllib.request.urlopen(request, timeout=stall) as response:

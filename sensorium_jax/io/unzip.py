@@ -26,6 +26,19 @@ CHUNK = 1 << 20
 LITTER = ("__MACOSX", ".DS_Store")
 
 
+def damage(archive: str | Path, *, whole: bool = True) -> str:
+    """What keeps an archive from being read, in words; nothing where all is well.
+
+    whole reads every member and compares its checksum, else only the list of them.
+    """
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            broken = opened.testzip() if whole else None
+    except Exception as problem:  # bytes of any kind raise errors of any kind
+        return f"{problem or type(problem).__name__}"
+    return f"{broken} is damaged" if broken else ""
+
+
 class BadArchive(UserError):
     """An archive that is broken or hostile, not one that merely does not fit."""
 

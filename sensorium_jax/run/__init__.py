@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 Config = Any  # a ConfigDict, whose fields no type checker knows
 
+INTERRUPTED = 130  # exit code of what Ctrl-C ended, as shells expect it
+
 
 class Outcome(NamedTuple):
     """What a command found: data for --json, text for people, and the exit code."""

@@ -50,6 +50,7 @@ def bring(
     if out is None:
         raise UserError("Say where to write to: sensorium import SOURCE OUT.")
     root = Path(out)
+    atomic.need_place(root, folder=True)
     if (root / "data").exists():
         raise UserError(f"{out} is a recording itself. Give the folder above it.")
     with form.opened(source, choices) as foreign:

@@ -9,7 +9,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from sensorium_jax import configs
-from sensorium_jax.errors import UserError, unknown
+from sensorium_jax.errors import UsageError, UserError, unknown
 from sensorium_jax.run import Config
 
 SHIPPED = Path(configs.__file__).parent
@@ -51,6 +51,40 @@ def load(name: str, overrides: Sequence[str] = ()) -> Config:
     except (AttributeError, KeyError, flags.Error, TypeError, ValueError) as error:
         raise UserError(f"The config '{name}' does not load: {error}") from error
     return config.copy_and_resolve_references()
+
+
+LEAST = {  # of fields that count something
+    "train.steps": 0,
+    "train.epochs": 0,
+    "train.batch": 1,
+    "train.frames": 1,
+    "train.accumulate": 1,
+    "train.warmup": 0,
+    "train.burn_in": 0,
+    "train.checkpoint_every": 0,
+    "train.report_every": 1,
+    "train.keep": 1,
+    "train.prefetch": 0,
+    "validate.every": 0,
+    "validate.batch": 1,
+    "validate.trials": 0,
+    "validate.stages": 0,
+    "data.stride": 0,
+    "mesh.mouse": 0,
+    "mesh.data": 0,
+}
+
+
+def check_numbers(config: Config) -> None:
+    """Refuse counts that are too low, before recordings are read."""
+    for field, least in LEAST.items():
+        section, name = field.split(".")
+        value = config[section].get(name, least)
+        if value < least:
+            raise UsageError(
+                f"config.{field} is {value}, expected {least} or more. Set "
+                f"--config.{field}."
+            )
 
 
 def differences(a: Any, b: Any, path: str = "") -> list[str]:

@@ -1,6 +1,7 @@
 """The command `sensorium convert`."""
 
 from sensorium_jax.data.store.build import convert as write_store
+from sensorium_jax.io import atomic
 from sensorium_jax.run import Outcome
 
 
@@ -14,6 +15,8 @@ def convert(
     rules: str | None = None,
 ) -> Outcome:
     """Write recordings as a store, or finish one that was begun."""
+    if "://" not in target:
+        atomic.need_place(target, folder=True)
     options = {"responses": responses, "threads": threads, "rules": rules}
     done = write_store(source, target, verify=verify, **options)
     greys = sum(dtype == "uint8" for dtype in done.video_dtypes)

@@ -5,6 +5,7 @@ from typing import Any
 
 from sensorium_jax.data.recordings import Recordings
 from sensorium_jax.data.session import validating
+from sensorium_jax.io import atomic
 from sensorium_jax.run import Outcome
 from sensorium_jax.run.linear import fitted
 from sensorium_jax.run.score import beside, known_sessions, measure_tiers, true_rates
@@ -24,6 +25,8 @@ def demo(
     *, data: str, workdir: str, quick: bool = False, no_linear: bool = False
 ) -> Outcome:
     """Simulate, train, score and write a submission; what was done is not repeated."""
+    for place in (data, workdir):
+        atomic.need_place(place, folder=True)
     preset = "tiny" if quick else "demo"
     options = {"trials": None, "hide_tests": False, "centered": False}
     simulate(data, preset=preset, year=2023, seed=0, **options)

@@ -3,6 +3,7 @@
 import sys
 
 from sensorium_jax.data.release.download import LICENSE, Fetched, download as fetch
+from sensorium_jax.io import atomic
 from sensorium_jax.run import Outcome
 
 
@@ -16,6 +17,8 @@ def download(
     stall: float = 60.0,
 ) -> Outcome:
     """Fetch and unpack recordings; the license is shown before anything is fetched."""
+    if not dry_run:
+        atomic.need_place(to, folder=True)
     print(LICENSE, file=sys.stderr)
     done = fetch(
         what, to, dry_run=dry_run, source=source, keep_zips=keep_zips, stall=stall

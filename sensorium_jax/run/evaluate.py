@@ -8,6 +8,7 @@ from typing import Any
 from sensorium_jax import progress
 from sensorium_jax.data.session import Session
 from sensorium_jax.errors import unknown
+from sensorium_jax.io import atomic
 from sensorium_jax.run import Outcome
 from sensorium_jax.run.score import opened, true_rates
 from sensorium_jax.scoring import accumulate, suites, tables, trials
@@ -76,6 +77,8 @@ def evaluate(
     csv: str | None = None,
 ) -> Outcome:
     """Score files and rank those of one tier by single-trial correlation."""
+    if csv is not None:
+        atomic.need_place(csv, folder=False)
     sessions = opened(data, rules).sessions
     tiers = {str(t) for s in sessions for t in s.tiers} - {"none"}
     if tier is not None and tier not in tiers:

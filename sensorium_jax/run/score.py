@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from sensorium_jax import progress
+from sensorium_jax import normalize, progress
 from sensorium_jax.checkpoints.card import unit_digests
 from sensorium_jax.data.recordings import Recordings
 from sensorium_jax.data.session import Session
-from sensorium_jax.errors import UserError, unknown
+from sensorium_jax.errors import UsageError, UserError, unknown
+from sensorium_jax.io import atomic
 from sensorium_jax.run import Outcome
 from sensorium_jax.run.linear import fitted
 from sensorium_jax.scoring import accumulate, paired, predict, suites, tables, trials
@@ -45,12 +46,13 @@ def score(
     """
     from sensorium_jax.zoo import load
 
-    source = model or workdir
-    if not source:
-        raise UserError(
-            "Nothing to score: give a run with --workdir, or a folder or name with "
-            "--model."
-        )
+    nothing = (
+        "Nothing to score: give a run with --workdir, or a folder or name with --model."
+    )
+    source = one_model(workdir, model, nothing)
+    check_draws(draws)
+    if csv:
+        atomic.need_place(csv, folder=False)
     recordings = opened(data, rules)
     twin = load.load(source, step=step)
     other = load.load(against) if against else None
@@ -70,6 +72,24 @@ def score(
     return Outcome(found.as_dict(), str(found))
 
 
+def one_model(workdir: str | None, model: str | None, nothing: str) -> str:
+    """The one source of a model that was given; nothing says what lacks else."""
+    if workdir and model:
+        raise UsageError(
+            f"Two models were given, --workdir {workdir} and --model {model}. Give one "
+            "of them; score has --against for a second."
+        )
+    if not workdir and not model:
+        raise UsageError(nothing)
+    return workdir or model or ""
+
+
+def check_draws(draws: int) -> None:
+    """Refuse to resample trials less than once."""
+    if draws < 1:
+        raise UsageError(f"{draws} resamples were asked for; expected at least 1.")
+
+
 def report(
     twin: Any,
     sessions: Sequence[Session],
@@ -85,8 +105,7 @@ def report(
 
     linear is the twin that every table has beside the model's; see run.linear.fitted.
     """
-    if draws < 1:
-        raise UserError(f"{draws} resamples were asked for; expected at least 1.")
+    check_draws(draws)
     plans = trials.plan(sessions, trials.tiers_of(sessions, tier), stimuli=stimuli)
     rates = true_rates(sessions, ceiling)
     mice = measure_tiers(twin, plans, truth=rates)
@@ -145,6 +164,8 @@ def known_sessions(twin: Any, recordings: Recordings) -> list[Session]:
     left = [n for n in recordings.names if n not in twin.mice]
     if left:
         print(f"note: the model does not know {', '.join(left)}", file=sys.stderr)
+    for session in known:
+        _check_frames(twin, session)
     card = getattr(twin, "card", {})
     digests = unit_digests(card)
     for session in known:
@@ -154,6 +175,21 @@ def known_sessions(twin: Any, recordings: Recordings) -> list[Session]:
                 "name that the model was trained on. Give that recording."
             )
     return known
+
+
+def _check_frames(twin: Any, session: Session) -> None:
+    """Refuse films of another size than the twin's: as recorded, or shrunk already."""
+    frame = getattr(twin, "frame_shape", None)
+    if frame is None:
+        return
+    height, width, channels = frame
+    small = (*normalize.shrunk_shape(height, width, twin.asking.scale), channels)
+    if tuple(session.frame_shape) not in (tuple(frame), small):
+        sizes = [" x ".join(map(str, x)) for x in (session.frame_shape, frame)]
+        raise UserError(
+            f"{session.where} has frames of {sizes[0]} (rows, columns, channels), the "
+            f"model was made for {sizes[1]}. Give recordings of that size."
+        )
 
 
 def true_rates(sessions: Sequence[Session], ceiling: str) -> Rates | None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sensorium_jax.io import atomic
 from sensorium_jax.run import Outcome
 from sensorium_jax.simulation import write
 from sensorium_jax.simulation.cortex import truth
@@ -20,6 +21,7 @@ def simulate(
     centered: bool,
 ) -> Outcome:
     """Write a simulated benchmark and say what it holds."""
+    atomic.need_place(out, folder=True)
     options = {"trials": trials, "hide_tests": hide_tests, "centered": centered}
     folders = write.simulate(out, preset=preset, year=year, seed=seed, **options)
     mice, lines = [], []

@@ -15,7 +15,7 @@ import numpy as np
 from sensorium_jax import trees
 from sensorium_jax.data.recordings import Recordings
 from sensorium_jax.data.session import Session, validating
-from sensorium_jax.errors import UserError, unknown
+from sensorium_jax.errors import UsageError, UserError, unknown
 from sensorium_jax.io import atomic
 from sensorium_jax.rules import PICTURES
 from sensorium_jax.run import Outcome
@@ -186,6 +186,9 @@ def study(
     no_linear: bool = False,
 ) -> Outcome:
     """Train every model, score all of them, answer the questions; draws and tables."""
+    if steps < 1:
+        raise UsageError(f"{steps} steps were asked for; expected at least 1.")
+    atomic.need_place(workdir, folder=True)
     names = chosen(models, quick=quick)
     steps = min(steps, QUICK_STEPS) if quick else steps
     root = Path(workdir)

@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 
 from sensorium_jax import findings, progress
 from sensorium_jax.data.session import Session
-from sensorium_jax.errors import UserError
+from sensorium_jax.errors import UsageError
 from sensorium_jax.findings import HEADS
+from sensorium_jax.io import atomic
 from sensorium_jax.run import Outcome
-from sensorium_jax.run.score import opened
+from sensorium_jax.run.score import one_model, opened
 from sensorium_jax.scoring.predict import predict
 from sensorium_jax.submission import write as writing
 from sensorium_jax.submission.lint import validate as inspect
@@ -46,15 +47,22 @@ def submit(
 
     Code 1 if a judge would refuse a file; a line for each fault.
     """
-    sessions = opened(data, rules).sessions
     if validate:
-        return _inspected(validate, sessions, tier, mouse)
-    source = model or workdir
-    if not source or not out:
-        raise UserError(
-            "Nothing to submit: give a run with --workdir, or a folder or name with "
-            "--model, and a folder to write with --out; or a file with --validate."
-        )
+        if workdir or model or out:
+            raise UsageError(
+                "--validate looks at files and writes nothing. Leave out --workdir, "
+                "--model and --out, or leave out --validate."
+            )
+        return _inspected(validate, opened(data, rules).sessions, tier, mouse)
+    nothing = (
+        "Nothing to submit: give a run with --workdir, or a folder or name with "
+        "--model, and a folder to write with --out; or a file with --validate."
+    )
+    source = one_model(workdir, model, nothing)
+    if not out:
+        raise UsageError(nothing)
+    atomic.need_place(out, folder=True)
+    sessions = opened(data, rules).sessions
     from sensorium_jax.zoo import load
 
     done = predict_and_write(

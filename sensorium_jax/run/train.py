@@ -15,8 +15,8 @@ from sensorium_jax.checkpoints.card import model_card, versions
 from sensorium_jax.checkpoints.layout import STEPS
 from sensorium_jax.errors import UserError
 from sensorium_jax.io import atomic
-from sensorium_jax.run import Config, Outcome, build, config as configs
-from sensorium_jax.stop import stop_on_sigterm
+from sensorium_jax.run import INTERRUPTED, Config, Outcome, build, config as configs
+from sensorium_jax.stop import stop_on_signals
 from sensorium_jax.training.log import EVENTS, LOG, WANDB, open_log
 from sensorium_jax.training.loop import Progress, Schedule, fit
 from sensorium_jax.training.mesh import hosts
@@ -58,15 +58,19 @@ class Trained(NamedTuple):
         score = "not yet validated"
         if self.score is not None:
             score = f"best score {self.score:.4f} (step {self.best_step})"
-        return f"{ended} at step {self.step} of {self.steps}; {score} in {self.workdir}"
+        more = "; the same command goes on from there" if self.stopped else ""
+        where = f"{score} in {self.workdir}{more}"
+        return f"{ended} at step {self.step} of {self.steps}; {where}"
 
 
 def train(
     recipe: str, workdir: str, overrides: Sequence[str] = (), **options: Any
 ) -> Outcome:
     """The command `sensorium train`."""
-    trained = train_recipe(recipe, workdir, overrides, **options)
-    return Outcome(trained._asdict(), str(trained))
+    with stop_on_signals() as stopper:
+        trained = train_recipe(recipe, workdir, overrides, **options)
+        code = INTERRUPTED if trained.stopped and stopper.interrupted else 0
+    return Outcome(trained._asdict(), str(trained), code)
 
 
 def train_recipe(
@@ -78,11 +82,15 @@ def train_recipe(
     profile: bool = False,
 ) -> Trained:
     """Train a recipe in a workdir; a workdir that holds a run continues it."""
-    with stop_on_sigterm() as stopper:
+    with stop_on_signals() as stopper:
+        atomic.need_place(workdir, folder=True)
         processes = hosts.connect()
-        if processes > 1 and stopper.asked:
-            hosts.tell_again()
+        if processes > 1:
+            stopper.tell = hosts.tell_again
+            if stopper.asked:
+                hosts.tell_again()
         config = configs.load(recipe, overrides)
+        configs.check_numbers(config)
         parts = build.parts(config)
         folder = Path(workdir)
         card = run_card(recipe, config, parts)

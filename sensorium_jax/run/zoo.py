@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from sensorium_jax.io import atomic
 from sensorium_jax.run import Outcome
 from sensorium_jax.zoo import describe, load
 from sensorium_jax.zoo.published import fetch as published
@@ -53,6 +54,7 @@ def show(name: str, *, mice: int, neurons: int) -> Outcome:
 
 def import_file(path: str, *, arch: str, out: str) -> Outcome:
     """Convert an original's .pth to a checkpoint folder."""
+    atomic.need_place(out, folder=True)
     return _said(published.import_file(path, arch, out), asked=arch)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sensorium_jax.errors import UserError
 from sensorium_jax.findings import Fault, error, warning
-from sensorium_jax.io import atomic
+from sensorium_jax.io import atomic, unzip
 
 
 def pack(path: str | Path, files: Sequence[Path]) -> Path:
@@ -25,15 +25,12 @@ def pack(path: str | Path, files: Sequence[Path]) -> Path:
 
 def faults(path: Path) -> list[Fault]:
     """What is wrong with an archive, whatever its files hold."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = [i.filename for i in archive.infolist()]
-            broken = archive.testzip()
-    except (zipfile.BadZipFile, OSError) as problem:
+    problem = unzip.damage(path)
+    if problem:
         return [error(path, f"no readable zip ({problem})", "zip the files again")]
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
     found = []
-    if broken:
-        found.append(error(path, f"{broken} is damaged", "zip the files again"))
     inside = [name for name in names if "/" in name]
     if inside:
         finding = f"a folder inside the zip: {inside[0]}"
@@ -61,7 +58,11 @@ def unpacked(path: str | Path) -> Iterator[list[tuple[str, Path]]]:
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path} is no file. Expected a parquet, a csv or a zip.")
-    if not zipfile.is_zipfile(path):
+    archived = path.suffix == ".zip" or zipfile.is_zipfile(path)
+    problem = unzip.damage(path) if archived else ""
+    if problem:
+        raise UserError(f"{path} is no readable zip ({problem}). Zip the files again.")
+    if not archived:
         yield [(str(path), path)]
         return
     with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(path) as archive:

@@ -1,6 +1,7 @@
 import json
 import os
 import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -277,6 +278,23 @@ def test_no_recordings_is_a_fault_too(tmp_path, path):
     (tmp_path / "file.zip").write_bytes(b"PK")
     (tmp_path / "empty").mkdir()
     assert main(["check", str(tmp_path / path)]) == 1
+
+
+def test_damaged_archives_are_findings(tree):
+    root = tree(2023).parent
+    path = root / "mouse.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.npy", bytes(5000) + b"data")
+    (fault,) = check(path)
+    assert fault.remedy == "unpack it first"
+    assert not check(root)
+    whole = path.read_bytes()
+    for damaged in (whole[:-9], whole[:60] + b"x" + whole[61:], b"", b"PK\x05\x06"):
+        path.write_bytes(damaged)
+        (fault,) = check(path)
+        assert fault.level == "error" and "damaged zip" in fault.finding
+        (fault,) = check(root)
+        assert fault.level == "warning" and "damaged zip" in fault.finding
 
 
 def test_garbage_never_raises(tree):

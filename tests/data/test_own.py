@@ -3,25 +3,31 @@
 import numpy as np
 import pytest
 
-from sensorium_jax.data.release import write
+from sensorium_jax.data.release import trial_arrays, write
 from sensorium_jax.errors import UserError
 
 
 def test_channels_are_added():
-    assert write.channels(np.zeros((3, 4, 5))).shape == (3, 4, 5, 1)
-    assert write.channels(np.zeros((3, 4, 5, 2))).shape == (3, 4, 5, 2)
+    assert trial_arrays.channels(np.zeros((3, 4, 5))).shape == (3, 4, 5, 1)
+    assert trial_arrays.channels(np.zeros((3, 4, 5, 2))).shape == (3, 4, 5, 2)
     with pytest.raises(UserError, match=r"shape \(4, 5\), expected"):
-        write.channels(np.zeros((4, 5)))
+        trial_arrays.channels(np.zeros((4, 5)))
 
 
 def test_flat_rows_get_their_axis():
-    assert write.signals([np.zeros(7)], 0, 1).shape == (1, 7)  # a picture's neurons
-    assert write.signals([np.zeros(9)], 0, 9).shape == (9, 1)  # one signal of a film
-    assert write.signals([np.zeros((9, 2))], 0, 9).shape == (9, 2)
-    assert write.signals([np.zeros(8)], 0, 9).shape == (
+    assert trial_arrays.signals([np.zeros(7)], 0, 1).shape == (
+        1,
+        7,
+    )  # a picture's neurons
+    assert trial_arrays.signals([np.zeros(9)], 0, 9).shape == (
+        9,
+        1,
+    )  # one signal of a film
+    assert trial_arrays.signals([np.zeros((9, 2))], 0, 9).shape == (9, 2)
+    assert trial_arrays.signals([np.zeros(8)], 0, 9).shape == (
         8,
     )  # left for the writer to refuse
-    assert write.signals(None, 0, 9) is None
+    assert trial_arrays.signals(None, 0, 9) is None
 
 
 @pytest.mark.parametrize(

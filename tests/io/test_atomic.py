@@ -1,5 +1,7 @@
 """Files appear whole or not at all, and room is asked for before it is needed."""
 
+import errno
+
 import pytest
 
 from sensorium_jax.errors import UserError
@@ -31,3 +33,24 @@ def test_too_little_room_is_said_before_anything_begins(tmp_path, monkeypatch):
         atomic.need_space(tmp_path, 25 * 10**8, "for the film")
     with pytest.raises(UserError, match="for the film. Use float16"):
         atomic.need_space(tmp_path, 25 * 10**8, "for the film", "Use float16.")
+
+
+def test_a_place_for_a_result_is_known_before_the_work(tmp_path, monkeypatch):
+    file = tmp_path / "file"
+    file.touch()
+    for path, folder in ((tmp_path / "a/b", True), (tmp_path / "a/b.csv", False)):
+        atomic.need_place(path, folder=folder)
+    atomic.need_place(file, folder=False)
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+    for path, folder in ((file, True), (file / "a", True), (file / "a", False)):
+        with pytest.raises(UserError, match="file is a file, expected a folder"):
+            atomic.need_place(path, folder=folder)
+    with pytest.raises(UserError, match="is a folder, expected a file"):
+        atomic.need_place(tmp_path, folder=False)
+
+    def refuse(dir):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(atomic.tempfile, "TemporaryFile", refuse)
+    with pytest.raises(UserError, match="Nothing can be written .*Read-only"):
+        atomic.need_place(tmp_path / "a", folder=True)

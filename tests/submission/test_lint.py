@@ -13,9 +13,11 @@ import pytest
 from sensorium_jax.cli import main
 from sensorium_jax.data import statistics
 from sensorium_jax.data.session import RESPONSES
+from sensorium_jax.errors import UserError
 from sensorium_jax.run.submit import predict_and_write as submit
 from sensorium_jax.submission import parquet2023
 from sensorium_jax.submission.lint import validate
+from sensorium_jax.submission.read import submissions
 from sensorium_jax.submission.units import unit_faults
 from support import twins
 from support.recordings import labelled
@@ -255,6 +257,22 @@ def test_zips(written, recordings, tmp_path):
         file.write((written / "predictions_main.zip").read_bytes()[:-100])
     report = validate(path, recordings.sessions)
     assert "no readable zip" in report.faults[0].finding
+
+
+def test_any_damage_to_a_zip_is_a_finding(written, recordings, tmp_path):
+    path = tmp_path / "mine.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(written / LIVE, LIVE)
+    whole = path.read_bytes()
+    entry = whole.index(b"PK\x01\x02")  # flags and compression stand 8 and 10 later
+    for spot in (0, 31, len(whole) // 2, entry, entry + 8, entry + 10, len(whole) - 22):
+        spoiled = bytearray(whole)
+        spoiled[spot : spot + 3] = bytes(255 - x for x in whole[spot : spot + 3])
+        path.write_bytes(spoiled)
+        report = validate(path, recordings.sessions)
+        assert not report.accepted and "readable zip" in report.faults[0].finding, spot
+        with pytest.raises(UserError, match="is no readable zip"):
+            list(submissions(path, recordings.sessions))
 
 
 def test_only_the_ranked_mice_of_the_release_are_wanted(tmp_path):

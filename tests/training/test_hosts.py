@@ -4,7 +4,7 @@ import signal
 import pytest
 
 from sensorium_jax.errors import UserError
-from sensorium_jax.stop import stop_on_sigterm
+from sensorium_jax.stop import stop_on_signals
 from sensorium_jax.training.mesh import hosts
 
 SLURM = {"SLURM_JOB_ID": "7", "SLURM_PROCID": "1"}
@@ -107,7 +107,7 @@ def test_memory_is_not_blamed_on_a_peer():
 
 
 def test_an_early_signal_is_repeated():
-    with stop_on_sigterm() as stopper:
+    with stop_on_signals() as stopper:
         os.kill(os.getpid(), signal.SIGTERM)
         stopper.asked = False
         hosts.tell_again()

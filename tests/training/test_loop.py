@@ -9,7 +9,7 @@ import pytest
 
 from sensorium_jax.checkpoints.read import card_of
 from sensorium_jax.errors import UserError
-from sensorium_jax.stop import stop_on_sigterm
+from sensorium_jax.stop import stop_on_signals
 from sensorium_jax.training.log import open_log
 from sensorium_jax.training.loop import Progress, Schedule, fit
 from sensorium_jax.training.optimizer.chain import make_optimizer
@@ -34,13 +34,13 @@ def fresh():
     return create(toy_variables(), OPTIMIZER, 7, ema=False)
 
 
-def batches(start, *, bad=None, signal_at=None):
+def batches(start, *, bad=None, signal_at=None, number=signal.SIGTERM):
     for i in count(start):
         batch = toy_batch(seed=i)
         if i == bad:
             batch.video_mbthwc[:] = np.nan
         if i == signal_at:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), number)
         yield batch
 
 
@@ -54,7 +54,7 @@ def train(workdir, *, steps=12, scores=None, plan=None, **trouble):
             state, card = checkpoint.restore(manager, state)
             progress = Progress.from_card(card["progress"])
         done = int(state.step)
-        watch = stop_on_sigterm()
+        watch = stop_on_signals()
         with open_log(workdir, plan.steps, done, sinks=["jsonl"]) as log, watch as stop:
             return fit(
                 state,
@@ -74,9 +74,10 @@ def same(a, b):
     jax.tree.map(np.testing.assert_array_equal, a, b)
 
 
-def test_a_stopped_run_continues_to_the_same_state(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stopped_run_continues_to_the_same_state(tmp_path, number):
     whole = train(tmp_path / "whole")
-    stopped = train(tmp_path / "cut", signal_at=6)
+    stopped = train(tmp_path / "cut", signal_at=6, number=number)
     assert stopped.stopped and int(stopped.state.step) == 7
     rest = train(tmp_path / "cut", scores=[2, 3])
     assert not rest.stopped

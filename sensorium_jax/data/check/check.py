@@ -19,6 +19,7 @@ from sensorium_jax.data.session import Session, own_choices
 from sensorium_jax.data.store.layout import is_store
 from sensorium_jax.errors import UserError
 from sensorium_jax.findings import Fault, error, warning
+from sensorium_jax.io import unzip
 from sensorium_jax.progress import bar
 from sensorium_jax.rules import TRAIN, UNUSED, validating
 
@@ -65,10 +66,13 @@ def inspect(
         return _store(str(path), deep=deep, rules=rules, budget=budget)
     root = Path(path).expanduser().absolute()
     if not root.is_dir():
-        hint = "unpack it first" if root.suffix == ".zip" else "give a folder of mice"
+        hint = "give a folder of mice"
         what = "not a folder" if root.exists() else "does not exist"
+        if root.suffix == ".zip" and root.is_file():
+            return Report([_archive(root)], (), 0, "nothing")
         return Report([error(root, what, hint)], (), 0, "nothing")
     faults, size = tree.walk(root)
+    faults.extend(_damaged_archives(root, whole=deep or size <= budget))
     sick = {f.file for f in faults}
     folders = list(tree.sessions(root, sick))
     if not folders:
@@ -110,6 +114,22 @@ def inspect(
         faults.extend(_opens(root, rules))
     count = sum(len(scan.numbers) for scan in scans)
     return Report(_tidy(root, faults), tuple(f.name for f in folders), count, read)
+
+
+def _archive(path: Path) -> Fault:
+    """Why an archive cannot be checked itself."""
+    problem = unzip.damage(path)
+    if problem:
+        return error(path, f"damaged zip ({problem})", AGAIN)
+    return error(path, "a zip, not a folder", "unpack it first")
+
+
+def _damaged_archives(root: Path, *, whole: bool) -> Iterator[Fault]:
+    """Archives beside the mice; a run does without them."""
+    for path in sorted(root.glob("*.zip")):
+        problem = unzip.damage(path, whole=whole) if path.is_file() else ""
+        if problem:
+            yield warning(path, f"damaged zip ({problem})", f"{AGAIN}, or delete it")
 
 
 def _opens(root: Path, rules: str | None) -> Iterator[Fault]:

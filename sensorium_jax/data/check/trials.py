@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from sensorium_jax.data import config
 from sensorium_jax.data.check.npy import (
     AGAIN,
     Header,
@@ -27,6 +28,7 @@ class Scan(NamedTuple):
     names: dict[str, str]  # modality -> its folder's name in this release
     headers: dict[str, dict[int, Header]]  # modality -> file number -> header
     numbers: tuple[int, ...]  # of every trial that any modality has
+    keeps_negative: bool = False  # negative responses were stored on purpose
 
     @property
     def timed(self) -> bool:
@@ -75,7 +77,8 @@ def scan(
                     faults.append(head)
                 else:
                     headers[what][number] = head
-    return Scan(folder, rules, places, names, headers, tuple(every)), faults
+    keeps = config.keeps_negative(folder)
+    return Scan(folder, rules, places, names, headers, tuple(every), keeps), faults
 
 
 def _numbers(place: Path, faults: list[Fault]) -> set[int]:

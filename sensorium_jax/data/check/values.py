@@ -61,7 +61,8 @@ def trial(
         zero = what == RESPONSES and low == high == 0
         if end is not None and not (zero and may_hide):
             ends[what] = end
-        faults.extend(_range(path, what, low, high, scale))
+        keeps = scan.keeps_negative
+        faults.extend(_range(path, what, low, high, scale, keeps_negative=keeps))
         if what == RESPONSES and complete and tier and not may_hide:
             count = int(np.sum(values == values))
             active = 0.0 if zero else np.count_nonzero(np.nan_to_num(values)) / count
@@ -151,7 +152,13 @@ def _inside(path: Path, finding: str) -> Fault:
 
 
 def _range(
-    path: Path, what: str, low: float, high: float, scale: float
+    path: Path,
+    what: str,
+    low: float,
+    high: float,
+    scale: float,
+    *,
+    keeps_negative: bool,
 ) -> Iterator[Fault]:
     if np.isinf(low) or np.isinf(high):
         yield error(
@@ -160,11 +167,18 @@ def _range(
             f"replace it by a number, or tier '{UNUSED}'",
         )
     elif what == RESPONSES and low < -max(NEGATIVE * scale, 1e-6):
-        yield error(
-            path,
-            f"negative responses down to {low:.4g}",
-            "responses are rates: clip at zero, or shift the baseline",
-        )
+        if keeps_negative:
+            yield warning(
+                path,
+                f"negative responses down to {low:.4g}, kept on purpose",
+                "train with the loss 'mse'; the Poisson loss needs zero or more",
+            )
+        else:
+            yield error(
+                path,
+                f"negative responses down to {low:.4g}",
+                "responses are rates: clip at zero, or shift the baseline",
+            )
     elif what == VIDEO and (low < GREY[0] or high > GREY[1]):
         yield error(
             path,

@@ -91,6 +91,13 @@ def plan(foreign: Foreign, choices: Choices) -> Plan:
     alive, dead = living(foreign, kept, rate, methods, choices)
     if dead:
         notes.append(dead)
+    places = alive.coordinates_n3
+    if places is not None and not np.isfinite(places).all():
+        lost = int((~np.isfinite(places)).any(1).sum())
+        notes.append(
+            f"coordinates left out: NaN or infinity in {lost} of {len(places)}"
+        )
+        alive = alive._replace(coordinates_n3=None)
     return Plan(alive, tuple(kept), rate, methods, tuple(notes))
 
 

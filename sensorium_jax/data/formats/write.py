@@ -18,6 +18,7 @@ from sensorium_jax.data import config
 from sensorium_jax.data.formats import clocks, trials as plans
 from sensorium_jax.data.formats.foreign import Choices, trial_values
 from sensorium_jax.data.formats.trials import Plan, Trial
+from sensorium_jax.data.release.trial_arrays import KEEP
 from sensorium_jax.data.release.write import PARTIAL, SessionWriter, default_tiers
 from sensorium_jax.data.session import BEHAVIOR, PUPIL, RESPONSES
 from sensorium_jax.errors import UserError
@@ -82,6 +83,7 @@ def _writer(folder: Path, plan: Plan, choices: Choices) -> SessionWriter:
         neurons=sum(s.columns for s in plan.foreign.signals[RESPONSES]),
         frame_shape=film.frame_shape,
         video_dtype=np.uint8 if small else np.float32,
+        negative=KEEP,  # they are counted, and clipped on request, before
     )
 
 

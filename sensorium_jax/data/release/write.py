@@ -1,6 +1,9 @@
 """Writes official trees, for the simulator and for own recordings."""
 
+import contextlib
+import json
 import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
@@ -9,11 +12,24 @@ from typing import Any
 import numpy as np
 
 from sensorium_jax.data import config
-from sensorium_jax.data.release import dynamic2023, static2022
+from sensorium_jax.data.release import (
+    dynamic2023,
+    session_facts,
+    static2022,
+    trial_arrays,
+)
 from sensorium_jax.data.release.layout_statistics import layout_moments
-from sensorium_jax.data.release.tree import SOURCES, TIERS
-from sensorium_jax.data.session import BEHAVIOR, FIELDS, PUPIL, RESPONSES, VIDEO
-from sensorium_jax.errors import UserError, unknown
+from sensorium_jax.data.release.tree import SOURCES, TIERS, open_npy
+from sensorium_jax.data.release.trial_arrays import CLIP, KEEP, REFUSE, Changes
+from sensorium_jax.data.session import (
+    BEHAVIOR,
+    FIELDS,
+    MODALITIES,
+    PUPIL,
+    RESPONSES,
+    VIDEO,
+)
+from sensorium_jax.errors import UserError
 from sensorium_jax.io import atomic
 from sensorium_jax.io.atomic import PARTIAL, save_npy
 from sensorium_jax.rules import (
@@ -29,7 +45,7 @@ from sensorium_jax.rules import (
 )
 
 FORMS = {PICTURES: static2022, FILMS: dynamic2023}  # files of a kind of recordings
-LAYOUTS = ("per_neuron", "per_frame")  # of statistics
+CHANGED = "changed"  # folder, below PARTIAL, of what was changed in each trial
 
 
 class SessionWriter:
@@ -50,13 +66,19 @@ class SessionWriter:
         frame_shape: tuple[int, int, int],
         pad_to: int | None = None,
         video_dtype: Any = np.float32,
+        fill_gaps: bool = False,
+        negative: str = REFUSE,
     ):
         """A folder to be, its N neurons and its (H, W, C) frames.
 
         rules: "own" (of films), "2022", "2023", or Rules, which say whether pictures or
         films are written. pad_to=324 adds the NaN tails of the 2023 release. Videos of
-        uint8 hold no NaN and stay unpadded.
+        uint8 hold no NaN and stay unpadded. fill_gaps interpolates NaN of behavior and
+        pupil in time, else they are refused. negative responses are refused ("refuse"),
+        stored as they are ("keep"), or made 0 ("clip").
         """
+        trial_arrays.check_negative(negative)
+        self.fill_gaps, self.negative = fill_gaps, negative
         self.rules = _resolved(rules, FILMS)
         self.folder, self.neurons = Path(folder), neurons
         self.form = FORMS[self.rules.kind]
@@ -92,43 +114,68 @@ class SessionWriter:
         hidden: bool = False,
     ) -> None:
         """Write one trial, raw; hidden responses are stored as zeros."""
+        where = f"Trial {file_index}"
         video_thwc = np.asarray(video_thwc)
         rows = {BEHAVIOR: behavior_tk, PUPIL: pupil_t2, RESPONSES: responses_tn}
-        rows = {k: np.asarray(x, np.float32) for k, x in rows.items() if x is not None}
-        self._check(file_index, {"video": video_thwc} | rows)
+        rows = {k: np.asarray(x) for k, x in rows.items() if x is not None}
+        self._check_shapes(where, {"video": video_thwc} | rows)
+        rows, changes = self._mended(where, rows, hidden=hidden)
         if hidden:
             length = max(self.pad_to or 0, len(video_thwc))  # zeros have no NaN tail
             rows[RESPONSES] = np.zeros((length, self.neurons), np.float32)
-        if self.video_dtype.kind in "iu":
-            video_thwc = np.rint(video_thwc)
-        video_thwc = video_thwc.astype(self.video_dtype)
+        video_thwc = self._as_stored(where, video_thwc)
         video = self.form.video_to_file(video_thwc, self.pad_to)
         self._save(self._file(VIDEO, file_index), video)
+        if changes:
+            note = self.folder / PARTIAL / CHANGED / f"{file_index}.json"
+            atomic.write_json(note, changes, partial=self.folder / PARTIAL)
         for what, x in rows.items():  # responses come last
             stored = self.form.rows_to_file(x, self.pad_to)
             self._save(self._file(what, file_index), stored)
 
-    def _check(self, file_index: int, arrays: Mapping[str, np.ndarray]) -> None:
+    def _check_shapes(self, where: str, arrays: Mapping[str, np.ndarray]) -> None:
         frames = len(arrays["video"])
         if not self.rules.films and frames != 1:
             raise UserError(
-                f"Trial {file_index} has {frames} frames, but the recording is of "
-                "pictures, one frame each. Write films into a folder of their own."
+                f"{where} has {frames} frames, but the recording is of pictures, one "
+                "frame each. Write films into a folder of their own."
             )
         sizes = {"video": self.frame_shape, RESPONSES: (self.neurons,), PUPIL: (2,)}
-        for name, x in arrays.items():
-            expected = (frames, *sizes.get(name, x.shape[1:]))
-            if x.shape != expected:
+        trial_arrays.check_shapes(where, arrays, sizes)
+
+    def _mended(
+        self, where: str, rows: dict[str, np.ndarray], *, hidden: bool
+    ) -> tuple[dict[str, np.ndarray], dict[str, Changes]]:
+        """Behavior, pupil and responses as they are to be stored; what was changed."""
+        mended, changes = {}, {}
+        for what, x in rows.items():
+            if what != RESPONSES and self.fill_gaps and x.dtype.kind == "f":
+                x, changes[what] = trial_arrays.fill_gaps(where, what, x)
+            trial_arrays.check_numbers(where, what, x)
+            if what == RESPONSES and not hidden:
+                below, low = trial_arrays.negatives(x)
+                if below and self.negative == REFUSE:
+                    raise trial_arrays.refuse_negative(where, below / x.size, low)
+                if self.negative == CLIP or below:
+                    changes[what] = Changes(below, x.size)
+                if self.negative == CLIP:
+                    x = np.maximum(x, 0)
+            mended[what] = x.astype(np.float32)
+        return mended, changes
+
+    def _as_stored(self, where: str, video_thwc: np.ndarray) -> np.ndarray:
+        """A video of the type that its file has."""
+        trial_arrays.check_numbers(where, "video", video_thwc)
+        if self.video_dtype.kind in "iu":
+            video_thwc = np.rint(video_thwc)
+            low, high = np.iinfo(self.video_dtype).min, np.iinfo(self.video_dtype).max
+            if video_thwc.min() < low or video_thwc.max() > high:
                 raise UserError(
-                    f"Trial {file_index}: {name} has shape {x.shape}, expected "
-                    f"{expected}, time first. Transpose or resample it, or open the "
-                    "writer with other neurons or frame_shape."
+                    f"{where}: the video holds {video_thwc.min():.4g} to "
+                    f"{video_thwc.max():.4g}, which {self.video_dtype} cannot. "
+                    "Expected grey levels of 0 to 255."
                 )
-            if x.dtype.kind == "f" and np.isnan(x).any():
-                raise UserError(
-                    f"Trial {file_index}: {name} holds a NaN, which would end the "
-                    "trial there. Cut the trial, or leave out the neuron."
-                )
+        return video_thwc.astype(self.video_dtype)
 
     def finish(
         self,
@@ -152,20 +199,26 @@ class SessionWriter:
         Returns the folder.
         """
         tiers = np.asarray(tiers, str)
-        if layout not in LAYOUTS:
-            raise unknown("layout", layout, LAYOUTS)
-        rules = self._rules_of(tiers)
-        self._statistics(tiers, layout)
-        ids = np.arange(self.neurons) if unit_ids is None else np.asarray(unit_ids)
-        facts = {"unit_ids": ids.astype(np.int64), **(unit_columns or {})}
-        if coordinates is not None:
-            facts["cell_motor_coordinates"] = coordinates
+        session_facts.check_layout(layout)
+        units = session_facts.unit_facts(
+            self.neurons, unit_ids, coordinates, unit_columns
+        )
         if receptive_fields is not None:
-            facts[FIELDS] = checked_fields(receptive_fields, self.frame_shape)
-        self._facts("neurons", facts, self.neurons, "neurons")
-        self._facts("trials", columns or {}, len(tiers), "tiers")
+            units[FIELDS] = session_facts.fields(
+                receptive_fields, self.neurons, self.frame_shape
+            )
+        trials = session_facts.trial_facts(len(tiers), columns)
+        rules = self._rules_of(tiers)
         path = self.folder / config.FILE
         plain = config.to_json(rules, str(path), rate_hz, degrees_per_pixel)
+        self._check_files(tiers)
+        changed = self._changed()
+        if changed:
+            plain[config.CHANGED] = changed
+        self._statistics(tiers, layout)
+        for group, facts in (("neurons", units), ("trials", trials)):
+            for name, values in facts.items():
+                self._save(self.folder / "meta" / group / f"{name}.npy", values)
         atomic.write_json(path, plain, partial=self.folder / PARTIAL)
         shutil.rmtree(self.folder / PARTIAL, ignore_errors=True)
         save_npy(self.folder / TIERS, tiers)
@@ -181,28 +234,85 @@ class SessionWriter:
                 f"the first is {missing[0]}. Add them, or give them the tier "
                 f"'{UNUSED}'."
             )
-        names = sorted(set(tiers.tolist()))
-        if TRAIN not in names:
-            raise UserError(
-                f"{self.folder} has no trial of tier '{TRAIN}', where statistics come "
-                f"from; the tiers given are {names}."
-            )
-        for name in names:
-            if self.rules.tiers and name not in self.rules.tiers:
-                remedy = f'These are the tiers of rules="{self.rules.name}".'
-                raise unknown("tier", name, self.rules.tiers, remedy)
+        session_facts.check_tiers(str(self.folder), tiers.tolist(), self.rules)
         judge = self.rules.validating(tiers)
         if self.rules.name == OWN and judge and not self.rules.validation:
             return self.rules._replace(validation=(judge,))
         return self.rules
 
-    def _facts(self, group: str, facts: Mapping[str, Any], rows: int, of: str) -> None:
-        for name, values in facts.items():
-            if len(values) != rows:
+    def _check_files(self, tiers: np.ndarray) -> None:
+        """Refuse files of an earlier writing, which no reader could use with these."""
+        used = set(np.flatnonzero(tiers != UNUSED).tolist())
+        for what in MODALITIES:
+            files = trial_files(self.folder / "data" / self._name(what))
+            beyond = sorted(i for i in files if i >= len(tiers))
+            if beyond:
                 raise UserError(
-                    f"{name} has {len(values)} rows, expected {rows} as {of}."
+                    f"{files[beyond[0]]} is there, but only {len(tiers)} tiers were "
+                    f"given. Give such trials the tier '{UNUSED}', or delete the files "
+                    "if an earlier writing left them."
                 )
-            self._save(self.folder / "meta" / group / f"{name}.npy", np.asarray(values))
+            without = sorted(used - set(files))
+            if files and without:
+                raise UserError(
+                    f"{self.folder}: {what} is there for {len(files)} trials, but not "
+                    f"for trial {without[0]}. Add that trial again with it, or delete "
+                    f"{self._file(what, 0).parent} to do without."
+                )
+            for i in sorted(used & set(files)):
+                self._check_file(what, files[i])
+
+    def _check_file(self, what: str, path: Path) -> None:
+        """Refuse a kept file that has other neurons or frames than the writer."""
+        if what == VIDEO:
+            frame = np.zeros((1, *self.frame_shape), self.video_dtype)
+            expected = self.form.video_to_file(frame).shape
+            expected = expected[:-1] if self.rules.films else expected
+        elif what == RESPONSES:
+            expected = (self.neurons,)
+        else:
+            return
+        shape = open_npy(path).shape
+        if shape[: len(expected)] != expected:
+            raise UserError(
+                f"{path} has shape {shape}, expected {expected} and frames. An earlier "
+                "writing left it; delete the folder and write the recording again."
+            )
+
+    def _changed(self) -> dict[str, Any]:
+        """What config.json says of gaps filled and negative responses; also told."""
+        told: dict[str, Any] = {}
+        for what, total in self._totals().items():
+            share = total.values / max(total.of, 1)
+            if not share:
+                continue
+            if what != RESPONSES:
+                told[what] = {"filled": share, "longest": total.longest}
+                words = (
+                    f"{share:.2%} of {what} was NaN and is interpolated in time, over "
+                    f"at most {total.longest} frames"
+                )
+            else:
+                told[what] = {"negative": self.negative}
+                if self.negative == KEEP:
+                    continue  # trials without any are not counted, so no share is known
+                told[what]["share"] = share
+                words = f"{share:.2%} of the responses were negative and are 0 now"
+            print(f"note: {self.folder}: {words}", file=sys.stderr)
+        return told
+
+    def _totals(self) -> dict[str, Changes]:
+        """What was changed in all trials, those of a killed process too."""
+        totals: dict[str, Changes] = {}
+        for file in (self.folder / PARTIAL / CHANGED).glob("*.json"):
+            for what, plain in json.loads(file.read_text()).items():
+                one, total = Changes(*plain), totals.get(what, Changes(0, 0))
+                totals[what] = Changes(
+                    total.values + one.values,
+                    total.of + one.of,
+                    max(total.longest, one.longest),
+                )
+        return totals
 
     def _statistics(self, tiers: np.ndarray, layout: str) -> None:
         for what in (VIDEO, RESPONSES, BEHAVIOR, PUPIL):
@@ -230,78 +340,143 @@ def write_session(
     pupil: Sequence[np.ndarray] | None = None,
     tiers: Sequence[str] | None = None,
     hide: Sequence[str] = (),
+    pictures: bool = False,
+    fill_gaps: bool = False,
+    negative: str = REFUSE,
     rules: str | Rules = OWN,
     skip: int = 0,
     rate_hz: float | None = None,
     degrees_per_pixel: float | None = None,
     pad_to: int | None = None,
     video_dtype: Any = np.float32,
-    **facts: Any,
+    coordinates: np.ndarray | None = None,
+    unit_ids: np.ndarray | None = None,
+    columns: Mapping[str, Any] | None = None,
+    unit_columns: Mapping[str, Any] | None = None,
+    layout: str = "per_neuron",
+    receptive_fields: np.ndarray | None = None,
 ) -> Path:
     """Write your own recording; lists of trials in, a folder of files out.
 
     videos: per trial [t, h, w] or [t, h, w, c], 0..255; one frame each makes pictures.
-    responses: per trial [t, n]; behavior [t, k]; pupil [t, 2]. Without tiers, stimuli
-    shown more than once are for validation, or every tenth trial if nothing repeats.
-    Responses of the tiers to hide are stored as zeros. rules: "own", or "2022" or
-    "2023" for recordings that follow that competition, or Rules; they are written into
+    responses: per trial [t, n]; behavior [t, k]; pupil [t, 2]. With pictures=True,
+    videos are a stack [m, h, w] or [m, h, w, c], responses [m, n], behavior [m, k].
+    Without tiers, stimuli shown more than once are for validation, or every tenth trial
+    if nothing repeats. Responses of the tiers to hide are stored as zeros. fill_gaps
+    and negative are those of SessionWriter. rules: "own", or "2022" or "2023" for
+    recordings that follow that competition, or Rules; they are written into
     config.json. skip: frames at the start of own trials that no score counts. rate_hz
-    and degrees_per_pixel: where known. facts go to finish: coordinates, unit_ids,
-    columns, unit_columns, layout, receptive_fields.
+    and degrees_per_pixel: where known. The rest goes to finish.
+
+    What cannot be is refused before anything is written, as far as that shows without
+    reading the videos twice; no error leaves a part of a recording behind. What an
+    earlier call left that was killed is written anew.
     """
-    given = {VIDEO: videos, RESPONSES: responses, BEHAVIOR: behavior, PUPIL: pupil}
-    lengths = {k: len(v) for k, v in given.items() if v is not None}
-    if tiers is not None:
-        lengths["tiers"] = len(tiers)
-    if len(set(lengths.values())) != 1 or not len(videos):
-        raise UserError(f"Expected as many of each, one per trial, found {lengths}.")
-    first = channels(videos[0])
-    rules = _resolved(rules, PICTURES if len(first) == 1 else FILMS, hide, skip)
+    folder = Path(folder)
+    given = {"videos": videos, RESPONSES: responses, "behavior": behavior}
+    trial_arrays.check_counts(given | {"pupil": pupil, "tiers": tiers})
+    trial_arrays.check_negative(negative)
+    first = trial_arrays.channels(videos[0], pictures=pictures)
+    kind = PICTURES if pictures or len(first) == 1 else FILMS
+    rules = _resolved(rules, kind, hide, skip)
     sizes = {"rate_hz": rate_hz, "degrees_per_pixel": degrees_per_pixel}
-    config.to_json(rules, str(folder), *sizes.values())  # complain before the work
+    config.to_json(rules, str(folder), *sizes.values())
+    neurons = trial_arrays.neurons(responses, len(first))
+    session_facts.check_layout(layout)
+    session_facts.unit_facts(neurons, unit_ids, coordinates, unit_columns)
+    session_facts.trial_facts(len(videos), columns)
+    if receptive_fields is not None:
+        session_facts.fields(receptive_fields, neurons, first.shape[1:])
+    if tiers is not None:
+        session_facts.check_tiers(str(folder), [str(t) for t in tiers], rules)
+    hidden = [tiers is not None and tiers[i] in hide for i in range(len(videos))]
+    trial_arrays.check_values(
+        *(responses, behavior, pupil),
+        fill=fill_gaps,
+        negative=negative,
+        hidden=hidden,
+    )
     writer = SessionWriter(
         folder,
         rules=rules,
-        neurons=signals(responses, 0, len(first)).shape[1],
+        neurons=neurons,
         frame_shape=first.shape[1:],
         pad_to=pad_to,
         video_dtype=video_dtype,
+        fill_gaps=fill_gaps,
+        negative=negative,
     )
+    _make_way(writer)
+    try:
+        keys = []
+        for i, video in enumerate(videos):
+            video_thwc = trial_arrays.channels(video, pictures=pictures)
+            keys.append(blake2b(video_thwc.tobytes(), digest_size=8).hexdigest())
+            rows = [
+                trial_arrays.signals(x, i, len(video_thwc))
+                for x in (responses, behavior, pupil)
+            ]
+            writer.add(i, video_thwc, *rows, hidden=hidden[i])
+        _, image_ids = np.unique(keys, return_inverse=True)
+        if tiers is None:
+            usual = rules.validation or RELEASES[rules.layout].validation
+            tiers = default_tiers(image_ids, usual[0])
+        if not rules.films:
+            every = {"frame_image_id": image_ids, "trial_idx": np.arange(len(keys))}
+            columns = every | dict(columns or {})
+        return writer.finish(
+            tiers,
+            coordinates=coordinates,
+            unit_ids=unit_ids,
+            columns=columns,
+            unit_columns=unit_columns,
+            layout=layout,
+            receptive_fields=receptive_fields,
+            **sizes,
+        )
+    except Exception:
+        _clear(folder)
+        raise
+
+
+def _make_way(writer: SessionWriter) -> None:
+    """Remove what a writing left that was killed; refuse a folder of other files."""
+    folder = writer.folder
     if writer.finished:
         raise UserError(f"{folder} holds a session. Remove it, or name a folder to be.")
-    keys = []
-    for i, video in enumerate(videos):
-        video_thwc = channels(video)
-        keys.append(blake2b(video_thwc.tobytes(), digest_size=8).hexdigest())
-        rows = [signals(x, i, len(video)) for x in (responses, behavior, pupil)]
-        hidden = tiers is not None and tiers[i] in hide
-        writer.add(i, video_thwc, *rows, hidden=hidden)
-    _, image_ids = np.unique(keys, return_inverse=True)
-    if tiers is None:
-        usual = rules.validation or RELEASES[rules.layout].validation
-        tiers = default_tiers(image_ids, usual[0])
-    if not rules.films:
-        columns = {"frame_image_id": image_ids, "trial_idx": np.arange(len(image_ids))}
-        facts["columns"] = columns | dict(facts.get("columns") or {})
-    return writer.finish(tiers, **sizes, **facts)
-
-
-def checked_fields(fields: np.ndarray, frame_shape: tuple[int, ...]) -> np.ndarray:
-    """Receptive fields [n, 2 or 3]: x, y, SD in pixels; NaN where unknown."""
-    fields = np.asarray(fields, np.float32)
-    expected = "expected [neurons, 2 or 3]: x, y and SD in pixels of the frame"
-    if fields.ndim != 2 or fields.shape[1] not in (2, 3):
-        raise UserError(f"receptive_fields have shape {fields.shape}, {expected}.")
-    height, width = frame_shape[:2]
-    known = fields[np.isfinite(fields[:, :2]).all(1), :2]
-    inside = ((known >= -0.5) & (known <= np.array([width, height]) - 0.5)).all(1)
-    if len(known) and inside.mean() < 0.5:
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file. Name a folder to be.")
+    if (folder / PARTIAL).exists():
+        _clear(folder)
+    elif (folder / "data").exists() or (folder / "meta").exists():
         raise UserError(
-            f"Of {len(known)} receptive fields {int(inside.sum())} lie inside frames "
-            f"of {height} rows and {width} columns; {expected}, x before y, from the "
-            "middle of the upper left pixel. Convert degrees to pixels."
+            f"{folder} holds the files of something else. Remove it, or name a folder "
+            "to be."
         )
-    return fields
+
+
+def _clear(folder: Path) -> None:
+    """Remove an unfinished session: trials, facts and statistics, and empty folders."""
+    for name in (dynamic2023.STIMULUS, static2022.STIMULUS, *MODALITIES[1:]):
+        for path in trial_files(folder / "data" / name).values():
+            path.unlink()
+    for place in ("meta/neurons", "meta/trials"):
+        for path in (folder / place).glob("*.npy"):
+            path.unlink()
+    shutil.rmtree(folder / "meta/statistics", ignore_errors=True)
+    shutil.rmtree(folder / PARTIAL, ignore_errors=True)
+    (folder / config.FILE).unlink(missing_ok=True)
+    for place in (*folder.glob("data/*"), *folder.glob("meta/*")):
+        with contextlib.suppress(OSError):
+            place.rmdir()
+    for place in (folder / "data", folder / "meta", folder):
+        with contextlib.suppress(OSError):
+            place.rmdir()
+
+
+def trial_files(place: Path) -> dict[int, Path]:
+    """The trial files of a modality's folder, by number."""
+    return {int(p.stem): p for p in place.glob("*.npy") if p.stem.isdigit()}
 
 
 def _resolved(
@@ -326,25 +501,6 @@ def _resolved(
             f'rules="{OWN}".'
         )
     return rules
-
-
-def channels(video: np.ndarray) -> np.ndarray:
-    """A video with its channel axis: [t, h, w] becomes [t, h, w, 1]."""
-    video = np.asarray(video)
-    if video.ndim not in (3, 4):
-        raise UserError(
-            f"A video has shape {video.shape}, expected [t, h, w] or [t, h, w, c]."
-        )
-    return video if video.ndim == 4 else video[..., None]
-
-
-def signals(trials: Sequence[np.ndarray] | None, trial: int, frames: int) -> Any:
-    """One trial's [t, n]; [n] of a picture and [t] of one signal get their axis."""
-    if trials is None:
-        return None
-    row = np.asarray(trials[trial])
-    flat = row.ndim == 1 and row.size % frames == 0
-    return row.reshape(frames, -1) if flat else row
 
 
 def default_tiers(stimulus: np.ndarray, validation: str) -> list[str]:

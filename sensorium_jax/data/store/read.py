@@ -14,6 +14,7 @@ from sensorium_jax.data.config import Told
 from sensorium_jax.data.session import VIDEO, Session, Stats
 from sensorium_jax.data.store.layout import HEADER, VERSION, unpack
 from sensorium_jax.errors import UserError
+from sensorium_jax.io.served import check_host
 from sensorium_jax.rules import RELEASES
 
 LOCAL_CACHE = 16 << 20  # bytes; shard indexes stay in memory
@@ -95,6 +96,8 @@ def open_store(path: str | Path, rules: str | None = None) -> list[Session]:
     """
     path = str(path)
     remote = "://" in path
+    if path.startswith(("http://", "https://")):
+        check_host(path)
     pool = {"total_bytes_limit": REMOTE_CACHE if remote else LOCAL_CACHE}
     retries = {"max_retries": RETRIES, "initial_delay": "0.2s", "max_delay": "5s"}
     context = ts.Context({"cache_pool": pool, "http_request_retries": retries})
