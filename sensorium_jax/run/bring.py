@@ -12,6 +12,7 @@ from sensorium_jax.data.formats.foreign import (
     Choices,
     Film,
     Series,
+    check_choices,
     check_name,
 )
 from sensorium_jax.data.formats.trials import Plan
@@ -21,7 +22,7 @@ from sensorium_jax.data.stimuli import folds
 from sensorium_jax.errors import UserError
 from sensorium_jax.io import atomic, remote
 from sensorium_jax.plots import recordings as plots
-from sensorium_jax.rules import FILMS, UNUSED
+from sensorium_jax.rules import FILMS, PICTURES, UNUSED, own
 from sensorium_jax.run import Outcome
 from sensorium_jax.text import align
 
@@ -42,14 +43,16 @@ def bring(
     name: str | None = None,
     **flags: Any,
 ) -> Outcome:
-    """Write a recording of another format as a session below out."""
+    """Write a recording of another format as a session below out.
+
+    show: list what is in the source instead; out is not needed then.
+    """
     choices = Choices(**flags)
     form = recognize.form_of(source)
     if show:
         return _listed(form.listed(source))
-    if out is None:
-        raise UserError("Say where to write to: sensorium import SOURCE OUT.")
-    root = Path(out)
+    check_choices(choices, form.__name__.rpartition(".")[2], form.UNREAD)
+    root = Path(out or "")
     if (root / "data").exists():
         raise UserError(f"{out} is a recording itself. Give the folder above it.")
     with form.opened(source, choices) as foreign:
@@ -149,6 +152,12 @@ def _outcome(
         lines.append(
             f"note: {written.negative:.1%} of the responses are negative, which the "
             "Poisson loss does not expect; --clip makes them 0"
+        )
+    kind = PICTURES if choices.pictures else FILMS
+    if own(kind).validating(written.tiers) is None:
+        lines.append(
+            "note: no tier validates, which a run needs to tell its best step; give "
+            "more trials, or tiers (a column tier of the table of trials)"
         )
     lines.append("tiers: " + ", ".join(f"{t} {n}" for t, n in tiers.items()))
     begun = "It was there already" if written.already else "Written to"

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sensorium_jax.cli import main
 from sensorium_jax.errors import UserError
 from sensorium_jax.run import bring
 from support.recordings import foreign
@@ -101,6 +102,37 @@ def test_other_folders_are_left_alone(source, tmp_path):
     (inner / "data").mkdir(parents=True)
     with pytest.raises(UserError, match="is a recording itself"):
         foreign.bring(source[0], inner)
+
+
+def test_flags_that_a_format_does_not_read_are_refused(source, tmp_path):
+    words = "--stimulus-times x says nothing about arrays: the YAML file names it"
+    with pytest.raises(UserError, match=words):
+        foreign.bring(source[0], tmp_path, stimulus_times="x")
+    with pytest.raises(UserError, match="--behavior run.npy says nothing"):
+        foreign.bring(source[0], tmp_path, behavior="run.npy")
+    with pytest.raises(UserError, match="--window is of pictures"):
+        foreign.bring(source[0], tmp_path, window=(0.0, 1.0))
+    folder = foreign.experanto(tmp_path / "exp", foreign.recorded())
+    with pytest.raises(UserError, match="--tiers use says nothing about experanto"):
+        foreign.bring(folder, tmp_path, tiers="use")
+    path = tmp_path / "a.nwb"
+    path.write_bytes(b"not read before flags")
+    with pytest.raises(UserError, match="--neuropil 0.5 says nothing about nwb"):
+        foreign.bring(path, tmp_path, neuropil=0.5)
+
+
+def test_without_a_place_to_write_to_the_usage_is_told(source, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["import", str(source[0])])
+    assert stop.value.code == 2
+    assert "say where to write to" in capsys.readouterr().err
+
+
+def test_a_lone_trial_is_told_to_validate_nothing(tmp_path):
+    path = foreign.described(tmp_path / "y", foreign.recorded())
+    whole = {"trials": "none", "trial_seconds": 12.0}
+    outcome = foreign.bring(path, tmp_path / "out", **whole)
+    assert "no tier validates" in outcome.text and outcome.data["tiers"] == {"train": 1}
 
 
 def test_dry_run_writes_nothing(source, tmp_path):
