@@ -13,7 +13,6 @@ import pytest
 
 from sensorium_jax.cli import main
 from sensorium_jax.errors import UserError
-from sensorium_jax.run import bring
 from support.recordings import foreign
 from support.recordings.official import snapshot
 
@@ -207,24 +206,6 @@ def test_the_page_is_drawn_also_without_repeats_behavior_and_pupil(tmp_path):
     flags |= {"trial_seconds": 3.0, "figure": True}
     foreign.bring(path, tmp_path / "out", **flags)
     assert (tmp_path / "out/fish.png").read_bytes()[:4] == b"\x89PNG"
-    (page,) = bring.figure_page(tmp_path / "out", tmp_path / "page.svg")
-    assert page.read_text().startswith("<?xml")
-    with pytest.raises(UserError, match="is no picture"):
-        bring.figure_page(tmp_path / "out", tmp_path / "page.txt")
-
-
-def test_reliability_is_the_correlation_with_the_other_repeats(source, tmp_path):
-    foreign.bring(source[0], tmp_path)
-    session = foreign.opened(tmp_path, "fish")
-    groups = bring._repeats(session, np.arange(session.trials))
-    assert [g.tolist() for g in groups] == [[0, 6], [1, 7]]
-    found = bring._reliability(session, groups)
-    x, y = (
-        np.concatenate([session.read("responses", r) for r in rows])
-        for rows in ([0, 6, 1, 7], [6, 0, 7, 1])
-    )
-    expected = [np.corrcoef(a, b)[0, 1] for a, b in zip(x.T, y.T, strict=True)]
-    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 @pytest.mark.soak
