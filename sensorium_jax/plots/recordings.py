@@ -116,7 +116,7 @@ def _repeats(part, shown: Shown) -> None:
             axes[1, n].set_xlabel(shown.unit, fontsize=7)
     axes[0, 0].set_ylabel("repeat")
     words = "one stimulus again and again, the most reliable neurons"
-    axes[0, 0].set_title(words, fontsize=8, loc="left")
+    part.suptitle(words, fontsize=8)
 
 
 def _reliability(axis: Axes, reliability_n: np.ndarray) -> None:
