@@ -83,7 +83,7 @@ def shrunk_shape(height: int, width: int, scale: float) -> tuple[int, int]:
     if k < 1 or abs(k * scale - 1) > 1e-6 or height % k or width % k:
         raise UserError(
             f"Scale {scale} of frames {height} x {width}: expected 1, 1/2, 1/3, ... "
-            "dividing both; choose another scale."
+            "dividing both; choose another scale, such as --config.data.scale=1."
         )
     return height // k, width // k
 

@@ -11,6 +11,8 @@ def import_verb(verbs: Any) -> None:
     """Other formats in, a tree out."""
 
     def call(a, _):
+        if a.out is None and not a.show:
+            verb.error("say where to write to: sensorium import SOURCE OUT")
         from sensorium_jax.run.bring import bring
 
         ours = ("call", "takes_config", "usage", "json", "source", "out")

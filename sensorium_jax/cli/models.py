@@ -1,9 +1,29 @@
 """Verbs about models: train, zoo."""
 
+import argparse
+import re
 from typing import Any
 
-from sensorium_jax.cli.verb import add, count
+from sensorium_jax.cli.verb import add, count, number, seconds
 from sensorium_jax.stop import stop_on_signals
+
+
+def _frame(word: str) -> tuple[int, int, int]:
+    match = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})(?:x([1-4]))?", word)
+    if not match:
+        words = f"{word!r}: expected HEIGHTxWIDTH, as 36x64, or with channels 36x64x3"
+        raise argparse.ArgumentTypeError(words)
+    return int(match[1]), int(match[2]), int(match[3] or 1)
+
+
+def _sizes(verb: argparse.ArgumentParser, a: argparse.Namespace) -> dict[str, Any]:
+    """The flags of `zoo show` that were given."""
+    names = ("mice", "neurons", "frame", "behaviors", "scale", "data", "change")
+    given = {n: getattr(a, n) for n in names if getattr(a, n) is not None}
+    twice = [n for n in ("mice", "neurons", "frame", "behaviors") if n in given]
+    if a.data and twice:
+        verb.error(f"--data says how many and how large; leave out --{twice[0]}")
+    return given
 
 
 def train_verb(verbs: Any) -> None:
@@ -44,11 +64,20 @@ def zoo_verbs(verbs: Any) -> None:
         return act
 
     add(actions, "list", "Every model.", run(lambda zoo, a: zoo.listing()))
-    call = run(lambda zoo, a: zoo.show(a.name, mice=a.mice, neurons=a.neurons))
+    call = run(lambda zoo, a: zoo.show(a.name, **_sizes(show, a)))
     show = add(actions, "show", "Parts of a model and their sizes.", call)
     show.add_argument("name")
-    show.add_argument("--mice", type=count, default=1)
-    show.add_argument("--neurons", type=count, default=8000, help="of each mouse")
+    words = "recordings that it is for, instead of the sizes below"
+    show.add_argument("--data", help=words, metavar="FOLDER")
+    show.add_argument("--mice", type=count)
+    show.add_argument("--neurons", type=count, help="of each mouse")
+    words = "frames as recorded, HxW or HxWxC; those of its original"
+    show.add_argument("--frame", type=_frame, help=words, metavar="36x64")
+    show.add_argument("--behaviors", type=number, help="signals of behavior")
+    words = "of the frames, as config.data.scale; the preset's own"
+    show.add_argument("--scale", type=seconds, help=words)
+    words = "parts of the model, as config.model.json"
+    show.add_argument("--change", default="", help=words, metavar="JSON")
     call = run(lambda zoo, a: zoo.import_file(a.file, arch=a.arch, out=a.out))
     load = add(actions, "import", "Convert weights of the originals (.pth).", call)
     load.add_argument("file")

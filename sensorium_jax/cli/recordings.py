@@ -12,16 +12,23 @@ def add_rules(verb: Any) -> None:
     verb.add_argument("--rules", choices=NAMES, help=words)
 
 
+def add_figure(verb: Any) -> None:
+    """The flag of the page of pictures."""
+    words = "draw a page of pictures of each mouse: frames, activity, repeats"
+    verb.add_argument("--figure", metavar="FILE", help=f"{words} (.png, .svg, .pdf)")
+
+
 def data_verbs(verbs: Any) -> None:
     """What recordings hold."""
 
     def info(a, _):
         from sensorium_jax.run import data
 
-        return data.info(a.data, rules=a.rules)
+        return data.info(a.data, rules=a.rules, figure=a.figure)
 
     verb = add(verbs, "info", "What a folder of recordings holds.", info)
     verb.add_argument("data", help="official tree, store, or URL of a store")
+    add_figure(verb)
     add_rules(verb)
 
 
@@ -31,11 +38,12 @@ def trust_verbs(verbs: Any) -> None:
     def check(a, _):
         from sensorium_jax.run.check import check
 
-        return check(a.data, deep=a.deep, rules=a.rules)
+        return check(a.data, deep=a.deep, rules=a.rules, figure=a.figure)
 
     verb = add(verbs, "check", "Find what would stop a run or spoil it.", check)
     verb.add_argument("data", help="official tree, one mouse, store, or URL of a store")
     verb.add_argument("--deep", action="store_true", help="read every array")
+    add_figure(verb)
     add_rules(verb)
 
     verb = add(

@@ -1,4 +1,4 @@
-"""A page of what a recording holds: frames, activity, repeats, every neuron's share."""
+"""A page of what a recording holds: frames, activity, repeats, reliability."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -14,7 +14,8 @@ class Shown(NamedTuple):
     """What the page is drawn from; a few trials laid end to end, t frames in all."""
 
     title: str
-    rate_hz: float | None  # None where trials are pictures
+    rate: float  # frames in one of `unit`
+    unit: str  # of time: "seconds", "frames" where the rate is unknown, or "pictures"
     clips: Mapping[str, np.ndarray]  # name -> frames [k, h, w] or [k, h, w, c]
     responses_tn: np.ndarray  # of some neurons
     change_t: np.ndarray  # mean change of a pixel since the frame before
@@ -48,7 +49,9 @@ def _clips(part, clips: Mapping[str, np.ndarray]) -> None:
             axis.set(xticks=[], yticks=[], frame_on=False)
         for axis, frame in zip(row, frames, strict=False):
             image = _image(frame)
-            axis.imshow(image, "gray", vmin=0, vmax=255 if image.max() > 1 else 1)
+            low, high = float(image.min()), float(image.max())
+            black, white = (0, 255 if high > 1 else 1) if low >= 0 else (low, high)
+            axis.imshow(image, "gray", vmin=black, vmax=white)
         row[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=7)
 
 
@@ -65,7 +68,7 @@ def _activity(part, shown: Shown) -> None:
     behaves = shown.behavior_tk.shape[1] + shown.pupil_t2.shape[1] > 0
     heights = [3, 0.6, 1.0] if behaves else [3, 0.6]
     axes = part.subplots(len(heights), 1, sharex=True, height_ratios=heights)
-    x_tn, rate = shown.responses_tn, shown.rate_hz or 1.0
+    x_tn, rate = shown.responses_tn, shown.rate
     high_n = np.maximum(np.percentile(x_tn, 98, axis=0), 1e-6)
     extent = (0, len(x_tn) / rate, x_tn.shape[1], 0)
     image = (x_tn / high_n).T
@@ -86,12 +89,12 @@ def _activity(part, shown: Shown) -> None:
     for axis in axes:
         for start in shown.starts:
             axis.axvline(start / rate, color="C3", lw=0.8)
-    axes[-1].set_xlabel("seconds" if shown.rate_hz else "trials")
+    axes[-1].set_xlabel(shown.unit)
 
 
 def _repeats(part, shown: Shown) -> None:
     """The same film again and again: a row per repeat, and the mean below."""
-    x_rtn, rate = shown.repeats_rtn, shown.rate_hz or 1.0
+    x_rtn, rate = shown.repeats_rtn, shown.rate
     if len(x_rtn) < 2:
         axis = part.subplots()
         axis.axis("off")
@@ -109,9 +112,11 @@ def _repeats(part, shown: Shown) -> None:
         style = "o" if x_rt.shape[1] == 1 else "-"
         axes[1, n].plot(t, x_rt.T, style, color="0.75", lw=0.4, ms=2)
         axes[1, n].plot(t, x_rt.mean(0), f"k{style}", lw=1, ms=3)
-        axes[1, n].set_xlabel("seconds", fontsize=7)
+        if shown.unit != "pictures":
+            axes[1, n].set_xlabel(shown.unit, fontsize=7)
     axes[0, 0].set_ylabel("repeat")
-    axes[0, 0].set_title("one film, its most reliable neurons", fontsize=8, loc="left")
+    words = "one stimulus again and again, the most reliable neurons"
+    part.suptitle(words, fontsize=8)
 
 
 def _reliability(axis: Axes, reliability_n: np.ndarray) -> None:

@@ -29,6 +29,7 @@ from sensorium_jax.training.losses import regularizer
 from sensorium_jax.training.mesh import shard
 from sensorium_jax.training.state import TrainState, create
 from sensorium_jax.training.step import jit_step, make_step
+from sensorium_jax.zoo import fitting
 from sensorium_jax.zoo.assemble import asking_of, build, spec
 
 
@@ -68,6 +69,8 @@ def parts(config: Config) -> Parts:
     changes |= positions.free(config.readout.start, readout)
     encoder = build(config.model.name, info, allow_outside=True, **changes)
     asking = how_asked(config, encoder, asked)
+    seen = seen_shape(info.frame_shape, asking.scale, asking.canvas)
+    fitting.check(encoder.core, seen[:2], recorded=info.frame_shape[:2])
     stream = Stream(
         recordings,
         tier=config.data.tier,
@@ -138,18 +141,22 @@ def open_recordings(config: Config) -> Recordings:
 def model_changes(config: Config) -> tuple[dict[str, Any], dict[str, Any]]:
     """Changes of the preset's parts and of how it is asked, the command line's last."""
     changes = config.model.changes.to_dict()
-    try:
-        changes |= json.loads(config.model.json or "{}")
-    except (json.JSONDecodeError, TypeError) as error:
-        raise UserError(
-            f"config.model.json is {config.model.json!r}, which is no JSON object "
-            f"({error}). Expected parts of the model, such as "
-            """'{"shifter": null, "core": {"layers": 2}}'."""
-        ) from error
+    changes |= json_object(config.model.json, "config.model.json")
     asked = changes.pop("asking", {})
     if config.train.remat:
         changes["core"] = changes.get("core", {}) | {"remat": True}
     return changes, asked
+
+
+def json_object(words: str, where: str) -> dict[str, Any]:
+    """Changes of a model that were written as JSON; none where nothing was written."""
+    try:
+        return {} | json.loads(words or "{}")
+    except (json.JSONDecodeError, TypeError) as error:
+        raise UserError(
+            f"{where} is {words!r}, which is no JSON object ({error}). Expected parts "
+            """of the model, such as '{"shifter": null, "core": {"layers": 2}}'."""
+        ) from error
 
 
 def how_asked(config: Config, encoder: Any, changes: dict[str, Any]) -> Asking:

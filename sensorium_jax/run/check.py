@@ -3,11 +3,23 @@
 from sensorium_jax.data.check.check import Report, inspect
 from sensorium_jax.findings import HEADS, Fault, counts
 from sensorium_jax.run import Outcome
+from sensorium_jax.run.page import check_place, draw
 from sensorium_jax.text import align
 
 
-def check(path: str, *, deep: bool = False, rules: str | None = None) -> Outcome:
-    """A line for each fault; code 1 if a run would fail or be wrong."""
+def check(
+    path: str,
+    *,
+    deep: bool = False,
+    rules: str | None = None,
+    figure: str | None = None,
+) -> Outcome:
+    """A line for each fault; code 1 if a run would fail or be wrong.
+
+    figure: where a page of pictures of each mouse goes, unless there are errors.
+    """
+    if figure:
+        check_place(figure)
     report = inspect(path, deep=deep, rules=rules)
     data = {
         "clean": report.clean,
@@ -17,7 +29,14 @@ def check(path: str, *, deep: bool = False, rules: str | None = None) -> Outcome
         "trials": report.trials,
         "read": report.read,
     }
-    return Outcome(data, f"{table(report.faults)}{_sum(report)}", int(not report.clean))
+    lines = [f"{table(report.faults)}{_sum(report)}"]
+    if figure and report.clean:
+        pages = draw(path, figure, rules)
+        data["figures"] = [str(page.path) for page in pages]
+        lines += map(str, pages)
+    elif figure:
+        lines.append("No page was drawn: mend the errors first.")
+    return Outcome(data, "\n".join(lines), int(not report.clean))
 
 
 def table(faults: list[Fault]) -> str:

@@ -5,11 +5,17 @@ from typing import Any
 from sensorium_jax.data.recordings import Recordings
 from sensorium_jax.data.session import BEHAVIOR, PUPIL, Session
 from sensorium_jax.run import Outcome
+from sensorium_jax.run.page import check_place, draw
 from sensorium_jax.text import align
 
 
-def info(path: str, *, rules: str | None = None) -> Outcome:
-    """A table of mice: rules, neurons, trials per tier, frame size, what is missing."""
+def info(path: str, *, rules: str | None = None, figure: str | None = None) -> Outcome:
+    """A table of mice: rules, neurons, trials per tier, frame size, what is missing.
+
+    figure: where a page of pictures of each mouse goes.
+    """
+    if figure:
+        check_place(figure)
     recordings = Recordings.open(path, rules)
     recordings.mouse_info()  # complains of what no model could use
     mice = [_facts(session) for session in recordings.sessions]
@@ -20,6 +26,10 @@ def info(path: str, *, rules: str | None = None) -> Outcome:
         lines.append(f"{len(mice)} mice, {total} neurons")
     kinds = dict.fromkeys(s.rules for s in recordings.sessions)
     lines += [f"rules {r.name}: {r.words()}" for r in kinds]
+    if figure:
+        pages = draw(path, figure, rules)
+        data["figures"] = [str(page.path) for page in pages]
+        lines += map(str, pages)
     return Outcome(data, "\n".join(lines))
 
 

@@ -3,9 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+from sensorium_jax.data.recordings import Recordings
 from sensorium_jax.io import atomic
 from sensorium_jax.run import Outcome
+from sensorium_jax.run.build import json_object, lacking
 from sensorium_jax.zoo import describe, load
+from sensorium_jax.zoo.assemble import original_inputs, spec
 from sensorium_jax.zoo.published import fetch as published
 from sensorium_jax.zoo.published.sources import FILES, LICENSE, PAGE
 from sensorium_jax.zoo.published.translate import FAMILIES
@@ -31,9 +34,39 @@ def listing() -> Outcome:
     return Outcome({"models": rows}, "\n".join(lines))
 
 
-def show(name: str, *, mice: int, neurons: int) -> Outcome:
-    """Parts and sizes of a preset."""
-    found = describe.describe(name, mice=mice, neurons=neurons)
+def show(
+    name: str,
+    *,
+    mice: int = 1,
+    neurons: int = 8000,
+    frame: tuple[int, int, int] | None = None,
+    behaviors: int | None = None,
+    scale: float | None = None,
+    data: str | None = None,
+    change: str = "",
+) -> Outcome:
+    """Parts and sizes of a preset, for its original's inputs or for one's own.
+
+    frame: rows, columns and channels as recorded. data: recordings, instead of all of
+    these. change: parts of the model as JSON, as config.model.json takes them.
+    """
+    changes = json_object(change, "--change")
+    asked = changes.pop("asking", {}) | ({} if scale is None else {"scale": scale})
+    spec(name, changes)  # complains of unknown names
+    source: Any = original_inputs(name)
+    each: int | list[int] = neurons
+    left = {}
+    if data is not None:
+        info = Recordings.open(data).mouse_info()
+        left, source = lacking(name, info, changes), info
+        each, mice = info.neurons_mn.sum(1).tolist(), len(info.names)
+    if frame is not None:
+        source = source._replace(frame_shape=frame)
+    if behaviors is not None:
+        source = source._replace(behaviors=behaviors)
+    found = describe.describe(
+        name, mice=mice, neurons=each, source=source, asking=asked, **changes, **left
+    )
     counts = [f"  {k:10}{v:>14,}" for k, v in found["parameters"].items() if v]
     frames, height, width, features = found["maps"]
     kinds = [
@@ -43,13 +76,30 @@ def show(name: str, *, mice: int, neurons: int) -> Outcome:
     ]
     lines = [
         f"{name}: {found['equals']}",
-        f"parameters for {mice} mice of {neurons:,} neurons",
+        f"parameters for {_of_mice(mice, each)}",
         *counts,
+        _frames(found),
         f"maps {height} x {width} x {features}; a clip of {found['frames']} frames "
         f"gives {frames} (the first {found['lost_frames']} are lost)",
         *kinds,
     ]
     return Outcome(found, "\n".join(lines))
+
+
+def _of_mice(mice: int, each: int | list[int]) -> str:
+    if isinstance(each, int):
+        return f"{mice} mice of {each:,} neurons"
+    return f"{mice} mice of {', '.join(f'{n:,}' for n in each)} neurons"
+
+
+def _frames(found: dict[str, Any]) -> str:
+    """How frames and signals reach the core, in words."""
+    height, width, channels = found["inputs"]["frame_shape"]
+    seen = found["seen"]
+    words = f"frames {height} x {width}" + f" x {channels}" * (channels > 1)
+    if seen[:2] != [height, width]:
+        words += f", which reach the core as {seen[0]} x {seen[1]}"
+    return f"{words}; {found['inputs']['behaviors']} signals of behavior"
 
 
 def import_file(path: str, *, arch: str, out: str) -> Outcome:

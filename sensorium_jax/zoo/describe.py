@@ -1,5 +1,6 @@
 """Models by name: started, and measured without computing anything."""
 
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -11,7 +12,9 @@ from sensorium_jax.errors import UserError
 from sensorium_jax.models.encoder import PARTS, Encoder, create
 from sensorium_jax.models.rows import mouse_rows
 from sensorium_jax.normalize import seen_shape
+from sensorium_jax.zoo import fitting
 from sensorium_jax.zoo.assemble import (
+    Inputs,
     asking_of,
     build,
     on_paper,
@@ -46,32 +49,47 @@ def init(
     )
 
 
-def describe(name: str, *, mice: int = 1, neurons: int = 8000, **changes: Any) -> dict:
+def describe(
+    name: str,
+    *,
+    mice: int = 1,
+    neurons: int | Sequence[int] = 8000,
+    source: Any = None,
+    asking: Mapping[str, Any] | None = None,
+    **changes: Any,
+) -> dict:
     """Sizes of a preset with that many mice and neurons; nothing is computed.
 
-    `parameters` counts each part and the total; `maps` is the core's output for a
-    clip of `frames` frames as (frames, rows, columns, features).
+    neurons: of each mouse, or one number for all. source: recordings or Inputs, else
+    the model takes those of its original. asking: changes of how it is asked.
+    `parameters` counts each part and the total; `seen` are the frames as they reach the
+    core; `maps` is the core's output for a clip of `frames` frames as (frames, rows,
+    columns, features).
     """
-    if mice < 1 or neurons < 1:
+    each = [neurons] * mice if isinstance(neurons, int) else list(neurons)
+    if not each or min(each) < 1:
         raise UserError(
-            f"{mice} mice of {neurons} neurons: expected at least 1 of each."
+            f"{len(each)} mice of {neurons} neurons: expected at least 1 of each."
         )
-    parts, inputs = spec(name, changes), original_inputs(name)
-    encoder = build(name, **changes)
-    asked = asking_of(name, encoder)
+    parts = spec(name, changes)
+    inputs = original_inputs(name) if source is None else Inputs.of(source)
+    encoder = build(name, inputs, allow_outside=True, **changes)
+    asked = asking_of(name, encoder, **(asking or {}))
     seen = seen_shape(inputs.frame_shape, asked.scale, asked.canvas)
-    info = on_paper([f"mouse {i}" for i in range(mice)], [neurons] * mice, inputs)
+    fitting.check(encoder.core, seen[:2], recorded=inputs.frame_shape[:2])
+    info = on_paper([f"mouse {i}" for i in range(len(each))], each, inputs)
     shapes = jax.eval_shape(lambda: init(encoder, info, 0, frame_shape=seen))
     counts = dict.fromkeys(PARTS, 0) | trees.sizes(shapes["params"])
     frames = encoder.core.lost_frames + 30
     return {
         "name": name,
         "equals": PRESETS[name]["equals"],
-        "mice": mice,
-        "neurons": neurons,
+        "mice": len(each),
+        "neurons": neurons if isinstance(neurons, int) else each,
         "parameters": {k: counts[k] for k in (*PARTS, "total")},
         "inputs": inputs._asdict(),
         "asking": asked.as_json(),
+        "seen": list(seen),
         "lost_frames": encoder.core.lost_frames,
         "frames": frames,
         "maps": list(encoder.core.out_shape(frames, *seen[:2])),

@@ -20,6 +20,7 @@ from sensorium_jax.data.formats import files, suite2p
 from sensorium_jax.data.formats.files import Place
 from sensorium_jax.data.formats.foreign import (
     NONE,
+    TIMES,
     Choices,
     Foreign,
     Listed,
@@ -34,6 +35,10 @@ KEYS = ("name", "stimulus", "responses", "behavior", "pupil", "trials")
 UNITS = ("ids", "coordinates")
 SUITE2P = ("suite2p", "signal", "neuropil", "times")
 MOST_YAML = 1 << 20  # bytes
+NAMED = "the YAML file names it; change it there"
+UNREAD = dict.fromkeys(
+    (*TIMES, "stimulus", "response", "behavior", "pupil", "trials", "neuropil"), NAMED
+)
 
 
 @contextlib.contextmanager

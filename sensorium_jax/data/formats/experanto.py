@@ -21,6 +21,7 @@ from sensorium_jax.data.formats import clocks, films, lazy
 from sensorium_jax.data.formats.clocks import Clock
 from sensorium_jax.data.formats.foreign import (
     NONE,
+    TIMES,
     Choices,
     Film,
     Foreign,
@@ -43,6 +44,14 @@ USUAL_RATE = 30.0  # frames per second, where only pictures were shown
 MOST_YAML = 64 << 20  # bytes; spikes list the end of every unit
 KEPT = 4  # films in memory
 VIDEO_ITEM, IMAGE, BLANKS = "video", "image", ("blank", "invalid")
+
+
+UNREAD = dict.fromkeys(TIMES, "each device has its own times") | {
+    "stimulus": "the film is what screen/ holds",
+    "trials": "every item of screen/ is a trial; --trials none cuts the recording",
+    "tiers": "an item's .yml says its tier; --tiers none ignores that",
+    "neuropil": "only suite2p's F needs it",
+}
 
 
 class Item(NamedTuple):

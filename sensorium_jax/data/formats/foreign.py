@@ -42,6 +42,28 @@ class Choices(NamedTuple):
     clip: bool = False  # negative responses become 0
 
 
+TIMES = ("stimulus_times", "response_times", "behavior_times", "pupil_times")
+
+
+def check_choices(choices: Choices, form: str, unread: Mapping[str, str]) -> None:
+    """Refuse flags that a format does not read, which a user believes to be obeyed.
+
+    unread: flag -> where the format has it from; "none" is always understood there.
+    """
+    for flag, remedy in unread.items():
+        given, usual = getattr(choices, flag), getattr(Choices(), flag)
+        if given != usual and given != NONE:
+            raise UserError(
+                f"--{flag.replace('_', '-')} {given} says nothing about {form}: "
+                f"{remedy}."
+            )
+    if choices.window != Choices().window and not choices.pictures:
+        raise UserError(
+            "--window is of pictures: it says which seconds after their onset count. "
+            "Give --pictures too, or leave it out."
+        )
+
+
 class Film(NamedTuple):
     """What was on the screen; read(first, stop) gives frames [t, h, w, c]."""
 

@@ -17,6 +17,7 @@ from sensorium_jax.data.formats import clocks, films, hdf5
 from sensorium_jax.data.formats.clocks import Clock
 from sensorium_jax.data.formats.foreign import (
     NONE,
+    TIMES,
     Choices,
     Film,
     Foreign,
@@ -42,8 +43,14 @@ FILMS = ("ImageSeries", "OpticalSeries", "ImageMaskSeries", "IndexSeries")
 RUNNING = r"run|speed|wheel|treadmill|velocity|locomotion"
 EYE = r"pupil|eye|gaze"
 SIZE = r"size|area|diameter|dilation|radius|width|height"
+SUFFIXES = (".nwb", ".h5", ".hdf5")
 TIER_COLUMNS = ("tier", "tiers", "split")
 MASKS = 64 << 20  # bytes of image masks at a time
+
+
+UNREAD = dict.fromkeys(TIMES, "each series has its own times") | {
+    "neuropil": "only suite2p's F needs it"
+}
 
 
 class Entry(NamedTuple):
@@ -170,9 +177,8 @@ def _foreign(file: Any, source: str, choices: Choices) -> Foreign:
         BEHAVIOR: tuple(_signal(file, p) for p in every),
         PUPIL: tuple(pupil),
     }
-    stem = Path(remote.hidden(source) if "://" in source else source).stem
     return Foreign(
-        name=safe_name(stem),
+        name=safe_name(_name(file, source)),
         form="NWB",
         film=film,
         signals={k: v for k, v in signals.items() if v},
@@ -181,6 +187,16 @@ def _foreign(file: Any, source: str, choices: Choices) -> Foreign:
         coordinates_n3=places,
         facts={"nwb_version": _text(file.attrs.get("nwb_version", ""))},
     )
+
+
+def _name(file: Any, source: str) -> str:
+    """The file's name; what it calls itself where an address has none."""
+    path = Path(remote.hidden(source) if "://" in source else source)
+    if path.suffix.lower() in SUFFIXES:
+        return path.stem
+    said = (hdf5.item(file, name) for name in ("general/session_id", "identifier"))
+    words = (_text(item[()]) for item in said if item is not None)
+    return next(filter(None, words), path.stem)
 
 
 def _chosen(

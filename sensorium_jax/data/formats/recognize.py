@@ -27,6 +27,6 @@ def form_of(source: str) -> ModuleType:
         raise UserError(f"{source} is a folder of another kind. {EXPECTED}.")
     if path.suffix.lower() in (".yaml", ".yml"):
         return arrays
-    if path.suffix.lower() in (".nwb", ".h5", ".hdf5"):
+    if path.suffix.lower() in nwb.SUFFIXES:
         return nwb
     raise UserError(f"{source} is of another kind. {EXPECTED}.")

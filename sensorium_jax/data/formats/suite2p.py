@@ -27,6 +27,7 @@ from sensorium_jax.io import pickled_numpy
 from sensorium_jax.io.pickled import Refused
 
 SPKS, F = "spks", "F"
+UNREAD: dict[str, str] = {}  # every flag says something of suite2p
 PLANE_IDS = 1_000_000  # a unit's id is its plane times this, plus its number
 
 

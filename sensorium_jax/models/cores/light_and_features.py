@@ -61,9 +61,7 @@ class LightAndFeaturesCore(nn.Module):
         shape = Geometry.of((self.pool,) * 2, stride=self.pool).out(*shape)
         for geometry in self._geometry():
             shape = geometry.out(*shape)
-        first = self.channels[:1] if len(self.channels) > 1 else ()
-        features = self.seen + sum(first) + self.channels[-1]
-        return (*shape, features * len(self.widths))
+        return (*shape, (self.seen + sum(self.channels)) * len(self.widths))
 
     @nn.compact
     def __call__(
@@ -82,8 +80,7 @@ class LightAndFeaturesCore(nn.Module):
         for i, geometry in enumerate(self._geometry()):
             conv = Conv(self.channels[i], geometry, name=f"layer{i}")
             layers.append(jax.nn.elu(conv(layers[-1])))
-        kept = layers if len(layers) < 4 else [*layers[:2], layers[-1]]
-        features = jnp.concatenate(kept, -1)
+        features = jnp.concatenate(layers, -1)
         return jnp.concatenate([blurred(features, s) for s in self.widths], -1)
 
     def _geometry(self) -> list[Geometry]:
@@ -103,7 +100,7 @@ def through_bumps(x_mbthwc: Array, lags: int, bases: int, stride: int = 1) -> Ar
 
 
 def blurred(x_mbthwc: Array, sd: float) -> Array:
-    """Each map averaged with a Gaussian of so many pixels; weights sum to 1 anywhere."""
+    """Each map averaged with a Gaussian of so many pixels; weights sum to 1."""
     if sd == 0:
         return x_mbthwc
     for axis, letters in ((3, "mbthwc,yh->mbtywc"), (4, "mbthwc,xw->mbthxc")):
@@ -120,7 +117,7 @@ def gaussian(size: int, sd: float) -> np.ndarray:
 
 
 def log_bumps(lags: int, bases: int) -> np.ndarray:
-    """[lags, bases] orthonormal bumps, narrow for new frames, wide for old; oldest first.
+    """[lags, bases] orthonormal bumps, oldest first, narrow where lags are short.
 
     Raised cosines in log time (Pillow et al. 2008, https://doi.org/10.1038/nature07140).
     """

@@ -81,6 +81,17 @@ def test_a_url_is_read_by_ranges_and_not_fetched_whole(path, rec, tmp_path):
     assert "secret" not in config and "/one.nwb" in config
 
 
+def test_an_address_without_a_name_takes_the_name_in_the_file(path, rec, tmp_path):
+    (path.parent / "download").write_bytes(path.read_bytes())
+    with web.served(path.parent) as url:
+        outcome = foreign.bring(f"{url}/download", None, dry_run=True)
+        assert outcome.data["name"] == "one"  # its identifier
+        with h5py.File(path.parent / "download", "a") as file:
+            file["general/session_id"] = "ses 7"
+        outcome = foreign.bring(f"{url}/download", None, dry_run=True)
+        assert outcome.data["name"] == "ses-7"
+
+
 def test_spikes_of_units_are_counted_in_frames(rec, tmp_path):
     rng = np.random.default_rng(5)
     spikes = [np.sort(rng.uniform(0, 19, 60 + 9 * n)) for n in range(4)]
