@@ -158,12 +158,12 @@ def costs(name: str, path: Path) -> tuple[float, float]:
     """CPU seconds until the first step is done, and those of each further one."""
     import jax
 
-    from sensorium_jax.run import build, config as configs
+    from sensorium_jax.run import build, config as configs, own
     from sensorium_jax.training.step import Tally
 
     began = time.process_time()
-    config = configs.load(name)
-    config.data.root = str(path)
+    config = configs.load(name, [f"--config.data.root={path}"])
+    config = own.fitted(config)
     made = build.parts(config)
     with jax.set_mesh(made.mesh):
         state, batches = made.start(), made.batches(0)

@@ -25,6 +25,7 @@ def model() -> Any:
             "name": "factorized2023",
             "changes": {},  # of the preset's parts, and of how it is asked: "asking"
             "json": "",  # more of them from the command line: '{"shifter": null}'
+            "fit": False,  # choose what is left open from the recordings (run/own.py)
             "start": "",  # a run or checkpoint whose weights to begin with
         }
     )
@@ -53,6 +54,7 @@ def train() -> Any:
         {
             "steps": 0,  # the whole length; 0 takes it from epochs
             "epochs": 200,
+            "budget": "",  # as 150s or 10min: sets steps by the time of measured ones
             "batch": 8,  # windows per mouse
             "frames": 80,
             "optimizer": "adamw",

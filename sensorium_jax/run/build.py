@@ -50,7 +50,7 @@ class Parts(NamedTuple):
     validate: Callable
     judged_by: str  # what the validation's number is, in a word or two
     skip: int  # first frames of a trial that are not judged
-    batches: Callable[[int], Generator[Batch, None, None]]
+    batches: Callable[..., Generator[Batch, None, None]]
 
 
 def parts(config: Config) -> Parts:
@@ -83,9 +83,6 @@ def parts(config: Config) -> Parts:
         padded_mice=mesh.shape["mouse"],
     )
     lost = encoder.core.lost_frames
-    height, width, _ = seen_shape(info.frame_shape, asking.scale, asking.canvas)
-    # Raises where a kernel does not fit, before a workdir is claimed.
-    encoder.core.out_shape(lost + 1, height, width)
     words = f"the model loses {lost} frames and config.train.burn_in is {t.burn_in}"
     length_checks.check(stream, lost + t.burn_in, words)
     steps = t.steps or t.epochs * stream.steps_per_epoch

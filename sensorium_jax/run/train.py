@@ -4,8 +4,10 @@ import json
 import os
 import shutil
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import closing, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +17,15 @@ from sensorium_jax.checkpoints.card import model_card, versions
 from sensorium_jax.checkpoints.layout import STEPS
 from sensorium_jax.errors import UserError
 from sensorium_jax.io import atomic
-from sensorium_jax.run import INTERRUPTED, Config, Outcome, build, config as configs
+from sensorium_jax.run import (
+    INTERRUPTED,
+    Config,
+    Outcome,
+    budget,
+    build,
+    config as configs,
+    own,
+)
 from sensorium_jax.stop import stop_on_signals
 from sensorium_jax.training.log import EVENTS, LOG, WANDB, open_log
 from sensorium_jax.training.loop import Progress, Schedule, fit
@@ -82,6 +92,7 @@ def train_recipe(
     profile: bool = False,
 ) -> Trained:
     """Train a recipe in a workdir; a workdir that holds a run continues it."""
+    began = time.monotonic()
     with stop_on_signals() as stopper:
         atomic.need_place(workdir, folder=True)
         processes = hosts.connect()
@@ -89,10 +100,17 @@ def train_recipe(
             stopper.tell = hosts.tell_again
             if stopper.asked:
                 hosts.tell_again()
-        config = configs.load(recipe, overrides)
+        config, folder = configs.load(recipe, overrides), Path(workdir)
+        limit = budget.seconds(config.train.budget) if config.train.budget else 0.0
+        config = own.fitted(config)
         configs.check_numbers(config)
-        parts = build.parts(config)
-        folder = Path(workdir)
+        parts = None
+        if limit and not config.train.steps:
+            count = 0 if fresh else budget.kept(folder / RUN)
+            if not count:
+                count, parts = steps_within(limit, began, config)
+            config = budget.of_steps(config, count)
+        parts = parts or build.parts(config)
         card = run_card(recipe, config, parts)
         if jax.process_index() == 0:
             claim(folder, card, fresh=fresh)
@@ -104,6 +122,22 @@ def train_recipe(
                 raise
             print(hosts.failed(error), file=sys.stderr, flush=True)
             os._exit(1)  # a clean shutdown would wait for the peer that is gone
+
+
+def steps_within(limit: float, began: float, config: Config) -> tuple[int, build.Parts]:
+    """How many steps a run may take to end so many seconds after it began.
+
+    And its parts, which are compiled then, with the state before the first step.
+    """
+    parts = build.parts(budget.of_steps(config, budget.MANY))
+    with jax.set_mesh(parts.mesh):
+        state = parts.start()
+        cost = budget.measure(parts, state)
+    count = budget.steps(limit - (time.monotonic() - began), cost)
+    if config.train.schedule == "cosine":  # its program depends on the length
+        return count, build.parts(budget.of_steps(config, count))
+    batches = partial(parts.batches, stop=count)
+    return count, parts._replace(steps=count, start=lambda warm: state, batches=batches)
 
 
 def _train(
@@ -164,6 +198,7 @@ def schedule(config: Config, parts: build.Parts) -> Schedule:
         windows=parts.stream.batch * len(parts.stream.sources),
         plateau=plateau if v.stages else None,
         restore_best=v.restore_best,
+        staircase=t.schedule == "staircase",
     )
 
 

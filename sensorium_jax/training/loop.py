@@ -1,5 +1,6 @@
 """The training loop: keeps the device busy, reports, validates, saves, never loses."""
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,6 +30,12 @@ class Schedule:
     windows: int = 1  # windows of all mice in a step, for the rate
     plateau: dict[str, Any] | None = None  # options of plateau_step, or no early stop
     restore_best: bool = False
+    staircase: bool = False  # the rate falls along half a cosine, at validations
+
+    def factor(self, step: int) -> float:
+        """What the rate is multiplied by from this step on, but for plateaus."""
+        share = step / max(self.steps, 1)
+        return 0.5 * (1 + math.cos(math.pi * share)) if self.staircase else 1.0
 
 
 class Progress(NamedTuple):
@@ -161,7 +168,7 @@ def judge(
     state: TrainState, progress: Progress, score: float, plan: Schedule, manager: Any
 ) -> tuple[TrainState, Progress, bool]:
     """What a validation score means: best so far, next stage, finished."""
-    at = int(state.step)
+    at, factor = int(state.step), plan.factor(int(state.step))
     if plan.plateau is None:
         improved = score > progress.best
     else:
@@ -169,9 +176,11 @@ def judge(
         improved = move.improved
         if move.restore and plan.restore_best and progress.best_step >= 0:
             state = best_weights(state, progress, manager)
-        rate = np.full((), move.plateau.rate, np.float32)
-        state = state._replace(rate=jax.device_put(rate, state.rate.sharding))
+        factor *= move.plateau.rate
         progress = progress._replace(plateau=move.plateau, finished=move.finished)
+    if plan.plateau is not None or plan.staircase:
+        rate = np.full((), factor, np.float32)
+        state = state._replace(rate=jax.device_put(rate, state.rate.sharding))
     if improved:
         progress = progress._replace(best=score, best_step=at)
     return state, progress, improved

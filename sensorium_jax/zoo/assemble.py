@@ -12,6 +12,7 @@ from sensorium_jax.axes import MouseInfo
 from sensorium_jax.errors import UserError, unknown
 from sensorium_jax.models.cores.basic3d import Basic3dCore
 from sensorium_jax.models.cores.core import PAGE, check_core
+from sensorium_jax.models.cores.energy import EnergyCore
 from sensorium_jax.models.cores.factorized3d import Factorized3dCore
 from sensorium_jax.models.cores.rotation2d import RotationEquivariant2dCore
 from sensorium_jax.models.cores.stacked2d import Stacked2dCore
@@ -33,6 +34,7 @@ CORES = {
     "factorized3d": Factorized3dCore,
     "basic3d": Basic3dCore,
     "temporal_bases": TemporalBasesCore,
+    "energy": EnergyCore,
 }
 READOUTS = {
     "gaussian": GaussianReadout,

@@ -1,5 +1,6 @@
 """Convolutions with parameters: Xavier kernels and zero biases, as in the originals."""
 
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -22,13 +23,14 @@ class Conv(nn.Module):
     features: int
     geometry: Geometry
     use_bias: bool = True
+    kernel_init: Callable[..., Array] = xavier_normal
 
     @nn.compact
     def __call__(self, x_mbthwc: Array) -> Array:
         """Convolved features."""
         size, stride, padding, dilation = self.geometry
         shape = (*size, x_mbthwc.shape[-1], self.features)
-        kernel = self.param("kernel", xavier_normal, shape).astype(x_mbthwc.dtype)
+        kernel = self.param("kernel", self.kernel_init, shape).astype(x_mbthwc.dtype)
         bias = None
         if self.use_bias:
             bias = self.param("bias", nn.initializers.zeros, (self.features,))

@@ -11,7 +11,7 @@ Array = Any
 
 
 class Output(NamedTuple):
-    """Which nonlinearity ends the model: 'elu' (+1), 'softplus' or 'exp'."""
+    """What ends the model: 'elu' (+1), 'softplus', 'exp', or 'none', a line."""
 
     kind: str = "elu"
     offset: float = 0.0  # added before the ELU
@@ -25,7 +25,9 @@ class Output(NamedTuple):
             return softplus(drive, self.beta)
         if self.kind == "exp":
             return jnp.exp(drive)
-        raise unknown("output", self.kind, ("elu", "softplus", "exp"))
+        if self.kind == "none":
+            return drive
+        raise unknown("output", self.kind, ("elu", "softplus", "exp", "none"))
 
 
 def softplus(x: Array, beta: float = 1.0) -> Array:

@@ -65,6 +65,7 @@ class GaussianReadout(nn.Module):
     per_frame: bool = True  # a position for every frame, or one for the whole batch
     align_corners: bool = True
     log_bias: bool = False  # start the bias at the log of the mean rates
+    softplus_bias: bool = False  # start it where a softplus gives the mean rates
     free_offset: bool = False  # each neuron may leave its predicted position
 
     @property
@@ -103,6 +104,8 @@ class GaussianReadout(nn.Module):
             start_n = mouse.rates_n
             if self.log_bias:
                 start_n = jnp.log(jnp.maximum(start_n, 1e-2))
+            if self.softplus_bias:
+                start_n = jnp.log(jnp.expm1(jnp.maximum(start_n, 1e-2)))
             bias_n = self.param("bias", lambda _: start_n)
             drive_btn = drive_btn + bias_n[None, None, :]
         return drive_btn

@@ -25,14 +25,16 @@ def schedule(
 
     constant: the official baselines, whose rate only plateaus lower.
     cosine: linear warm-up from 0, then half a cosine down to `floor`.
+    staircase: the same in steps, one at each validation: the loop lowers the rate, so
+    that the compiled program does not depend on the length of the run.
     """
-    if kind == "constant":
+    if kind in ("constant", "staircase"):
         return lambda step: jnp.minimum(1.0, (step + 1) / max(warmup, 1)) * peak
     if kind == "cosine":
         return optax.warmup_cosine_decay_schedule(
             0.0 if warmup else peak, peak, warmup, max(steps, warmup + 1), floor
         )
-    raise unknown("schedule", kind, ["constant", "cosine"])
+    raise unknown("schedule", kind, ["constant", "cosine", "staircase"])
 
 
 def rate_of(rules: Sequence[tuple[str, float]], params: Any, default: float) -> Any:

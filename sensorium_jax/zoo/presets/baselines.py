@@ -148,4 +148,19 @@ PRESETS: dict[str, dict[str, Any]] = {
         # The judges' factor of every frame is noise where trials are few.
         "asking": {"units": "per_neuron"},
     },
+    "own": {
+        "equals": "none: for any recording; recipe own chooses its sizes",
+        "core": {"kind": "energy"},
+        "readout": {
+            "kind": "gaussian",
+            "init_sigma": 0.04,
+            "predictor": None,
+            "softplus_bias": True,
+        },
+        "shifter": {"kind": "mlp", "hidden": 5, "layers": 2, "from_zero": True},
+        "modulator": {"kind": "log_gain", "hidden": 8},
+        "output": {"kind": "softplus"},
+        "inputs": VIDEOS,
+        "asking": {"units": "per_neuron"},
+    },
 }
