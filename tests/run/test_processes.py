@@ -53,6 +53,19 @@ def test_two_processes_share_odd_numbers_of_mice(tmp_path, mice):
     np.testing.assert_allclose(losses(folder), losses(alone), rtol=1e-5)
 
 
+def test_two_processes_begin_at_the_same_places(films, tmp_path):
+    start = "--config.readout.start=data"
+    for name in ("alone", "both"):
+        (tmp_path / name).mkdir()
+    one = runs.spawn(tmp_path / "alone", films, start, steps=4)
+    assert runs.finish(one) == [0], runs.words(tmp_path / "alone")
+    folder = tmp_path / "both"
+    both = runs.pair(folder, films, start, "--config.mesh.data=2", steps=4)
+    assert runs.finish(*both) == [0, 0], runs.words(folder) + runs.words(folder, 1)
+    assert "neurons have a sure field" in runs.words(folder)
+    np.testing.assert_allclose(losses(folder), losses(tmp_path / "alone"), rtol=1e-5)
+
+
 def listens(process):
     """Whether a process catches SIGTERM by now."""
     lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
