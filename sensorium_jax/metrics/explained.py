@@ -16,6 +16,7 @@ import jax.numpy as jnp
 
 from sensorium_jax import axes
 from sensorium_jax.metrics import correlation, repeats
+from sensorium_jax.metrics.slots import EXACT, Slots
 from sensorium_jax.metrics.summary import Summary, summarize
 
 THRESHOLD = 0.15  # least FEV of a neuron whose FEVE counts
@@ -26,7 +27,8 @@ class State(NamedTuple):
     """Sums of each stimulus: what repeats tell, and the predictions beside."""
 
     responses: repeats.State
-    rates_mstn: jax.Array  # mean over repeats
+    near_msn: jax.Array  # a rate of the stimulus, near all others
+    rates_mstn: jax.Array  # mean over repeats, less near_msn
     error_mstn: jax.Array  # squared errors, added up
     bad_msn: jax.Array  # bool: a prediction is NaN or infinite
 
@@ -44,7 +46,8 @@ def zero(mice: int, stimuli: int, frames: int, neurons: int) -> State:
     """The state before any trial, for clips of up to `frames` frames."""
     first = repeats.zero(mice, stimuli, frames, neurons)
     none = jnp.zeros_like(first.mean_mstn)
-    return State(first, none, none, jnp.zeros_like(first.bad_msn))
+    near = jnp.zeros_like(first.within_msn)
+    return State(first, near, none, none, jnp.zeros_like(first.bad_msn))
 
 
 def update(
@@ -62,24 +65,49 @@ def update(
         valid_mbt,
         stimulus_mb,
     )
-    slots = repeats.Slots.of(valid_mbt, stimulus_mb, state.bad_msn.shape[1])
+    slots = Slots.of(valid_mbt, stimulus_mb, state.bad_msn.shape[1])
     rates, bad = slots.clean(rates_mbtn)
     responses, _ = slots.clean(responses_mbtn)
     error = slots.add((responses - rates) ** 2)
-    return merge(state, State(new, slots.mean(rates), error, bad))
+    near, off = _near(slots, rates)
+    return merge(state, State(new, near, slots.mean(off), error, bad))
+
+
+def _near(slots: Slots, rates_mbtn: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The lowest rate of each stimulus [M, S, N], and all rates less theirs.
+
+    Rates that hardly vary around a large mean would lose their digits in averages. The
+    lowest is one of them: a mean could be rounded here otherwise than in the state, as
+    compilers fuse what it is computed from with what it is subtracted from.
+    """
+    low_mbn = jnp.where(slots.keep_mbt1, rates_mbtn, jnp.inf).min(2)
+    own_mbsn = slots.slot_mbs[..., None].astype(bool)
+    low_msn = jnp.where(own_mbsn, low_mbn[:, :, None], jnp.inf).min(1)
+    near = jnp.where(jnp.isfinite(low_msn), low_msn, 0.0)
+    own = jnp.einsum("mbs,msn->mbn", slots.slot_mbs, near, precision=EXACT)
+    return near, jnp.where(slots.keep_mbt1, rates_mbtn - own[:, :, None], 0.0)
 
 
 def merge(a: State, b: State) -> State:
     """The state of the trials of a and b together."""
     count = a.responses.count_mst + b.responses.count_mst
     part = b.responses.count_mst / jnp.maximum(count, 1)
-    step = b.rates_mstn - a.rates_mstn
+    shown_a, shown_b = (_shown(x.responses) for x in (a, b))
+    near = jnp.where(shown_a, a.near_msn, b.near_msn)
+    moved = jnp.where(shown_b, b.near_msn - near, 0.0)[:, :, None]
+    step = b.rates_mstn + moved - a.rates_mstn
     return State(
         repeats.merge(a.responses, b.responses),
+        near,
         a.rates_mstn + step * part[..., None],
         a.error_mstn + b.error_mstn,
         a.bad_msn | b.bad_msn,
     )
+
+
+def _shown(state: repeats.State) -> jax.Array:
+    """Stimuli [M, S, 1] of which there is any trial."""
+    return (state.count_mst > 0).any(-1)[..., None]
 
 
 def value(
@@ -113,14 +141,20 @@ def to_average(state: State, neurons_mn: jax.Array | None = None) -> Summary:
     bad = state.bad_msn | state.responses.bad_msn
     averages = jnp.where(bad[:, :, None], jnp.nan, state.responses.mean_mstn)
     start = correlation.zero(*state.bad_msn.shape[::2])
-    sums = correlation.update(start, state.rates_mstn, averages, keep)
+    shown = _shown(state.responses)
+    near_msn = jnp.where(shown, state.near_msn, 0.0)
+    middle_mn = near_msn.sum(1) / jnp.maximum(shown.sum(1), 1)
+    apart_msn = jnp.where(shown, near_msn - middle_mn[:, None], 0.0)
+    rates = state.rates_mstn + apart_msn[:, :, None]
+    sums = correlation.update(start, rates, averages, keep)
     found = correlation.value(sums)
     # Neurons that are undefined answer 0 there; here they must also be told.
     x, y = (
         jnp.sqrt((s.high + s.low) / jnp.maximum(sums.count_m, 1)[:, None])
         for s in (sums.square_x_mn, sums.square_y_mn)
     )
-    means = [jnp.abs(s.high + s.low) for s in (sums.mean_x_mn, sums.mean_y_mn)]
+    means = [s.high + s.low for s in (sums.mean_x_mn, sums.mean_y_mn)]
+    means = [jnp.abs(means[0] + middle_mn), jnp.abs(means[1])]
     still = (x <= repeats.FLAT * means[0]) | (y <= repeats.FLAT * means[1])
     return summarize(
         found.per_neuron_mn, neurons_mn, lost_mn=still | bad.any(1) | jnp.isnan(x)

@@ -155,6 +155,36 @@ def test_a_perfect_prediction_of_the_mean_explains_all():
     )
 
 
+@pytest.mark.parametrize(
+    ("shape", "spread", "apart"),
+    [
+        ({"clips": 3, "repeats": 4, "frames": 15, "neurons": 4}, 1e-5, 0.0),
+        ({"clips": 3, "repeats": 4, "frames": 15, "neurons": 4}, 1e-5, 2.0),
+        ({"clips": 3, "repeats": 4, "frames": 15, "neurons": 4}, 1.0, 0.0),
+        ({"clips": 8, "repeats": 6, "frames": 1, "neurons": 5}, 1e-5, 0.0),
+    ],
+)
+def test_six_digits_where_predictions_hardly_vary(shape, spread, apart):
+    y, slot = trials_of(**shape)
+    p = 5 + spread * predicted(y) + apart * slot[:, None, None]
+    p = p.astype(np.float32)
+    averages = [
+        np.concatenate([x[slot == s].astype(np.float64).mean(0) for s in set(slot)])
+        for x in (p, y)
+    ]
+    want = correlate(*averages)
+    order = np.random.default_rng(0).permutation(len(slot))
+    for trials in (np.arange(len(slot)), order, order[::-1]):
+        got = scored(y[trials], p[trials], slot[trials]).to_average
+        assert not got.undefined_m.any()
+        np.testing.assert_allclose(got.per_neuron_mn[0], want, atol=1e-6)
+    start = explained.zero(1, *list(shape.values())[::2], shape["neurons"])
+    parts = [feed(update, start, 5, slot[i::2], p[i::2], y[i::2]) for i in (0, 1)]
+    for a, b in (parts, parts[::-1]):
+        got = value(explained.merge(start, explained.merge(a, b))).to_average
+        np.testing.assert_allclose(got.per_neuron_mn[0], want, atol=1e-6)
+
+
 def test_merged_parts_are_the_whole():
     y, slot = trials_of(clips=3, repeats=4, frames=15, neurons=4)
     p = predicted(y)
