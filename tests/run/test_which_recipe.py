@@ -29,7 +29,7 @@ KINDS = {
     **{f"modulator {name}": cls for name, cls in assemble.MODULATORS.items()},
     **PARTS,
 }
-SHARED = "every core but temporal_bases"
+SHARED = "every core but temporal_bases and energy"
 NEEDED = "needed"
 
 
@@ -68,7 +68,9 @@ def check(heading, expected):
     assert all(len(cells[1]) > 3 for cells in rows()[heading].values())
 
 
-@pytest.mark.parametrize("section", ["data", "model", "train", "validate", "mesh"])
+@pytest.mark.parametrize(
+    "section", ["data", "model", "readout", "train", "validate", "mesh"]
+)
 def test_every_field_of_a_recipe_is_listed(section):
     fields = base()[section].to_dict()
     names = {f"{section}.{name}": f"`{v!r}`" for name, v in fields.items()}

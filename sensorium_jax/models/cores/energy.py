@@ -129,7 +129,7 @@ def oriented(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Ar
     if size < SMALLEST:
         return xavier_normal(key, shape, dtype)
     mixture_cp = jax.random.normal(key, (channels, filters // 2))
-    mixture_cp = mixture_cp / jnp.linalg.norm(mixture_cp, axis=0)
+    mixture_cp = mixture_cp / jnp.linalg.norm(mixture_cp, axis=0, keepdims=True)
     pairs = [waves(size, filters // 2, phase) for phase in (0.0, np.pi / 2)]
     each = [jnp.einsum("hwp,cp->hwcp", w, mixture_cp) for w in pairs]
     return jnp.concatenate(each, -1).astype(dtype)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from sensorium_jax.data.release.write import write_session
-from sensorium_jax.run import config as configs
+from sensorium_jax.run import config as configs, own
 
 NEURONS = (5, 3, 6, 4, 7, 2, 5)
 PICTURES = ("ln2022", "cnn2022", "cnn2022_plus", "generalization2022")
@@ -36,6 +36,7 @@ NARROW = {
     "factorized2023": {"core": NARROW_FACTORIZED},
     "finetune_new_mouse": {"core": NARROW_FACTORIZED},
     "ln2023": {"core": NARROW_2D},
+    "own": {"core": {"pairs": 2, "mixtures": 3, "lags": 5, "bases": 2}},
     "demo": {"core": {"channels": (4, 4), "lags": 5, "bases": 2}},
 }
 
@@ -93,7 +94,7 @@ def recipe(name: str, root: Path | str, *, steps: int = 3, narrow: bool = True):
         config.model.changes = NARROW[name]
     config.train.update(steps=steps, batch=4, report_every=1, sinks=("jsonl",))
     if name not in PICTURES:
-        config.train.frames = 12 if name != "demo" else 8
+        config.train.frames = 8 if name in ("demo", "own") else 12
         config.validate.skip = 10
     config.validate.update(every=10_000, batch=2, trials=0)
-    return config
+    return own.fitted(config)
