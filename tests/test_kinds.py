@@ -123,7 +123,7 @@ def interrupted(folder, pictures, steps, monkeypatch):
         yield Stopper(asked=True)
 
     with monkeypatch.context() as patch:
-        patch.setattr(train, "stop_on_sigterm", asked)
+        patch.setattr(train, "stop_on_signals", asked)
         assert run(folder, pictures, steps).stopped
     assert runs.saved(folder)[-1] == 1
 

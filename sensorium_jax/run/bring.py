@@ -44,10 +44,11 @@ def bring(
     if show:
         return _listed(form.listed(source))
     check_choices(choices, form.__name__.rpartition(".")[2], form.UNREAD)
-    if out is None:
+    if out is None and not dry_run:
         raise UserError("Say where to write to: sensorium import SOURCE OUT.")
-    root = Path(out)
-    atomic.need_place(root, folder=True)
+    root = Path(out or "")
+    if not dry_run:
+        atomic.need_place(root, folder=True)
     if (root / "data").exists():
         raise UserError(f"{out} is a recording itself. Give the folder above it.")
     with form.opened(source, choices) as foreign:

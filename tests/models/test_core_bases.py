@@ -10,6 +10,7 @@ from sensorium_jax.models.cores.temporal_bases import (
     pooled,
     raised_cosines,
 )
+from support.quick import quick  # noqa: F401
 
 
 def clip(frames=24, channels=1):

@@ -31,6 +31,7 @@ EVERY = {
     },
     "basic3d": {**SPACE, "padding": True},
     "temporal_bases": {"channels": (2, 2), "lags": 4, "bases": 2},
+    "energy": {"pairs": 1, "mixtures": 2, "lags": 4, "bases": 2, "kernels": (5, 3)},
 }
 
 

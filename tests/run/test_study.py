@@ -131,7 +131,7 @@ def test_other_rules_are_asked_for_where_some_are_named(verb, monkeypatch):
 
     monkeypatch.setattr(Recordings, "open", refuse)
     words = {"evaluate": ["x.csv"], "study": ["--workdir", "w"]}
-    argv = [verb, "--data", "d", *words.get(verb, ["--model", "m", "--workdir", "w"])]
+    argv = [verb, "--data", "d", *words.get(verb, ["--workdir", "w"])]
     for rules in ([], ["--rules", "own"]):
         assert main([*argv, *rules]) == 1
     assert asked == [None, "own"]

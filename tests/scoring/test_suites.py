@@ -252,7 +252,7 @@ def test_one_program_serves_all_mice_and_tiers(recordings, planned, monkeypatch)
 
 
 def test_bad_requests_of_the_command(tmp_path, capsys, recordings):
-    assert main(["score", "--data", recordings.path]) == 1
+    assert main(["score", "--data", recordings.path]) == 2
     assert "--workdir" in capsys.readouterr().err
     assert main(["score", "--data", recordings.path, "--workdir", "/nowhere/x"]) == 1
     assert "No checkpoint" in capsys.readouterr().err
