@@ -122,7 +122,7 @@ def test_pictures_are_refused_in_words(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("verb", ["score", "evaluate", "study", "submit"])
-def test_other_rules_are_asked_for_where_some_are_named(verb, monkeypatch):
+def test_other_rules_are_asked_for_where_some_are_named(verb, monkeypatch, tmp_path):
     asked = []
 
     def refuse(path, rules):
@@ -130,8 +130,10 @@ def test_other_rules_are_asked_for_where_some_are_named(verb, monkeypatch):
         raise UserError("enough")
 
     monkeypatch.setattr(Recordings, "open", refuse)
-    words = {"evaluate": ["x.csv"], "study": ["--workdir", "w"]}
-    argv = [verb, "--data", "d", *words.get(verb, ["--workdir", "w"])]
+    monkeypatch.chdir(tmp_path)
+    run = ["--workdir", "w"]
+    words = {"evaluate": ["x.csv"], "submit": [*run, "--out", "o"]}
+    argv = [verb, "--data", "d", *words.get(verb, run)]
     for rules in ([], ["--rules", "own"]):
         assert main([*argv, *rules]) == 1
     assert asked == [None, "own"]
