@@ -10,7 +10,7 @@ import pytest
 from sensorium_jax.errors import UserError
 from sensorium_jax.io import pickled_numpy
 from sensorium_jax.io.pickled import Refused
-from support import foreign
+from support.recordings import foreign
 
 
 def saved(path, value, protocol=4):

@@ -11,10 +11,10 @@ import pytest
 
 from sensorium_jax.errors import UserError
 from sensorium_jax.io import remote
-from support import ranges
+from support.processes import web
 
 
-class Odd(ranges.Ranges):
+class Odd(web.Ranges):
     """A server that fails as its `fail` says; failures are used up one by one."""
 
     fail: list[str] = []  # noqa: RUF012

@@ -222,7 +222,7 @@ def test_command_writes_files_that_it_finds_sound(
     kit = "predictions_file_{}_ood_track.parquet.brotli"
     for tier, path in found["tables"].items():
         assert path == str(tmp_path / kit.format(tier))
-    assert main(["submit", *flags]) == 1
+    assert main(["submit", *flags]) == 2
     assert "--workdir" in capsys.readouterr().err
 
 
