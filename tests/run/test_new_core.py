@@ -9,7 +9,7 @@ import pytest
 
 from sensorium_jax import trees
 from sensorium_jax.cli import main
-from sensorium_jax.zoo import describe, outside
+from sensorium_jax.zoo import load, outside
 from support.quick import quickly
 
 PAGE = Path(__file__).parents[2] / "docs/new-core.md"
@@ -40,7 +40,7 @@ def test_the_page_trains_scores_and_submits(tmp_path, monkeypatch, capsys):
         assert program == "sensorium"
         with quickly():
             assert main(words) == 0, capsys.readouterr().err
-    twin = describe.load("runs/mine")
+    twin = load.load("runs/mine")
     core = trees.named_leaves(twin.variables["params"]["core"])
     assert core["space/kernel"].shape == (9, 9, 1, 8) and twin.lost_frames == 7
     assert all(np.isfinite(leaf).all() for leaf in core.values())
