@@ -97,10 +97,11 @@ def close(ours, theirs, tolerance):
         assert np.abs(a - b).max() <= tolerance * np.abs(b).max()
 
 
-@pytest.mark.parametrize("most", [20_000, 1])
+@pytest.mark.parametrize(("most", "least"), [(20_000, 100), (1, 100), (20_000, 1)])
 @pytest.mark.parametrize("name", CASES)
-def test_values_and_gradients_equal_the_library(name, most, monkeypatch):
-    """Small blocks: loops turn, a last one overlaps; smallest: rows of the kernel."""
+def test_values_and_gradients_equal_the_library(name, most, least, monkeypatch):
+    """Small blocks: loops turn, a last one overlaps; few channels unrolled, or not."""
+    monkeypatch.setattr(convolve, "LEAST", least)
     monkeypatch.setattr(convolve, "BLOCK_BYTES", most)
     monkeypatch.setattr(depthwise, "BLOCK_BYTES", most)
     function, shape, options = CASES[name]
@@ -123,10 +124,10 @@ def test_blocks_cover_every_frame_and_stay_small(frames, most, monkeypatch):
     assert block > 1 or most == 1 or frames == 1
 
 
-@pytest.mark.parametrize("most", [convolve.BLOCK_BYTES, 1])
+@pytest.mark.parametrize("least", [1, 100])
 @pytest.mark.parametrize("name", ["spatial_odd", "temporal", "depthwise"])
-def test_bfloat16_sums_in_float32(name, most, monkeypatch):
-    monkeypatch.setattr(convolve, "BLOCK_BYTES", most)
+def test_bfloat16_sums_in_float32(name, least, monkeypatch):
+    monkeypatch.setattr(convolve, "LEAST", least)
     function, shape, options = CASES[name]
     x, kernel = draw(SHAPE), draw(shape, seed=1)
     run = jax.jit(
@@ -185,11 +186,14 @@ def test_bias_is_added_once():
     close(with_bias - without, jnp.broadcast_to(bias, without.shape), 1e-5)
 
 
-def test_the_program_for_a_cpu_has_no_convolution():
+@pytest.mark.parametrize(("least", "count"), [(100, 0), (1, 2)])
+def test_convolutions_in_the_program_for_a_cpu(least, count, monkeypatch):
+    """None where all is unrolled, else the value's and that of the input's gradient."""
+    monkeypatch.setattr(convolve, "LEAST", least)
     x, kernel = draw(SHAPE), draw((3, 2, 3, 4), seed=1)
     run = jax.jit(functools.partial(value_and_pull, convolutions.spatial_conv))
     text = run.lower(x, kernel).compile().as_text()
-    assert "convolution(" not in text
+    assert text.count(" convolution(") == count
     assert "conditional(" not in text
     elsewhere = jax.export.export(run, platforms=["cuda"])(x, kernel)
     assert "stablehlo.convolution" in elsewhere.mlir_module()

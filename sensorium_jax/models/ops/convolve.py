@@ -1,11 +1,11 @@
 """Dense convolution by matrix multiplication, a few frames at a time.
 
-On CPUs XLA multiplies matrices four times faster than it convolves. Blocks of frames
-are unrolled into columns that stay in the cache, multiplied and forgotten; the backward
-pass does the same, so neither ever holds the columns of a whole tensor. Where those of
-one frame are too many already, convolve_rows takes the kernel row by row. Space is
-unrolled from the input; for the backward pass time is unrolled from the gradient, which
-makes the blocks of the input gradient disjoint.
+On CPUs XLA is slow at convolutions with steps or over three axes, and at gradients of
+kernels. Kernels over two axes in unit steps are taken plane by plane (convolve_planes).
+For the others blocks of frames are unrolled into columns that stay in the cache,
+multiplied and forgotten; the backward pass does the same, so neither ever holds the
+columns of a whole tensor. Space is unrolled from the input; for the backward pass time
+is unrolled from the gradient, which makes the blocks of the input gradient disjoint.
 """
 
 import functools
@@ -15,11 +15,12 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from sensorium_jax.models.ops import convolve_rows, formulation
+from sensorium_jax.models.ops import convolve_planes, formulation
 from sensorium_jax.models.ops.geometry import Geometry
 from sensorium_jax.models.ops.unroll import dot, roll_space, unroll_space
 
 Array = Any
+LEAST = 32  # input times output channels, below which unrolling is faster
 BLOCK_BYTES = 8 * 2**20  # unrolled columns of one block; larger ones leave the cache
 
 
@@ -77,8 +78,8 @@ def _library(geometry: Geometry, x: Array, kernel: Array) -> Array:
 
 def _forward(geometry: Geometry, x: Array, kernel: Array) -> Array:
     kt, kh, kw, c, f = kernel.shape
-    if _wide(geometry, x, kernel):
-        return convolve_rows.forward(geometry, x, kernel)
+    if _by_planes(geometry, kernel):
+        return convolve_planes.forward(geometry, x, kernel)
     t, h, w = x.shape[2:5]
     to, ho, wo = (geometry.length(i, n) for i, n in enumerate((t, h, w)))
     stride, pad = geometry.stride[0], geometry.padding[0]
@@ -106,8 +107,8 @@ def _forward(geometry: Geometry, x: Array, kernel: Array) -> Array:
 
 def _backward(geometry: Geometry, x: Array, kernel: Array, g: Array):
     kt, kh, kw, c, f = kernel.shape
-    if _wide(geometry, x, kernel):
-        return convolve_rows.backward(geometry, x, kernel, g)
+    if _by_planes(geometry, kernel):
+        return convolve_planes.backward(geometry, x, kernel, g)
     t, h, w = x.shape[2:5]
     to, ho, wo = g.shape[2:5]
     stride, pad = geometry.stride[0], geometry.padding[0]
@@ -145,12 +146,10 @@ def _backward(geometry: Geometry, x: Array, kernel: Array, g: Array):
     return dx, jnp.flip(total, 0).astype(kernel.dtype)
 
 
-def _wide(geometry: Geometry, x: Array, kernel: Array) -> bool:
-    """Whether the columns of one frame alone leave the cache."""
-    kt, kh, kw, c, _ = kernel.shape
-    ho, wo = (geometry.length(i, x.shape[i + 2]) for i in (1, 2))
-    large = ho * wo * kh * kw * c * x.dtype.itemsize > BLOCK_BYTES
-    return large and kt == 1 and geometry.stride[0] == 1 and geometry.padding[0] == 0
+def _by_planes(geometry: Geometry, kernel: Array) -> bool:
+    """Whether the library is the faster one; not for a few products at each pixel."""
+    c, f = kernel.shape[-2:]
+    return c * f >= LEAST and convolve_planes.fits(geometry, kernel)
 
 
 def _blocks(frames: int, bytes_each: int) -> tuple[int, int]:
