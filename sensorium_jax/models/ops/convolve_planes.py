@@ -1,4 +1,4 @@
-"""Dense convolution over two axes, in steps of one pixel: of frames, or of pixels in time.
+"""Dense convolution over two axes in unit steps: of frames, or of pixels in time.
 
 On CPUs XLA convolves such planes well as long as channels come last and the kernel is
 small; what it does slowly is the gradient of the kernel, which it takes for a
