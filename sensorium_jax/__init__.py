@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sensorium_jax.data.stream.stream import Stream, prefetch, whole_trials
     from sensorium_jax.models.encoder import Encoder
     from sensorium_jax.rules import own
+    from sensorium_jax.run.predict import Predicted
     from sensorium_jax.run.submit import Submitted
     from sensorium_jax.run.train import Trained
     from sensorium_jax.scoring.tables import Report
@@ -45,6 +46,7 @@ __all__ = [
     "model",
     "open",
     "own",
+    "predict",
     "prefetch",
     "score",
     "simulate",
@@ -215,6 +217,23 @@ def score(
     sessions = known_sessions(twin, recordings)
     beside = fitted(sessions, (recordings.path,)) if linear else None
     return report(twin, sessions, linear=beside, **options)
+
+
+def predict(
+    twin: Any, recordings: Recordings, out: str | Path, **options: Any
+) -> Predicted:
+    """A model's rates of every trial of a tier, written as arrays into a folder.
+
+    options: tier ("val", names between commas, or "all"), units ("raw" as recorded,
+    "per_frame", "per_neuron"), npz (one file per mouse). Trials that are there already
+    are kept. The folder's files are those of `sensorium predict`.
+
+    >>> sj.predict(twin, recordings, "rates", tier="test").folder
+    """
+    from sensorium_jax.run.predict import write
+    from sensorium_jax.run.score import known_sessions
+
+    return write(twin, known_sessions(twin, recordings), out, **options)
 
 
 def submit(

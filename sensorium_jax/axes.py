@@ -38,6 +38,9 @@ class Batch(NamedTuple):
     valid_mbt: Array  # bool: the frame exists and its responses are labelled
     neurons_mn: Array  # bool: the neuron exists
     frame_mbt: Array  # int32: index of the frame within its trial
+    # bool: the neuron's responses to the trial are known; None where no mouse of the
+    # recordings misses any
+    observed_mbn: Array | None = None
 
 
 class MixedBatch(NamedTuple):
@@ -51,6 +54,7 @@ class MixedBatch(NamedTuple):
     neurons_bn: Array
     frame_bt: Array
     mouse_b: Array  # int32: row of the sample's mouse
+    observed_bn: Array | None = None
 
 
 class Trial(NamedTuple):
@@ -122,11 +126,14 @@ def check(**arrays: Array) -> dict[str, int]:
     """Check that names and shapes agree; return the size of each letter.
 
     ``check(rates_mbtn=r, neurons_mn=mask)`` raises if a rank differs from its letters
-    or a letter has two sizes. A digit in a name stands for that size.
+    or a letter has two sizes. A digit in a name stands for that size; None for an array
+    that may be left out, and is.
     """
     sizes: dict[str, int] = {}
     seen: dict[str, str] = {}
     for name, array in arrays.items():
+        if array is None:
+            continue
         axes, shape = letters(name), tuple(array.shape)
         if len(axes) != len(shape):
             raise ValueError(

@@ -6,6 +6,8 @@ All ways draw the same windows of the same recordings, each in a process of its 
 with one thread reading ahead. Two read whole trials: "np.load" at its least (cut, then
 normalize), "originals" with the steps of the official loader, to which ratios refer.
 Cold means that the kernel was asked to drop the files from its cache before.
+Pictures that are shown many times have a line of their own: how long a trial takes to
+write, what the pictures take on disk, and how many trials a second are read.
 """
 
 import argparse
@@ -15,14 +17,16 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from whole_trials import Naive
 
 from sensorium_jax.data.recordings import Recordings
-from sensorium_jax.data.release.write import SessionWriter
+from sensorium_jax.data.release.write import SessionWriter, write_session
 from sensorium_jax.data.session import RESPONSES
 from sensorium_jax.data.store.build import convert
 from sensorium_jax.data.stream.stream import Stream, prefetch
@@ -43,6 +47,8 @@ class Size(NamedTuple):
 
 
 QUICK = Size(mice=2, trials=16, neurons=300, batch=4, batches=4)
+PICTURES, SHOWN, CELLS = 300, 70_000, 300  # pictures, presentations, neurons
+TOGETHER = 128  # presentations of one batch
 
 
 def synthesize(folder: Path, size: Size) -> None:
@@ -173,6 +179,63 @@ def compare(root: Path, size: Size) -> dict:
     return found
 
 
+class Stack:
+    """Presentations of a few pictures, without a copy of any."""
+
+    def __init__(self, shown: int):
+        """Draw the pictures, and which is shown when."""
+        rng = np.random.default_rng(0)
+        self.pictures = rng.integers(0, 256, (PICTURES, 36, 64)).astype(np.float32)
+        self.shown = rng.integers(0, PICTURES, shown)
+
+    def __len__(self) -> int:
+        """How many presentations."""
+        return len(self.shown)
+
+    def __getitem__(self, i: int) -> np.ndarray:
+        """The picture of one presentation."""
+        return self.pictures[self.shown[i]]
+
+
+def repeats(folder: Path, shown: int, batches: int = 40) -> dict:
+    """Pictures that are shown again and again: written, and read by batches."""
+    responses = np.random.default_rng(1).gamma(1, 2, (shown, CELLS)).astype(np.float32)
+    tiers = [TIER if i % 10 == 0 else "train" for i in range(shown)]
+    tree, store = folder / "pictures", folder / "pictures-store"
+    found: dict = {"presentations": shown, "pictures": PICTURES}
+
+    def timed(name: str, work: Callable[[], Any]) -> None:
+        began, worked = time.perf_counter(), time.process_time()
+        work()
+        found[f"{name}_seconds"] = time.perf_counter() - began
+        found[f"{name}_cpu_seconds"] = time.process_time() - worked
+
+    parts: Any = {"videos": Stack(shown), "responses": responses, "tiers": tiers}
+    timed("write", lambda: write_session(tree / "mouse", pictures=True, **parts))
+    timed("convert", lambda: convert(tree, store))
+    files = {p.stat().st_ino: p.stat().st_size for p in tree.rglob("images/*.npy")}
+    found["picture_bytes"] = sum(files.values())
+    for name, path in (("tree", tree), ("store", store)):
+        recordings = Recordings.open(path)
+        stream = Stream(recordings, tier="train", batch=TOGETHER, frames=1)
+        read = prefetch(lambda i, s=stream: s.batch_at(0, i), 0, batches)
+        timed(name, lambda read=read: deque(read, maxlen=0))
+        found[f"{name}_per_second"] = batches * TOGETHER / found[f"{name}_seconds"]
+    return found
+
+
+def repeats_line(found: dict) -> str:
+    """The findings on repeated pictures for people."""
+    write, worked = found["write_seconds"], found["write_cpu_seconds"]
+    speeds = (f"{way} {found[f'{way}_per_second']:.0f}" for way in ("tree", "store"))
+    return (
+        f"{found['presentations']} presentations of {found['pictures']} pictures: "
+        f"written in {write:.0f} s ({worked:.0f} s of CPU), "
+        f"{found['picture_bytes'] / 1e6:.1f} MB of pictures, converted in "
+        f"{found['convert_seconds']:.0f} s; read a second: {', '.join(speeds)}"
+    )
+
+
 def table(found: dict) -> str:
     """The findings for people."""
     lines = [f"{found['size']}; one run on {os.cpu_count()} cores"]
@@ -193,7 +256,7 @@ def table(found: dict) -> str:
         words += [f"{ratio:.1f}" for ratio in ratios]
         words.append(f"{got['memory_above_baseline'] / 1e6:.0f}")
         lines.append(name.ljust(38) + "".join(f"{word:>8}" for word in words))
-    return "\n".join(lines)
+    return "\n".join([*lines, repeats_line(found["repeats"])])
 
 
 def main() -> None:
@@ -213,6 +276,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="streaming") as folder:
         synthesize(Path(folder), size)
         found = compare(Path(folder), size)
+        shown = SHOWN if size == Size() else SHOWN // 20
+        found["repeats"] = repeats(Path(folder), shown)
     print(json.dumps(found) if args.json else table(found))
 
 

@@ -49,7 +49,25 @@ def score_verbs(verbs: Any) -> None:
     verb.add_argument("--against", metavar="W2", help=words)
     verb.add_argument("--draws", type=count, default=200, help="resamples of trials")
     verb.add_argument("--csv", metavar="OUT", help="the numbers as a file")
+    words = "every score of every neuron as a file"
+    verb.add_argument("--per-neuron", metavar="FILE", help=words)
     _add_linear(verb)
+
+    words = "A model's rates of every trial of a tier as arrays; resumes."
+    verb = add(verbs, "predict", words, runs("predict"))
+    verb.add_argument("--data", required=True, help="official tree, store, or its URL")
+    verb.add_argument("--workdir", help="run whose best step predicts")
+    verb.add_argument("--model", help="or checkpoint folder or published model's name")
+    verb.add_argument("--step", type=number, help="another step of the run")
+    verb.add_argument("--out", required=True, help="folder to write")
+    words = "tiers, as val or train,test; all for every trial"
+    verb.add_argument("--tier", default="val", help=words)
+    words = "of the rates; raw: as responses were recorded"
+    units = ("raw", "per_frame", "per_neuron")
+    verb.add_argument("--units", default=units[0], choices=units, help=words)
+    words = "one file per mouse in the end, instead of one per trial"
+    verb.add_argument("--npz", action="store_true", help=words)
+    _add_rules(verb)
 
     words = "The competition's questions, asked of any recordings; resumes."
     verb = add(verbs, "study", words, runs("study"))

@@ -7,6 +7,7 @@ A tree of .npy files and a zarr store differ only in their Reader; everything ab
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import cached_property
 from hashlib import sha256
 from typing import Protocol
 
@@ -21,6 +22,7 @@ from sensorium_jax.text import html_facts
 VIDEO, RESPONSES, BEHAVIOR, PUPIL = "videos", "responses", "behavior", "pupil_center"
 MODALITIES = (VIDEO, RESPONSES, BEHAVIOR, PUPIL)
 FIELDS = "receptive_fields"  # a column of meta/neurons
+MISSING = "missing"  # a column of meta/trials
 STATISTICS = ("mean", "std", "min", "max", "median")  # of each; fields of Stats
 
 
@@ -96,6 +98,49 @@ class Session:
         fields_n3 = np.full((self.neurons, 3), np.nan, np.float32)
         fields_n3[:, : given.shape[1]] = given
         return fields_n3
+
+    @cached_property
+    def missing_rn(self) -> np.ndarray | None:
+        """Which responses are missing, bool [trials, neurons]; None where none are.
+
+        They are zeros in the data, in every frame of the trial.
+        """
+        missing_rn = self.columns.get(MISSING)
+        if missing_rn is None:
+            return None
+        expected = (self.trials, self.neurons)
+        if missing_rn.shape != expected or missing_rn.dtype != bool:
+            raise UserError(
+                f"{self.where}: meta/trials/{MISSING}.npy is {missing_rn.dtype} of "
+                f"shape {missing_rn.shape}, expected bool {expected}, trials by "
+                "neurons. Write it anew, or rename it if it says something else."
+            )
+        return missing_rn if missing_rn.any() else None
+
+    def responds(self, trial: int) -> bool:
+        """Whether any response of a trial differs from zero."""
+        known = getattr(self.reader, "responds", None)  # stores remember it
+        if known is not None:
+            return bool(known(trial))
+        return bool(self.read(RESPONSES, trial).any())
+
+    def hides(self, tier: str) -> bool:
+        """Whether the responses of a tier are hidden behind zeros.
+
+        They are where the rules allow it and every response of every trial is zero; a
+        single trial in which nobody responds is a trial like any other.
+        """
+        if tier not in self.rules.hidden:
+            return False
+        if tier not in self._zeros:
+            rows = np.flatnonzero(self.tiers == tier).tolist()
+            self._zeros[tier] = not any(map(self.responds, rows))
+        return self._zeros[tier]
+
+    @cached_property
+    def _zeros(self) -> dict[str, bool]:
+        """Whether every response of a tier is zero, of the tiers asked for so far."""
+        return {}
 
     @property
     def trials(self) -> int:

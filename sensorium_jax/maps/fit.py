@@ -69,7 +69,8 @@ def fit(
         found.append(mine)
         chosen.append(weights)
         lights.append(light)
-        least.append(seen.least_mn[m, :n])
+        lowest_n = seen.least_mn[m, :n]  # infinite where no response is known
+        least.append(np.where(np.isfinite(lowest_n), lowest_n, 0.0))
         scores.append(score)
     weights = linear.straight(plan, chosen, lights, least, seen.least_mn.shape)
     weights = linear.fit_curves(plan, weights, held(), normalized)

@@ -108,7 +108,7 @@ def update(plan: Plan, state: Moments, sample: Sample, *, squares: bool = True):
     Without squares the covariance of the stimulus stays as it is, which saves most of
     the work where only responses are new.
     """
-    batch, known_mn = _folded(sample)
+    batch, known_mn, seen_mgbn = _folded(sample)
     frames = batch.valid.shape[3]
     parts = -(-frames // TOGETHER)
     size = -(-frames // parts)
@@ -132,6 +132,8 @@ def update(plan: Plan, state: Moments, sample: Sample, *, squares: bool = True):
     # Until here every device has added its own; now they meet, once.
     light, contrast, (y, yy, count) = jax.tree.map(lambda x: x.sum(1), sums)
     real = batch.valid[..., None] > 0
+    if seen_mgbn is not None:
+        real = real & seen_mgbn[:, :, :, None]
     least = jnp.min(batch.responses, (1, 2, 3), where=real, initial=jnp.inf)
     return Moments(
         state.count_m + count,
@@ -160,8 +162,11 @@ class _Folded(NamedTuple):
     valid: Array
 
 
-def _folded(sample: Sample) -> tuple[_Folded, Array]:
-    """The batch with zeros where nothing is valid, and each neuron's known frames."""
+def _folded(sample: Sample) -> tuple[_Folded, Array, Array | None]:
+    """The batch with zeros where nothing is valid, and each neuron's known frames.
+
+    Also which windows each neuron is known in, [M, devices, windows, N], or None.
+    """
     valid = sample.valid_mbt.astype(bool)
     signals = jnp.where(valid[..., None], sample.signals_mbtk, 0.0)
     known = valid[..., None]
@@ -178,7 +183,8 @@ def _folded(sample: Sample) -> tuple[_Folded, Array]:
         return x.astype(jnp.float32).reshape(m, devices, b // devices, *rest)
 
     cuts = (cut(x) for x in (sample.video_mbthwc, signals, responses, valid))
-    return _Folded(*cuts), known_mn
+    seen = sample.observed_mbn
+    return _Folded(*cuts), known_mn, None if seen is None else cut(seen) > 0
 
 
 def _lengthened(x: Array, more: int) -> Array:
@@ -234,6 +240,7 @@ def sample(batch: Batch, video_mbthwc: Array, plan: Plan) -> Sample:
         signals_mbtk[..., : plan.signals],
         batch.responses_mbtn,
         batch.valid_mbt,
+        batch.observed_mbn,
     )
 
 

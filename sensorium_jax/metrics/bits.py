@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from sensorium_jax.metrics import compensated as two, likelihood
 from sensorium_jax.metrics.compensated import Two
+from sensorium_jax.metrics.correlation import by_neuron
 from sensorium_jax.metrics.summary import Summary, summarize
 
 
@@ -23,9 +24,9 @@ class State(NamedTuple):
     responses_mn: Two
 
 
-def zero(mice: int, neurons: int) -> State:
-    """The state before any frame."""
-    return State(likelihood.zero(mice, neurons), two.zero((mice, neurons)))
+def zero(mice: int, neurons: int, some: bool = False) -> State:
+    """The state before any frame; some: not every neuron has every trial."""
+    return State(likelihood.zero(mice, neurons, some), two.zero((mice, neurons)))
 
 
 def update(
@@ -33,10 +34,14 @@ def update(
     rates_mbtn: jax.Array,
     responses_mbtn: jax.Array,
     valid_mbt: jax.Array,
+    observed_mbn: jax.Array | None = None,
 ) -> State:
     """Add the valid frames of a batch; invalid ones may hold anything, also NaN."""
-    loss = likelihood.update(state.loss, rates_mbtn, responses_mbtn, valid_mbt)
+    data = rates_mbtn, responses_mbtn, valid_mbt, observed_mbn
+    loss = likelihood.update(state.loss, *data)
     keep = valid_mbt.astype(bool)[..., None]
+    if observed_mbn is not None:
+        keep = keep & observed_mbn.astype(bool)[:, :, None]
     total = two.sum_frames(jnp.where(keep, responses_mbtn, 0.0).astype(jnp.float32))
     return State(loss, two.add(state.responses_mn, total))
 
@@ -49,7 +54,7 @@ def merge(a: State, b: State) -> State:
 
 def value(state: State, neurons_mn: jax.Array | None = None) -> Summary:
     """Bits per spike; a neuron that never responded has none."""
-    frames = jnp.maximum(state.loss.count_m, 1).astype(jnp.float32)[:, None]
+    frames = by_neuron(jnp.maximum(state.loss.count_m, 1).astype(jnp.float32))
     total = two.single(state.responses_mn)
     mean = total / frames
     silent = mean <= 0

@@ -21,7 +21,8 @@ EPS = 1e-8  # added to each standard deviation, as the official scores do
 class State(NamedTuple):
     """Running moments of each neuron; a pytree, so it shards, merges and saves."""
 
-    count_m: jax.Array  # int32 valid frames
+    # int32 valid frames; [M, N] where some neurons miss trials that others have
+    count_m: jax.Array
     mean_x_mn: Two
     mean_y_mn: Two
     square_x_mn: Two  # sums of squared deviations
@@ -39,10 +40,16 @@ class Correlation(NamedTuple):
     undefined_m: jax.Array  # int32 neurons that are NaN or have no spread
 
 
-def zero(mice: int, neurons: int) -> State:
-    """The state before any frame."""
+def zero(mice: int, neurons: int, some: bool = False) -> State:
+    """The state before any frame; some: not every neuron has every trial."""
     none = two.zero((mice, neurons))
-    return State(jnp.zeros(mice, jnp.int32), none, none, none, none, none)
+    count = jnp.zeros((mice, neurons) if some else mice, jnp.int32)
+    return State(count, none, none, none, none, none)
+
+
+def by_neuron(count: jax.Array) -> jax.Array:
+    """Counts [M] or [M, N] as [M, 1] or [M, N]."""
+    return count[:, None] if count.ndim == 1 else count
 
 
 def update(
@@ -50,19 +57,33 @@ def update(
     rates_mbtn: jax.Array,
     responses_mbtn: jax.Array,
     valid_mbt: jax.Array,
+    observed_mbn: jax.Array | None = None,
 ) -> State:
-    """Add the valid frames of a batch; invalid ones may hold anything, also NaN."""
+    """Add the valid frames of a batch; invalid ones may hold anything, also NaN.
+
+    observed_mbn: False where a neuron's responses to a trial are missing.
+    """
     axes.check(
-        rates_mbtn=rates_mbtn, responses_mbtn=responses_mbtn, valid_mbt=valid_mbt
+        rates_mbtn=rates_mbtn,
+        responses_mbtn=responses_mbtn,
+        valid_mbt=valid_mbt,
+        observed_mbn=observed_mbn,
     )
-    return merge(state, _moments(rates_mbtn, responses_mbtn, valid_mbt))
+    keep = valid_mbt.astype(bool)
+    if observed_mbn is not None:
+        keep = keep[..., None] & observed_mbn.astype(bool)[:, :, None]
+    return merge(state, moments(rates_mbtn, responses_mbtn, keep))
 
 
-def _moments(x_mbtn: jax.Array, y_mbtn: jax.Array, valid_mbt: jax.Array) -> State:
-    """The state of one batch alone, in two passes: means first, then deviations."""
-    keep = valid_mbt.astype(bool)[None, ..., None]
-    count_m = valid_mbt.astype(bool).sum((1, 2)).astype(jnp.int32)
-    inverse = (1.0 / jnp.maximum(count_m, 1).astype(jnp.float32))[None, :, None]
+def moments(x_mbtn: jax.Array, y_mbtn: jax.Array, keep: jax.Array) -> State:
+    """The state of one batch alone, in two passes: means first, then deviations.
+
+    keep is [M, B, T], or [M, B, T, N] where each neuron has frames of its own.
+    """
+    count = keep.sum((1, 2)).astype(jnp.int32)
+    keep = (keep if keep.ndim == 4 else keep[..., None])[None]
+    inverse = 1.0 / jnp.maximum(count, 1).astype(jnp.float32)
+    inverse = by_neuron(inverse)[None]
     both = jnp.where(keep, jnp.stack([x_mbtn, y_mbtn]), 0.0).astype(jnp.float32)
     # Any number near the mean will do here: differences to it are exact enough. Its
     # last operation must be a sum, as a product could fuse into the differences and
@@ -77,15 +98,15 @@ def _moments(x_mbtn: jax.Array, y_mbtn: jax.Array, valid_mbt: jax.Array) -> Stat
     x, y = jnp.where(keep, off - away, 0.0)
     sums = two.sum_frames(jnp.stack([x * x, y * y, x * y]))
     means = [Two(mean.high[i], mean.low[i]) for i in range(2)]
-    return State(count_m, *means, *(Two(sums.high[i], sums.low[i]) for i in range(3)))
+    return State(count, *means, *(Two(sums.high[i], sums.low[i]) for i in range(3)))
 
 
 def merge(a: State, b: State) -> State:
     """The state of the frames of a and b together."""
     count = a.count_m + b.count_m
     inverse = 1.0 / jnp.maximum(count, 1).astype(jnp.float32)
-    part = (b.count_m.astype(jnp.float32) * inverse)[:, None]
-    weight = a.count_m.astype(jnp.float32)[:, None] * part
+    part = by_neuron(b.count_m.astype(jnp.float32) * inverse)
+    weight = by_neuron(a.count_m.astype(jnp.float32)) * part
     step_x = two.subtract(b.mean_x_mn, a.mean_x_mn)
     step_y = two.subtract(b.mean_y_mn, a.mean_y_mn)
     dx, dy = two.single(step_x), two.single(step_y)
@@ -105,7 +126,7 @@ def merge(a: State, b: State) -> State:
 
 def value(state: State, neurons_mn: jax.Array | None = None) -> Correlation:
     """Correlation per neuron and its means; neurons_mn masks padded neurons."""
-    inverse = (1.0 / jnp.maximum(state.count_m, 1).astype(jnp.float32))[:, None]
+    inverse = by_neuron(1.0 / jnp.maximum(state.count_m, 1).astype(jnp.float32))
     std_x, std_y = (
         jnp.sqrt(two.single(s) * inverse)
         for s in (state.square_x_mn, state.square_y_mn)

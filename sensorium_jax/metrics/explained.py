@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from sensorium_jax import axes
 from sensorium_jax.metrics import correlation, repeats
-from sensorium_jax.metrics.slots import EXACT, Slots
+from sensorium_jax.metrics.slots import EXACT, Slots, by_neuron
 from sensorium_jax.metrics.summary import Summary, summarize
 
 THRESHOLD = 0.15  # least FEV of a neuron whose FEVE counts
@@ -42,9 +42,11 @@ class Explained(NamedTuple):
     normalized: Summary  # CC_norm; undefined for pictures, which have no time
 
 
-def zero(mice: int, stimuli: int, frames: int, neurons: int) -> State:
-    """The state before any trial, for clips of up to `frames` frames."""
-    first = repeats.zero(mice, stimuli, frames, neurons)
+def zero(
+    mice: int, stimuli: int, frames: int, neurons: int, some: bool = False
+) -> State:
+    """The state before any trial; sizes as in repeats.zero."""
+    first = repeats.zero(mice, stimuli, frames, neurons, some)
     none = jnp.zeros_like(first.mean_mstn)
     near = jnp.zeros_like(first.within_msn)
     return State(first, near, none, none, jnp.zeros_like(first.bad_msn))
@@ -56,16 +58,19 @@ def update(
     responses_mbtn: jax.Array,
     valid_mbt: jax.Array,
     stimulus_mb: jax.Array,
+    observed_mbn: jax.Array | None = None,
 ) -> State:
-    """Add trials of the stimuli stimulus_mb (-1: of none); T is that of the state."""
+    """Add trials of the stimuli stimulus_mb (-1: of none); as repeats.update."""
     axes.check(rates_mbtn=rates_mbtn, responses_mbtn=responses_mbtn)
     new = repeats.update(
         jax.tree.map(jnp.zeros_like, state.responses),
         responses_mbtn,
         valid_mbt,
         stimulus_mb,
+        observed_mbn,
     )
-    slots = Slots.of(valid_mbt, stimulus_mb, state.bad_msn.shape[1])
+    stimuli = state.bad_msn.shape[1]
+    slots = Slots.of(valid_mbt, stimulus_mb, stimuli, observed_mbn)
     rates, bad = slots.clean(rates_mbtn)
     responses, _ = slots.clean(responses_mbtn)
     error = slots.add((responses - rates) ** 2)
@@ -99,15 +104,15 @@ def merge(a: State, b: State) -> State:
     return State(
         repeats.merge(a.responses, b.responses),
         near,
-        a.rates_mstn + step * part[..., None],
+        a.rates_mstn + step * by_neuron(part),
         a.error_mstn + b.error_mstn,
         a.bad_msn | b.bad_msn,
     )
 
 
 def _shown(state: repeats.State) -> jax.Array:
-    """Stimuli [M, S, 1] of which there is any trial."""
-    return (state.count_mst > 0).any(-1)[..., None]
+    """Stimuli [M, S, 1 or N] of which there is any trial."""
+    return by_neuron(state.count_mst > 0).any(2)
 
 
 def value(
@@ -140,17 +145,19 @@ def to_average(state: State, neurons_mn: jax.Array | None = None) -> Summary:
     keep = repeats.frames_of(state.responses)
     bad = state.bad_msn | state.responses.bad_msn
     averages = jnp.where(bad[:, :, None], jnp.nan, state.responses.mean_mstn)
-    start = correlation.zero(*state.bad_msn.shape[::2])
+    mice, _, neurons = state.bad_msn.shape
+    start = correlation.zero(mice, neurons, keep.ndim > 3)
     shown = _shown(state.responses)
     near_msn = jnp.where(shown, state.near_msn, 0.0)
     middle_mn = near_msn.sum(1) / jnp.maximum(shown.sum(1), 1)
     apart_msn = jnp.where(shown, near_msn - middle_mn[:, None], 0.0)
     rates = state.rates_mstn + apart_msn[:, :, None]
-    sums = correlation.update(start, rates, averages, keep)
+    moments = correlation.moments(rates, averages, keep)
+    sums = correlation.merge(start, moments)
     found = correlation.value(sums)
     # Neurons that are undefined answer 0 there; here they must also be told.
     x, y = (
-        jnp.sqrt((s.high + s.low) / jnp.maximum(sums.count_m, 1)[:, None])
+        jnp.sqrt((s.high + s.low) / correlation.by_neuron(jnp.maximum(sums.count_m, 1)))
         for s in (sums.square_x_mn, sums.square_y_mn)
     )
     means = [s.high + s.low for s in (sums.mean_x_mn, sums.mean_y_mn)]
@@ -163,9 +170,9 @@ def to_average(state: State, neurons_mn: jax.Array | None = None) -> Summary:
 
 def _normalized(state: State) -> jax.Array:
     """CC_norm [M, N], the mean over clips where it is defined."""
-    keep = repeats.frames_of(state.responses, least=2)[..., None]
+    keep = by_neuron(repeats.frames_of(state.responses, least=2))
     frames = jnp.maximum(keep.sum(2), 1).astype(jnp.float32)
-    shown = state.responses.count_mst.max(-1)[..., None].astype(jnp.float32)
+    shown = by_neuron(state.responses.count_mst).max(2).astype(jnp.float32)
 
     def centered(x_mstn: jax.Array) -> jax.Array:
         middle = jnp.where(keep, x_mstn, 0.0).sum(2) / frames
@@ -186,7 +193,11 @@ def only(state: State, chosen_ms: jax.Array) -> State:
     keep = chosen_ms.astype(bool)
     old = state.responses
     responses = old._replace(
-        count_mst=jnp.where(keep[..., None], old.count_mst, 0),
+        count_mst=jnp.where(
+            keep.reshape(*keep.shape, *(1,) * (old.count_mst.ndim - 2)),
+            old.count_mst,
+            0,
+        ),
         bad_msn=old.bad_msn & keep[..., None],
     )
     return state._replace(responses=responses, bad_msn=state.bad_msn & keep[..., None])

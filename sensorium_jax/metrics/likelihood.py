@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from sensorium_jax import axes
 from sensorium_jax.metrics import compensated as two
 from sensorium_jax.metrics.compensated import Two
+from sensorium_jax.metrics.correlation import by_neuron
 
 EPS = 1e-8
 
@@ -40,7 +41,7 @@ def poisson(rates: jax.Array, responses: jax.Array, *, full: bool = False) -> ja
 class State(NamedTuple):
     """Running sums of each neuron."""
 
-    count_m: jax.Array  # int32 valid frames
+    count_m: jax.Array  # int32 valid frames; [M, N] as in correlation.State
     total_mn: Two
 
 
@@ -54,9 +55,10 @@ class Likelihood(NamedTuple):
     undefined_m: jax.Array  # int32
 
 
-def zero(mice: int, neurons: int) -> State:
-    """The state before any frame."""
-    return State(jnp.zeros(mice, jnp.int32), two.zero((mice, neurons)))
+def zero(mice: int, neurons: int, some: bool = False) -> State:
+    """The state before any frame; some: not every neuron has every trial."""
+    count = jnp.zeros((mice, neurons) if some else mice, jnp.int32)
+    return State(count, two.zero((mice, neurons)))
 
 
 def update(
@@ -64,18 +66,25 @@ def update(
     rates_mbtn: jax.Array,
     responses_mbtn: jax.Array,
     valid_mbt: jax.Array,
+    observed_mbn: jax.Array | None = None,
     *,
     full: bool = False,
 ) -> State:
     """Add the valid frames of a batch; invalid ones may hold anything, also NaN."""
     axes.check(
-        rates_mbtn=rates_mbtn, responses_mbtn=responses_mbtn, valid_mbt=valid_mbt
+        rates_mbtn=rates_mbtn,
+        responses_mbtn=responses_mbtn,
+        valid_mbt=valid_mbt,
+        observed_mbn=observed_mbn,
     )
     keep = valid_mbt.astype(bool)[..., None]
+    each = (1, 2, 3)
+    if observed_mbn is not None:
+        keep, each = keep & observed_mbn.astype(bool)[:, :, None], (1, 2)
     rates = jnp.where(keep, rates_mbtn, 1.0)
     responses = jnp.where(keep, responses_mbtn, 0.0)
     loss = jnp.where(keep, poisson(rates, responses, full=full), 0.0)
-    count = keep.sum((1, 2, 3)).astype(jnp.int32)
+    count = keep.sum(each).astype(jnp.int32)
     return merge(state, State(count, two.sum_frames(loss.astype(jnp.float32))))
 
 
@@ -86,8 +95,10 @@ def merge(a: State, b: State) -> State:
 
 def value(state: State, neurons_mn: jax.Array | None = None) -> Likelihood:
     """Mean loss per neuron and its means; neurons_mn masks padded neurons."""
-    frames = jnp.maximum(state.count_m, 1).astype(jnp.float32)[:, None]
+    frames = by_neuron(jnp.maximum(state.count_m, 1).astype(jnp.float32))
     raw = two.single(state.total_mn) / frames
+    if state.count_m.ndim > 1:
+        raw = jnp.where(state.count_m > 0, raw, jnp.nan)
     real = jnp.ones(raw.shape, bool) if neurons_mn is None else neurons_mn.astype(bool)
     lost = ~jnp.isfinite(raw) & real
     per_neuron = jnp.where(real & ~lost, raw, 0.0)

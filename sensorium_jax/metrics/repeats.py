@@ -23,7 +23,7 @@ import jax.numpy as jnp
 from sensorium_jax import axes
 from sensorium_jax.metrics import compensated as two
 from sensorium_jax.metrics.correlation import EPS
-from sensorium_jax.metrics.slots import EXACT, Slots
+from sensorium_jax.metrics.slots import EXACT, Slots, by_neuron
 from sensorium_jax.metrics.summary import Summary, summarize
 
 TOTAL_EPS = 1e-9  # added to the total variance, as in the originals
@@ -35,7 +35,8 @@ Sums = TypeVar("Sums")  # a pytree of [M, S, ...]
 class State(NamedTuple):
     """Sums of each stimulus; a pytree, so it shards, merges and saves."""
 
-    count_mst: jax.Array  # int32 repeats that have the frame
+    # int32 repeats that have the frame; [M, S, T, N] where neurons miss repeats
+    count_mst: jax.Array
     mean_mstn: jax.Array
     square_mstn: jax.Array  # squared deviations from the mean over repeats
     within_msn: jax.Array  # variance over frames of each repeat, added up
@@ -52,11 +53,16 @@ class Repeats(NamedTuple):
     repeats_m: jax.Array  # mean number of repeats
 
 
-def zero(mice: int, stimuli: int, frames: int, neurons: int) -> State:
-    """The state before any trial, for clips of up to `frames` frames."""
+def zero(
+    mice: int, stimuli: int, frames: int, neurons: int, some: bool = False
+) -> State:
+    """The state before any trial, for clips of up to `frames` frames.
+
+    some: not every neuron has every trial.
+    """
     none = jnp.zeros((mice, stimuli, frames, neurons), jnp.float32)
     flat = jnp.zeros((mice, stimuli, neurons), jnp.float32)
-    count = jnp.zeros((mice, stimuli, frames), jnp.int32)
+    count = jnp.zeros(none.shape if some else none.shape[:3], jnp.int32)
     return State(count, none, none, flat, flat.astype(bool))
 
 
@@ -65,15 +71,22 @@ def update(
     responses_mbtn: jax.Array,
     valid_mbt: jax.Array,
     stimulus_mb: jax.Array,
+    observed_mbn: jax.Array | None = None,
 ) -> State:
-    """Add trials of the stimuli stimulus_mb (-1: of none); T is that of the state."""
+    """Add trials of the stimuli stimulus_mb (-1: of none); T is that of the state.
+
+    observed_mbn: False where a neuron's responses to a trial are missing; the state
+    must then have been begun with some=True.
+    """
     axes.check(
         responses_mbtn=responses_mbtn,
         valid_mbt=valid_mbt,
         stimulus_mb=stimulus_mb,
         mean_mstn=state.mean_mstn,
+        observed_mbn=observed_mbn,
     )
-    slots = Slots.of(valid_mbt, stimulus_mb, state.count_mst.shape[1])
+    stimuli = state.count_mst.shape[1]
+    slots = Slots.of(valid_mbt, stimulus_mb, stimuli, observed_mbn)
     return merge(state, _moments(slots, responses_mbtn))
 
 
@@ -94,9 +107,9 @@ def _moments(slots: Slots, responses_mbtn: jax.Array) -> State:
 def merge(a: State, b: State) -> State:
     """The state of the trials of a and b together (Chan, Golub & LeVeque 1983)."""
     count = a.count_mst + b.count_mst
-    part = (b.count_mst / jnp.maximum(count, 1))[..., None].astype(jnp.float32)
+    part = by_neuron(b.count_mst / jnp.maximum(count, 1)).astype(jnp.float32)
     step = b.mean_mstn - a.mean_mstn
-    weight = a.count_mst[..., None] * part
+    weight = by_neuron(a.count_mst) * part
     return State(
         count,
         a.mean_mstn + step * part,
@@ -116,14 +129,15 @@ def whole(state: Sums) -> Sums:
 
 
 def frames_of(state: State, *, least: int = 1) -> jax.Array:
-    """Frames [M, S, T] that every repeat has, of stimuli shown `least` times."""
-    most = state.count_mst.max(-1, keepdims=True)
+    """Frames that every repeat has, of stimuli shown `least` times; as count_mst."""
+    most = state.count_mst.max(2, keepdims=True)
     return (state.count_mst == most) & (most >= least)
 
 
 class Variances(NamedTuple):
     """Sums over the frames of repeated stimuli, from which all formulas follow."""
 
+    # The last axis is N where neurons miss repeats.
     keep_mst1: jax.Array
     repeats_mst1: jax.Array  # float; at least 2
     frames_m1: jax.Array
@@ -153,8 +167,8 @@ def over_stimuli(x_mstn: jax.Array) -> jax.Array:
 
 def variances(state: State) -> Variances:
     """Signal and noise of every neuron over stimuli shown at least twice."""
-    keep = frames_of(state, least=2)[..., None]
-    repeats = jnp.maximum(state.count_mst, 2)[..., None].astype(jnp.float32)
+    keep = by_neuron(frames_of(state, least=2))
+    repeats = by_neuron(jnp.maximum(state.count_mst, 2)).astype(jnp.float32)
     frames = keep.sum((1, 2)).astype(jnp.float32)
     trials = jnp.where(keep, repeats, 0.0).sum((1, 2))
     count = jnp.maximum(trials, 1)
@@ -185,8 +199,15 @@ def value(state: State, neurons_mn: jax.Array | None = None) -> Repeats:
         told(_conservative(state, v)),
         told((v.total_mn - v.noise_mn) / (v.total_mn + TOTAL_EPS)),
         told(corrected(jackknife, jnp.maximum(repeats, 2))),
-        repeats[:, 0],
+        _over_neurons(repeats, v.frames_m1 > 0),
     )
+
+
+def _over_neurons(repeats: jax.Array, some: jax.Array) -> jax.Array:
+    """Mean number of repeats [M], over the neurons that have any."""
+    if repeats.shape[1] == 1:
+        return repeats[:, 0]
+    return jnp.sum(repeats, 1, where=some) / jnp.maximum(some.sum(1), 1)
 
 
 def _jackknife(state: State, v: Variances) -> jax.Array:

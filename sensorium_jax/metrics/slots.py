@@ -11,21 +11,38 @@ import jax.numpy as jnp
 EXACT = jax.lax.Precision.HIGHEST
 
 
+def by_neuron(count: jax.Array) -> jax.Array:
+    """Counts [M, S, T] or [M, S, T, N] as [M, S, T, 1] or [M, S, T, N]."""
+    return count[..., None] if count.ndim == 3 else count
+
+
 class Slots(NamedTuple):
     """Which trials of a batch belong to which stimulus, and which frames count."""
 
     slot_mbs: jax.Array  # 1 or 0
-    keep_mbt1: jax.Array  # bool
-    count_mst: jax.Array  # int32
+    keep_mbt1: (
+        jax.Array
+    )  # bool; [M, B, T, N] where neurons miss trials that others have
+    count_mst: jax.Array  # int32; then [M, S, T, N]
 
     @classmethod
-    def of(cls, valid_mbt: jax.Array, stimulus_mb: jax.Array, stimuli: int) -> "Slots":
+    def of(
+        cls,
+        valid_mbt: jax.Array,
+        stimulus_mb: jax.Array,
+        stimuli: int,
+        observed_mbn: jax.Array | None = None,
+    ) -> "Slots":
         """From the stimulus of every trial."""
         numbers = jnp.arange(stimuli)[None, None]
         slot = (stimulus_mb[..., None] == numbers).astype(jnp.float32)
         keep = valid_mbt.astype(bool)
-        count = jnp.einsum("mbs,mbt->mst", slot, keep.astype(jnp.float32))
-        return cls(slot, keep[..., None], count.astype(jnp.int32))
+        if observed_mbn is None:
+            count = jnp.einsum("mbs,mbt->mst", slot, keep.astype(jnp.float32))
+            return cls(slot, keep[..., None], count.astype(jnp.int32))
+        keep = keep[..., None] & observed_mbn.astype(bool)[:, :, None]
+        count = jnp.einsum("mbs,mbtn->mstn", slot, keep.astype(jnp.float32))
+        return cls(slot, keep, count.astype(jnp.int32))
 
     def add(self, x_mbtn: jax.Array) -> jax.Array:
         """Sum over the trials of each stimulus, [M, S, T, N]."""
@@ -40,4 +57,4 @@ class Slots(NamedTuple):
 
     def mean(self, x_mbtn: jax.Array) -> jax.Array:
         """Mean over the trials of each stimulus, [M, S, T, N]."""
-        return self.add(x_mbtn) / jnp.maximum(self.count_mst, 1)[..., None]
+        return self.add(x_mbtn) / by_neuron(jnp.maximum(self.count_mst, 1))

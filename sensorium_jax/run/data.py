@@ -4,6 +4,7 @@ from typing import Any
 
 from sensorium_jax.data.recordings import Recordings
 from sensorium_jax.data.session import BEHAVIOR, PUPIL, Session
+from sensorium_jax.rules import UNUSED
 from sensorium_jax.run import Outcome
 from sensorium_jax.run.page import check_place, draw
 from sensorium_jax.text import align
@@ -37,6 +38,10 @@ def _facts(session: Session) -> dict[str, Any]:
     missing = [w for w in (BEHAVIOR, PUPIL) if not session.has(w)]
     if session.coordinates_n3 is None:
         missing.append("coordinates")
+    share, gone_rn = 0.0, session.missing_rn
+    if gone_rn is not None:
+        share = float(gone_rn[session.tiers != UNUSED].mean())
+        missing.append(f"{share:.1%} of the responses")
     tiers = session.tiers.tolist()
     return {
         "name": session.name,
@@ -48,6 +53,7 @@ def _facts(session: Session) -> dict[str, Any]:
         "frames_per_second": session.frames_per_second,
         "degrees_per_pixel": session.degrees_per_pixel,
         "missing": missing,
+        "missing_responses": share,
     }
 
 

@@ -18,6 +18,7 @@ from sensorium_jax.text import align, cell
 
 NUMBERS = (
     "single_trial",
+    "single_trial_median",
     "single_trial_over_mice",
     "null",
     "to_average",

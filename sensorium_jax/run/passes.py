@@ -72,7 +72,12 @@ class Mouse:
             batch: Any = stream.batch_at(0, i)
             responses = np.pad(batch.responses_mbtn, [(0, 0)] * 3 + [(0, more)])
             real = np.pad(batch.neurons_mn, [(0, 0), (0, more)])
-            return batch._replace(responses_mbtn=responses, neurons_mn=real)
+            seen = batch.observed_mbn
+            if seen is not None:
+                seen = np.pad(seen, [(0, 0), (0, 0), (0, more)])
+            return batch._replace(
+                responses_mbtn=responses, neurons_mn=real, observed_mbn=seen
+            )
 
         return prefetch(at, 0, self.steps(rows))
 

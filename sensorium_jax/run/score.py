@@ -15,7 +15,15 @@ from sensorium_jax.errors import UsageError, UserError, unknown
 from sensorium_jax.io import atomic
 from sensorium_jax.run import Outcome
 from sensorium_jax.run.linear import fitted
-from sensorium_jax.scoring import accumulate, paired, predict, suites, tables, trials
+from sensorium_jax.scoring import (
+    accumulate,
+    neurons as by_neuron,
+    paired,
+    predict,
+    suites,
+    tables,
+    trials,
+)
 from sensorium_jax.scoring.accumulate import Measured, Rates
 from sensorium_jax.scoring.tables import Report
 from sensorium_jax.simulation.cortex import truth
@@ -36,6 +44,7 @@ def score(
     draws: int = suites.DRAWS,
     rules: str | None = None,
     csv: str | None = None,
+    per_neuron: str | None = None,
     no_linear: bool = False,
 ) -> Outcome:
     """Score a model on one tier, or on all that are labelled.
@@ -51,8 +60,9 @@ def score(
     )
     source = one_model(workdir, model, nothing)
     check_draws(draws)
-    if csv:
-        atomic.need_place(csv, folder=False)
+    for file in (csv, per_neuron):
+        if file:
+            atomic.need_place(file, folder=False)
     recordings = opened(data, rules)
     twin = load.load(source, step=step)
     other = load.load(against) if against else None
@@ -66,9 +76,12 @@ def score(
         draws=draws,
         against=(str(against), other) if against else None,
         linear=None if no_linear else fitted(sessions, (recordings.path, workdir)),
+        neurons=per_neuron is not None,
     )
     if csv:
         tables.write_csv(csv, found.rows())
+    if per_neuron:
+        tables.write_csv(per_neuron, found.neurons)
     return Outcome(found.as_dict(), str(found))
 
 
@@ -100,9 +113,11 @@ def report(
     draws: int = suites.DRAWS,
     against: tuple[str, Any] | None = None,
     linear: Any = None,
+    neurons: bool = False,
 ) -> Report:
     """Every number of a twin on one tier or on all; against another by its name.
 
+    neurons: the report also has a row of scores for each neuron, in `neurons`.
     linear is the twin that every table has beside the model's; see run.linear.fitted.
     """
     check_draws(draws)
@@ -119,7 +134,8 @@ def report(
             options: dict[str, Any] = {"model": model, "draws": draws}
             comparison = paired.compare(mice[name], others[name], **options)
             scores[name] = found._replace(against=comparison)
-    return Report(scores)
+    each = [(tier, m) for tier in mice if neurons for m in mice[tier]]
+    return Report(scores, [row for one in each for row in by_neuron.rows(*one)])
 
 
 def measure_tiers(

@@ -31,6 +31,7 @@ class RepeatScores(NamedTuple):
     feve_n: np.ndarray  # of the neurons that may be judged by it
     ceiling_n: np.ndarray
     normalized_n: np.ndarray
+    feve_each_n: np.ndarray  # of every neuron; NaN where it may not be judged by it
 
 
 class Measured(NamedTuple):
@@ -146,13 +147,13 @@ class _MouseSums:
         slots[0, : len(places)] = self.plan.stimulus_b[places]
         y = self._padded(responses, counts)
         x = self._padded([p.rates_tn for p in trials], counts)
-        sums = self.sums or self._zero()
-        self.sums, state = _add(sums, x, y, valid, slots)
+        sums, seen = self.sums or self._zero(), self._observed(trials)
+        self.sums, state = _add(sums, x, y, valid, slots, seen)
         self._keep("model", state)
         for name, series in (("null", self._constants), ("truth", self._true)):
             others = series(trials)
             if others is not None:
-                self._keep(name, _each(self._padded(others, counts), y, valid))
+                self._keep(name, _each(self._padded(others, counts), y, valid, seen))
         self.places += places
         self.waiting = []
 
@@ -162,11 +163,21 @@ class _MouseSums:
         self.moments[name].append(moments)
 
     def _zero(self) -> _Sums:
-        _, frames, neurons = self.fit
-        averages = explained.zero(1, *self.fit) if self.plan.repeats else None
-        zero = _Sums(averages, bits.zero(1, neurons))
+        some = self.plan.session.missing_rn is not None
+        averages = explained.zero(1, *self.fit, some) if self.plan.repeats else None
+        zero = _Sums(averages, bits.zero(1, self.fit.neurons, some))
         # Copies, as no two leaves may share an array that is donated.
         return jax.tree.map(jnp.copy, zero)
+
+    def _observed(self, trials: Sequence[Prediction]) -> np.ndarray | None:
+        """Of which neurons the responses are known, [1, B, N]; None for all."""
+        missing_rn = self.plan.session.missing_rn
+        if missing_rn is None:
+            return None
+        seen = np.zeros((1, self.batch, self.fit.neurons), bool)
+        for b, trial in enumerate(trials):
+            seen[0, b, : missing_rn.shape[1]] = ~missing_rn[trial.trial]
+        return seen
 
     def _padded(self, series: Sequence[Any], counts: Sequence[int]) -> np.ndarray:
         x = np.zeros((1, self.batch, self.fit.frames, self.fit.neurons), np.float32)
@@ -238,22 +249,28 @@ def _add(
     responses_mbtn: jax.Array,
     valid_mbt: jax.Array,
     stimulus_mb: jax.Array,
+    observed_mbn: jax.Array | None,
 ) -> tuple[_Sums, correlation.State]:
     trials = (rates_mbtn, responses_mbtn, valid_mbt)
     averages = sums.explained
     if averages is not None:
-        averages = explained.update(averages, *trials, stimulus_mb)
-    return _Sums(averages, bits.update(sums.bits, *trials)), _each(*trials)
+        averages = explained.update(averages, *trials, stimulus_mb, observed_mbn)
+    gains = bits.update(sums.bits, *trials, observed_mbn)
+    return _Sums(averages, gains), _each(*trials, observed_mbn)
 
 
 @jax.jit
 def _each(
-    rates_mbtn: jax.Array, responses_mbtn: jax.Array, valid_mbt: jax.Array
+    rates_mbtn: jax.Array,
+    responses_mbtn: jax.Array,
+    valid_mbt: jax.Array,
+    observed_mbn: jax.Array | None,
 ) -> correlation.State:
     """The moments of every trial by itself: trials take the place of mice."""
     x, y, valid = (a[0][:, None] for a in (rates_mbtn, responses_mbtn, valid_mbt))
-    zero = correlation.zero(len(x), x.shape[-1])
-    return correlation.update(zero, x, y, valid)
+    seen = None if observed_mbn is None else observed_mbn[0][:, None]
+    zero = correlation.zero(len(x), x.shape[-1], seen is not None)
+    return correlation.update(zero, x, y, valid, seen)
 
 
 def repeat_scores(
@@ -288,6 +305,7 @@ def _repeat_scores(
         cut(found.feve.per_neuron_mn)[judged_n],
         cut(ceilings.ceiling.per_neuron_mn),
         cut(found.normalized.per_neuron_mn),
+        np.where(judged_n, cut(found.feve.per_neuron_mn), np.nan),
     )
 
 

@@ -18,7 +18,7 @@ FLAT = 3e-7  # spread relative to the mean that rounding alone explains
 class Moments(NamedTuple):
     """Sums of each trial b and neuron; x is predicted, y recorded."""
 
-    count_b: np.ndarray
+    count_b: np.ndarray  # frames; [B, N] where neurons miss trials that others have
     mean_x_bn: np.ndarray
     mean_y_bn: np.ndarray
     square_x_bn: np.ndarray  # squared deviations from the trial's mean
@@ -34,7 +34,8 @@ class Moments(NamedTuple):
             for p in pairs
         ]
         cut = (x[:trials, :neurons] for x in found)
-        return cls(np.asarray(count, np.float64)[:trials], *cut)
+        count = np.asarray(count, np.float64)[:trials]
+        return cls(count[:, :neurons] if count.ndim > 1 else count, *cut)
 
     def take(self, chosen_b: np.ndarray) -> "Moments":
         """Those of some trials, by a mask or in a given order."""
@@ -68,16 +69,23 @@ def correlations(m: Moments, weights_wb: np.ndarray) -> np.ndarray:
 
 
 def _correlations(m: Moments, weights_wb: np.ndarray) -> np.ndarray:
-    share_wb = weights_wb * m.count_b
-    n_w1 = np.maximum(share_wb.sum(1), 1)[:, None]
-    total = max(m.count_b.sum(), 1)
-    bases = [m.count_b @ x / total for x in (m.mean_x_bn, m.mean_y_bn)]
+    count, alike = m.count_b, m.count_b.ndim == 1  # neurons have the same trials
+    share_wb = weights_wb * count if alike else weights_wb
+
+    def over_trials(x_bn: np.ndarray) -> np.ndarray:
+        """Sums [W, N] of what every frame of a trial has."""
+        return share_wb @ (x_bn if alike else count * x_bn)
+
+    n_wn = np.maximum(share_wb.sum(1)[:, None] if alike else share_wb @ count, 1)
+    total = np.maximum(count.sum(0), 1)
+    both = (m.mean_x_bn, m.mean_y_bn)
+    bases = [(count @ x if alike else (count * x).sum(0)) / total for x in both]
     dx = m.mean_x_bn - bases[0]
     dy = m.mean_y_bn - bases[1]
-    mx, my = share_wb @ dx / n_w1, share_wb @ dy / n_w1
+    mx, my = over_trials(dx) / n_wn, over_trials(dy) / n_wn
 
     def spread(inside_bn, a_bn, b_bn, a_wn, b_wn):
-        return (weights_wb @ inside_bn + share_wb @ (a_bn * b_bn)) / n_w1 - a_wn * b_wn
+        return (weights_wb @ inside_bn + over_trials(a_bn * b_bn)) / n_wn - a_wn * b_wn
 
     with np.errstate(invalid="ignore", divide="ignore"):
         x = np.sqrt(np.maximum(spread(m.square_x_bn, dx, dx, mx, mx), 0))

@@ -110,7 +110,8 @@ def summary(parts: Sequence[Part]) -> Scores:
         fraction = single / ceiling
         below = over_neurons(ceilings_w) if known else ceiling
         between = resample.interval(over_neurons(draws_mw) / np.maximum(below, 1e-9))
-    feves = [p.feve_n for p in parts]
+    # Of the mice that have any neuron that may be judged by it.
+    judged = [p.feve_n for p in parts if p.feve_n is not None and p.feve_n.size]
     linear = _both([p.linear_n for p in parts])[0]
     linears_w = [p.linear_w for p in parts if p.linear_w is not None]
     lines: dict[str, Any] = {}
@@ -135,13 +136,19 @@ def summary(parts: Sequence[Part]) -> Scores:
         ceiling_from_repeats=_both([p.estimated_n for p in parts])[0],
         fraction_of_ceiling=fraction,
         fraction_of_ceiling_interval=between,
-        feve=_both(feves)[0],
-        feve_median=_median(feves),
+        feve=_both(judged)[0] if judged else None,
+        feve_median=_median(judged) if judged else None,
+        feve_mice=len(judged),
         neurons=int(neurons.sum()),
         undefined=sum(p.undefined for p in parts),
         trials=sum(p.trials for p in parts),
         stimuli_shown=max(p.stimuli for p in parts),
         linear=linear,
+        single_trial_median=_median([p.single_n for p in parts]),
+        null_median=_median([p.null_n for p in parts]),
+        linear_median=_median([p.linear_n for p in parts]),
+        to_average_median=_median([p.to_average_n for p in parts]),
+        ceiling_median=_median([p.ceiling_n for p in parts]),
         **lines,
     )
 
@@ -171,6 +178,7 @@ def report(mice: Sequence[Measured], *, draws: int = DRAWS) -> TierScores:
     return TierScores(
         all=summary([p for _, p in whole]),
         poisson=_both([m.poisson_n for m in mice])[0],
+        poisson_median=_median([m.poisson_n for m in mice]),
         bits_per_spike=_both(gains)[0],
         bits_per_spike_median=_median(gains),
         mice={m.plan.session.name: summary([p]) for m, p in whole},

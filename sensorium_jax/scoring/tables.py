@@ -18,6 +18,7 @@ Interval = tuple[float, float]
 COLUMNS = {
     "single_trial": "single trial",
     "single_trial_interval": "95 %",
+    "single_trial_median": "median",
     "null": "null",
     "linear": "linear",
     "to_average": "to average",
@@ -66,7 +67,7 @@ class Scores(NamedTuple):
     ceiling_from_repeats: float | None  # also where the truth is known
     fraction_of_ceiling: float | None
     fraction_of_ceiling_interval: Interval | None
-    feve: float | None
+    feve: float | None  # of the mice that have neurons to be judged by it
     feve_median: float | None
     neurons: int
     undefined: int  # neurons without a correlation, which score 0
@@ -76,6 +77,13 @@ class Scores(NamedTuple):
     linear_interval: Interval | None = None
     over_linear: float | None = None  # single_trial less that, on the same resamples
     over_linear_interval: Interval | None = None
+    # Medians over the neurons of all mice together.
+    single_trial_median: float | None = None
+    null_median: float | None = None
+    linear_median: float | None = None
+    to_average_median: float | None = None
+    ceiling_median: float | None = None
+    feve_mice: int = 0  # how many mice have neurons to be judged by FEVE
 
     def as_dict(self) -> dict[str, Any]:
         """The numbers under the names that JSON has."""
@@ -179,6 +187,7 @@ class TierScores(NamedTuple):
     stimuli: Mapping[str, Scores]  # by type
     depths: Sequence[Depth]
     against: Comparison | None = None
+    poisson_median: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The numbers under the names that JSON has."""
@@ -205,17 +214,31 @@ class TierScores(NamedTuple):
     def notes(self) -> list[str]:
         """What stands below the table."""
         a, null = self.all, "null: each neuron's training mean"
+        some = 0 < a.feve_mice < len(self.mice)
+        of = f", of {a.feve_mice} of {len(self.mice)} mice" if some else ""
         words = [
             f"over mice {cell(a.single_trial_over_mice)}",
-            f"FEVE {cell(a.feve)} (median {cell(a.feve_median)})",
-            f"Poisson loss {cell(self.poisson)}",
+            f"FEVE {cell(a.feve)} (median {cell(a.feve_median)}{of})",
+            f"Poisson loss {cell(self.poisson)} (median {cell(self.poisson_median)})",
             f"bits per spike {cell(self.bits_per_spike)} "
             f"(median {cell(self.bits_per_spike_median)})",
             f"ceiling from {ORIGINS[a.ceiling_from]}",
             null if a.null_interval else f"null 0: {NO_NULL}",
             LINEAR if a.linear is not None else f"linear: {NOT_FITTED}",
         ]
-        lines = ["; ".join(words), *beside_linear(a)]
+        medians = [
+            f"{words} {cell(value)}"
+            for words, value in (
+                ("single trial", a.single_trial_median),
+                ("null", a.null_median),
+                ("linear", a.linear_median),
+                ("to average", a.to_average_median),
+                ("ceiling", a.ceiling_median),
+            )
+            if value is not None
+        ]
+        lines = ["; ".join(words), f"medians over neurons: {', '.join(medians)}"]
+        lines += beside_linear(a)
         if self.depths:
             parts = [f"{d.depth:.0f} um {d.single_trial:.3f}" for d in self.depths]
             lines.append("by depth: " + ", ".join(parts))
@@ -249,7 +272,8 @@ class TierScores(NamedTuple):
 
     def rows(self) -> list[dict[str, Any]]:
         """A row of a csv for all, each mouse and each type of stimulus."""
-        names = ("poisson", "bits_per_spike", "bits_per_spike_median")
+        names = ("poisson", "bits_per_spike")
+        names = tuple(f"{n}{end}" for n in names for end in ("", "_median"))
         more = {name: getattr(self, name) for name in names}
         return [
             {"of": of, "name": name, **numbers(row), **(more if of == "all" else {})}
@@ -267,6 +291,7 @@ class Report(NamedTuple):
     """Every number of every tier that was scored."""
 
     tiers: Mapping[str, TierScores]
+    neurons: Sequence[Mapping[str, Any]] = ()  # a row for each; see scoring.neurons
 
     def as_dict(self) -> dict[str, Any]:
         """The numbers of each tier, under the names that JSON has."""

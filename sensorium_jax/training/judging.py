@@ -115,7 +115,7 @@ def make_validate(
         late_t = jnp.arange(batch.valid_mbt.shape[2]) >= skip
         counts = last_frames(batch.valid_mbt & late_t[None, None], 2, frames) & spoken
         targets = last_frames(batch.responses_mbtn, 2, frames)
-        return correlation.update(sums, rates, targets, counts)
+        return correlation.update(sums, rates, targets, counts, batch.observed_mbn)
 
     def finish(sums: correlation.State, neurons_mn: jax.Array):
         return correlation.value(sums, neurons_mn), jnp.any(neurons_mn, 1)
@@ -124,7 +124,7 @@ def make_validate(
     def compiled(one: Any):
         """Sums lie as the state does, and every process may read what is found."""
         rows, every = shard.beside(one), shard.everywhere(one)
-        zero = jax.jit(correlation.zero, static_argnums=(0, 1), out_shardings=rows)
+        zero = jax.jit(correlation.zero, static_argnums=(0, 1, 2), out_shardings=rows)
         return (
             zero,
             jax.jit(update, out_shardings=rows),
@@ -136,7 +136,8 @@ def make_validate(
         todo = batches(int(state.step))
         judged = next(todo)
         neurons_mn = judged.batch.neurons_mn
-        sums = add(state, judged, zero(*neurons_mn.shape), factor_mtn)
+        some = judged.batch.observed_mbn is not None
+        sums = add(state, judged, zero(*neurons_mn.shape, some), factor_mtn)
         for judged in todo:
             sums = add(state, judged, sums, factor_mtn)
         value, mice = jax.tree.map(np.asarray, end(sums, neurons_mn))

@@ -155,7 +155,9 @@ def split_windows(batch: Batch, parts: int) -> Batch:
     """Cut the windows into parts on a new leading axis, each device its own windows."""
     devices = axes.shard_counts()[1]
 
-    def cut(name: str, x: jax.Array) -> jax.Array:
+    def cut(name: str, x: jax.Array | None) -> jax.Array | None:
+        if x is None:
+            return None
         if name == "neurons_mn":
             return jnp.broadcast_to(x[None], (parts, *x.shape))
         m, b, *rest = x.shape
@@ -175,6 +177,10 @@ def train_correlation(rates_mbtn: jax.Array, batch: Batch) -> jax.Array:
     frames = rates_mbtn.shape[2]
     y = batch.responses_mbtn[:, :, -frames:].astype(jnp.float32)
     valid = batch.valid_mbt[:, :, -frames:, None]
+    neurons_mn = batch.neurons_mn
+    if batch.observed_mbn is not None:
+        valid = valid & batch.observed_mbn[:, :, None]
+        neurons_mn = neurons_mn & valid.any((1, 2))
     count = jnp.maximum(valid.sum((1, 2), keepdims=True), 1)
 
     def center(x: jax.Array) -> jax.Array:
@@ -184,8 +190,8 @@ def train_correlation(rates_mbtn: jax.Array, batch: Batch) -> jax.Array:
     a, b = center(jax.lax.stop_gradient(rates_mbtn)), center(y)
     power = jnp.sum(a * a, (1, 2)) * jnp.sum(b * b, (1, 2))
     corr_mn = jnp.sum(a * b, (1, 2)) / jnp.sqrt(jnp.maximum(power, 1e-12))
-    real = jnp.maximum(batch.neurons_mn.sum(), 1)
-    return jnp.sum(corr_mn, where=batch.neurons_mn) / real
+    real = jnp.maximum(neurons_mn.sum(), 1)
+    return jnp.sum(corr_mn, where=neurons_mn) / real
 
 
 def _average(ema: Tree, now: Tree, decay: float) -> Tree:

@@ -68,6 +68,9 @@ def test_a_check_knows_own_tiers(tmp_path, capsys):
     assert "hidden in the rules" in fault.remedy
     rewrite(mouse, rules={"name": "own", "hidden": ["test"]})
     assert not [f for f in check(tmp_path) if f.level == "error"]
+    assert pools.labelled(Recordings.open(tmp_path)[0], 9)  # others of the tier respond
+    for row in (10, 11):
+        np.save(mouse / f"data/responses/{row}.npy", np.zeros((3, 8), np.float32))
     assert not pools.labelled(Recordings.open(tmp_path)[0], 9)
     findings = [f.finding for f in check(tmp_path, rules="2023")]
     assert any("unknown tier 'validation' of 3 trials" in f for f in findings)

@@ -46,7 +46,7 @@ def prepare(case, empty):
     encoder = build(case.config, behavior_as_channels=True)
     params, stats = encoder_trees(case.param, names)
     if empty:
-        batch = Batch(*(longer(x, empty) for x in batch))
+        batch = Batch(*(longer(x, empty) for x in batch[:-1]))
         noise = longer(noise, empty)
         for part in ("readout", "shifter"):
             params[part] = jax.tree.map(lambda x: longer(x, empty), params[part])

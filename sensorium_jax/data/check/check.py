@@ -11,7 +11,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sensorium_jax.data.check import across, meta, statistics, tree, trials, values
+from sensorium_jax.data.check import (
+    across,
+    meta,
+    missing,
+    statistics,
+    tree,
+    trials,
+    values,
+)
 from sensorium_jax.data.check.npy import AGAIN, load
 from sensorium_jax.data.check.trials import Scan
 from sensorium_jax.data.recordings import Recordings
@@ -172,6 +180,7 @@ def _session(scan: Scan, share: float) -> Iterator[Fault]:
     tiers = meta.tiers(scan.folder, scan.numbers, scan.rules, faults)
     yield from meta.columns(scan.folder, len(scan.numbers))
     yield from meta.units(scan.folder, neurons)
+    scan = scan._replace(missing=missing.read(scan, neurons, faults))
     wrong, skip = trials.shapes(scan, neurons)
     stored = statistics.read(scan, faults)
     yield from wrong
@@ -188,6 +197,7 @@ def _session(scan: Scan, share: float) -> Iterator[Fault]:
             progress.add()
     yield from values.darkest(scan, tuple(used[:3]), skip)
     yield from values.silent(scan, seen, tiers)
+    yield from missing.faults(scan, tiers, whole)
     ends = {number: s.end for number, s in seen.items()}
     yield from statistics.faults(scan, stored, tiers, ends)
     yield from faults

@@ -220,6 +220,9 @@ def _extremes(
             data = np.load(scan.file(what, number))
         except (OSError, ValueError):
             continue
+        if what == RESPONSES and number in scan.missing:
+            data = data.astype(np.float64)
+            data[scan.missing[number]] = np.nan
         axes = tuple(i for i, n in enumerate(shape) if n == 1 and data.shape[i] > 1)
         part = (..., slice(data.shape[-1] if shape[-1] > 1 else 1))
         if any(m != n != 1 for m, n in zip(data.shape[:-1], shape[:-1], strict=True)):

@@ -1,8 +1,10 @@
 """Faults of the trial files that their names and headers show."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
+
+import numpy as np
 
 from sensorium_jax.data import config
 from sensorium_jax.data.check.npy import (
@@ -29,6 +31,8 @@ class Scan(NamedTuple):
     headers: dict[str, dict[int, Header]]  # modality -> file number -> header
     numbers: tuple[int, ...]  # of every trial that any modality has
     keeps_negative: bool = False  # negative responses were stored on purpose
+    # Neurons [n] that miss a trial, by file number, of trials that any miss.
+    missing: Mapping[int, np.ndarray] = {}
 
     @property
     def timed(self) -> bool:

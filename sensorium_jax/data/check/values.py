@@ -64,8 +64,10 @@ def trial(
         keeps = scan.keeps_negative
         faults.extend(_range(path, what, low, high, scale, keeps_negative=keeps))
         if what == RESPONSES and complete and tier and not may_hide:
-            count = int(np.sum(values == values))
-            active = 0.0 if zero else np.count_nonzero(np.nan_to_num(values)) / count
+            gone_n = scan.missing.get(number)
+            told = values if gone_n is None else values[~gone_n]
+            count = int(np.sum(told == told))
+            active = np.count_nonzero(np.nan_to_num(told)) / count if count else None
     faults.extend(_ends(scan, number, ends))
     return Seen(faults, min(ends.values(), default=0), active, count)
 

@@ -151,25 +151,39 @@ def at_frames(
     *,
     longest: float,
     delay_n: np.ndarray | None = None,
+    missing: bool = False,
 ) -> tuple[np.ndarray, float]:
     """Samples [s, n] at the onsets of frames [t], as [t, n] float32.
 
     Also returns how many seconds apart the samples are, at most, that a value comes
     from. No more than `longest` seconds around the frames are read, so a gap may be
     longer than what is returned, where that is above `longest`. delay_n: seconds after
-    its sample's time that each signal was really measured.
+    its sample's time that each signal was really measured. missing: a signal without
+    any number from the first frame to the last is NaN in all of them, and no gap; where
+    no signal has one, it is a gap of all.
     """
     late, early = (0.0, 0.0) if delay_n is None else (delay_n.max(), delay_n.min())
     reach = width / 2 + longest + clock.interval
     first, stop = clock.around(onset_t[0] - reach - late, onset_t[-1] + reach - early)
     times_s = clock.times(first, stop)
-    samples_sn = np.asarray(read(first, stop), np.float32)
-    samples_sn, apart_s = without_nan(samples_sn.reshape(len(times_s), -1), times_s)
+    samples_sn = np.asarray(read(first, stop), np.float32).reshape(len(times_s), -1)
+    gone_n = np.zeros(samples_sn.shape[1], bool)
+    if missing:
+        here = (times_s >= onset_t[0] - late) & (times_s <= onset_t[-1] - early + width)
+        gone_n = ~np.isfinite(samples_sn[here]).any(0) & here.any()
+        gone_n &= not gone_n.all()
+        samples_sn = np.where(gone_n, np.float32(0), samples_sn)
+    samples_sn, apart_s = without_nan(samples_sn, times_s)
     if delay_n is not None:
-        return _delayed(samples_sn, times_s, apart_s, onset_t, delay_n, method)
-    if method == "mean":
-        return _mean(samples_sn, times_s, apart_s, onset_t, width)
-    return _between(samples_sn, times_s, apart_s, onset_t, nearest=method == "nearest")
+        at = _delayed(samples_sn, times_s, apart_s, onset_t, delay_n, method)
+    elif method == "mean":
+        at = _mean(samples_sn, times_s, apart_s, onset_t, width)
+    else:
+        nearest = method == "nearest"
+        at = _between(samples_sn, times_s, apart_s, onset_t, nearest=nearest)
+    values_tn, apart = at
+    values_tn[:, gone_n] = np.nan
+    return values_tn, apart
 
 
 def without_nan(

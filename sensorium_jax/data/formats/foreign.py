@@ -267,12 +267,18 @@ def trial_values(
     width: float,
     method: str,
     longest: float,
+    *,
+    missing: bool = False,
 ) -> tuple[np.ndarray, float]:
-    """A signal at the frames of one trial [t, n], and the gap that it bridges."""
+    """A signal at the frames of one trial [t, n], and the gap that it bridges.
+
+    missing: as in clocks.at_frames.
+    """
     if isinstance(signal, Spikes):
         return clocks.counts(signal.times_e, signal.ends_n, onset_t, width), 0.0
     return clocks.at_frames(
         *(signal.clock, signal.read, onset_t, width, method),
         longest=longest,
         delay_n=signal.delay_n,
+        missing=missing,
     )

@@ -172,7 +172,10 @@ def arrays(
     for what, signals in plan.foreign.signals.items():
         columns = []
         for s, method in zip(signals, plan.methods[what], strict=True):
-            values_tn, apart = trial_values(s, middle_t, width, method, choices.max_gap)
+            values_tn, apart = trial_values(
+                *(s, middle_t, width, method, choices.max_gap),
+                missing=what == RESPONSES,
+            )
             longest = max(longest, apart)
             columns.append(values_tn)
         if columns:
@@ -217,13 +220,18 @@ def _tiers(plan: Plan, left: set[int], stimulus: np.ndarray, usual: str) -> list
 def _stimuli(folder: Path, form: Any, count: int) -> np.ndarray:
     """One number per trial, equal where films on disk are; -1 where there is none."""
     numbers: dict[bytes, int] = {}
+    nodes: dict[int, int] = {}  # files with several names are read once
     stimulus = np.full(count, -1)
     for i in range(count):
         path = folder / "data" / form.STIMULUS / f"{i}.npy"
-        if path.exists():
+        if not path.exists():
+            continue
+        node = path.stat().st_ino
+        if node not in nodes:
             digest = blake2b(digest_size=16)
             with open(path, "rb") as file:
                 while block := file.read(READ):
                     digest.update(block)
-            stimulus[i] = numbers.setdefault(digest.digest(), len(numbers))
+            nodes[node] = numbers.setdefault(digest.digest(), len(numbers))
+        stimulus[i] = nodes[node]
     return stimulus

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from sensorium_jax.data.session import MISSING
 from sensorium_jax.errors import UserError, unknown
 from sensorium_jax.rules import TRAIN, Rules
 
@@ -27,7 +28,13 @@ def unit_facts(
 
 
 def trial_facts(trials: int, columns: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The arrays of meta/trials, but for the tiers."""
+    """The arrays of meta/trials, but for the tiers and what is missing."""
+    if MISSING in (columns or {}):
+        raise UserError(
+            f"columns hold '{MISSING}', which says whose responses are missing and is "
+            "written by itself: give NaN as the responses of such trials. Name other "
+            "facts otherwise."
+        )
     return {
         name: _rows(name, values, trials, "tiers")
         for name, values in (columns or {}).items()

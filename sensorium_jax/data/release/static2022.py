@@ -76,7 +76,7 @@ class PictureReader:
     def read(self, what: str, trial: int, frames: slice, out: np.ndarray) -> None:
         """Fill out, [frame, h, w, c] or [frame, n]."""
         where = self.folders[what] / f"{self.files[trial]}.npy"
-        stored = tree.open_npy(where)
+        stored = tree.read_npy(where)
         if what == VIDEO:
             stored = np.moveaxis(stored if stored.ndim == 3 else stored[None], 0, -1)
         part = stored[None][frames]

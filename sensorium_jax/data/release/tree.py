@@ -1,20 +1,18 @@
 """What both releases share: the facts of one session's folder, read with care."""
 
-import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from sensorium_jax.data.session import MODALITIES, RESPONSES, STATISTICS, VIDEO
+from sensorium_jax.data.release import npy
+from sensorium_jax.data.session import MISSING, MODALITIES, RESPONSES, STATISTICS, VIDEO
 from sensorium_jax.errors import UserError
 
 SMALL = 65_536  # bytes; larger statistics stay on disk until they are used
 TIERS = "meta/trials/tiers.npy"  # written last: without it nothing is a session
-# numpy reads a header with Python's parser, which fails now and then in Python 3.11 if
-# two threads are in it: "AST constructor recursion depth mismatch".
-HEADER = threading.Lock()
+HEADER = npy.PARSER
 SOURCES = ("all", "stimulus_frame")  # of statistics; the first that is there counts
 NEEDED = STATISTICS[:2]  # without these there is no normalization
 
@@ -32,6 +30,13 @@ class Facts(NamedTuple):
 def open_npy(path: Path) -> np.ndarray:
     """A memory map of one file; only its header is read yet."""
     try:
+        known = npy.header(path)
+        if known.size:
+            options: Any = {"order": known.order, "offset": known.begin}
+            return np.memmap(path, known.dtype, "r", shape=known.shape, **options)
+    except (OSError, ValueError):
+        pass  # whatever else numpy can read, or says of it
+    try:
         with HEADER:
             try:
                 return np.load(path, mmap_mode="r")
@@ -47,6 +52,14 @@ def open_npy(path: Path) -> np.ndarray:
             f"{path} cannot be read ({error}). Expected a .npy file; it may be cut "
             "short: fetch the recording again, or run: sensorium check."
         ) from None
+
+
+def read_npy(path: Path) -> np.ndarray:
+    """One small file, in memory."""
+    try:
+        return npy.read(path)
+    except (OSError, ValueError):
+        return np.array(open_npy(path))  # whatever numpy can read, or says of it
 
 
 def fact(path: Path) -> np.ndarray:
@@ -92,6 +105,12 @@ def gather(folder: Path, stimulus: str, links: Mapping[str, str]) -> Facts:
         )
     columns = _columns(folder / "meta/trials")
     rows, files = _rows(folder, len(tiers), files)
+    if len(columns.get(MISSING, tiers)) != len(tiers):
+        raise UserError(
+            f"{folder}/meta/trials/{MISSING}.npy has {len(columns[MISSING])} rows, "
+            f"expected {len(tiers)} as tiers.npy. It says whose responses are missing; "
+            "write it anew, or rename it if it says something else."
+        )
     columns = {k: v[rows] for k, v in columns.items() if len(v) == len(tiers)}
     del columns["tiers"]
     return Facts(

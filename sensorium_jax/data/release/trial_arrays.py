@@ -77,6 +77,24 @@ def check_shapes(
             )
 
 
+def unanswered(where: str, x_tn: np.ndarray) -> np.ndarray:
+    """Neurons [n] that are NaN in the whole trial; in a part of it they are refused."""
+    if x_tn.dtype.kind != "f" or x_tn.ndim != 2:
+        return np.zeros(x_tn.shape[-1:], bool)
+    gone_n = np.isnan(x_tn).sum(0)
+    some = np.flatnonzero((gone_n > 0) & (gone_n < len(x_tn)))
+    if some.size:
+        more = f", and {some.size - 1} more neurons in some" if some.size > 1 else ""
+        raise UserError(
+            f"{where}: responses holds a NaN of neuron {some[0]} in {gone_n[some[0]]} "
+            f"of {len(x_tn)} frames{more}. Expected a number in every frame, or NaN in "
+            "every frame where a neuron was not recorded in the trial, which leaves it "
+            "out there. Fill the frames, make the whole trial NaN for the neuron, cut "
+            "the trial, or leave out the neuron."
+        )
+    return gone_n > 0
+
+
 def check_numbers(where: str, name: str, x: np.ndarray) -> None:
     """Refuse NaN, which would end the trial there, and infinity."""
     if x.dtype.kind not in "biuf":
@@ -152,14 +170,20 @@ def check_values(
     fill: bool,
     negative: str,
     hidden: Sequence[bool],
+    films: bool,
 ) -> None:
     """Refuse NaN and negative responses of any trial, before anything is written.
 
-    Responses of hidden trials are not stored, so they may be negative.
+    Responses of hidden trials are not stored, so they may be negative. Those of a
+    neuron that is NaN in a whole trial are missing there.
     """
     below, count, lowest = 0, 0, 0.0
     for i, kept_back in enumerate(hidden):
         row = np.asarray(responses[i])
+        if row.ndim < 2:  # the frames of one neuron, or the neurons of one picture
+            row = row.reshape((-1, 1) if films else (1, -1))
+        gone_n = unanswered(f"Trial {i}", row)
+        row = np.where(gone_n, 0, row) if gone_n.any() else row
         check_numbers(f"Trial {i}", RESPONSES, row)
         if not kept_back:
             some, low = negatives(row)

@@ -1,7 +1,7 @@
 """Writes official trees, for the simulator and for own recordings."""
 
 import contextlib
-import json
+import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -14,16 +14,19 @@ import numpy as np
 from sensorium_jax.data import config
 from sensorium_jax.data.release import (
     dynamic2023,
+    notes,
+    npy,
     session_facts,
     static2022,
     trial_arrays,
 )
 from sensorium_jax.data.release.layout_statistics import layout_moments
-from sensorium_jax.data.release.tree import SOURCES, TIERS, open_npy
+from sensorium_jax.data.release.tree import SOURCES, TIERS
 from sensorium_jax.data.release.trial_arrays import CLIP, KEEP, REFUSE, Changes
 from sensorium_jax.data.session import (
     BEHAVIOR,
     FIELDS,
+    MISSING,
     MODALITIES,
     PUPIL,
     RESPONSES,
@@ -45,7 +48,6 @@ from sensorium_jax.rules import (
 )
 
 FORMS = {PICTURES: static2022, FILMS: dynamic2023}  # files of a kind of recordings
-CHANGED = "changed"  # folder, below PARTIAL, of what was changed in each trial
 
 
 class SessionWriter:
@@ -84,15 +86,39 @@ class SessionWriter:
         self.form = FORMS[self.rules.kind]
         self.frame_shape, self.pad_to = tuple(frame_shape), pad_to
         self.video_dtype = np.dtype(video_dtype)
+        self.partial = self.folder / PARTIAL
+        noted = notes.read(self.partial)
+        self.noted = set(noted)  # trials that have notes
+        self.added: set[int] = set()  # by this writer; others were kept
+        # The first trial of each video, by what the video is told by.
+        self.firsts = {n[notes.VIDEO]: i for i, n in noted.items() if notes.VIDEO in n}
+        self.places = {w: self.folder / "data" / self._name(w) for w in MODALITIES}
 
     def _file(self, what: str, index: int) -> Path:
-        return self.folder / "data" / self._name(what) / f"{index}.npy"
+        return self.places[what] / f"{index}.npy"
 
     def _name(self, what: str) -> str:
         return self.form.STIMULUS if what == VIDEO else what
 
     def _save(self, path: Path, array: np.ndarray) -> None:
-        save_npy(path, array, self.folder / PARTIAL)
+        npy.save(path, array, self.partial)
+
+    def _save_video(self, index: int, video: np.ndarray) -> str:
+        """Write a trial's video; one shown before becomes a second name of its file.
+
+        Returns what the video is told by, or nothing where it was shown before.
+        """
+        digest = blake2b(video.data, digest_size=16, key=str(video.shape).encode())
+        told, path = digest.hexdigest(), self._file(VIDEO, index)
+        known = {i: t for t, i in self.firsts.items()} if index in self.noted else {}
+        if index in known:  # written again: others cannot go by it any more
+            del self.firsts[known[index]]
+        first = self.firsts.get(told)
+        if first is not None and npy.link(self._file(VIDEO, first), path, self.partial):
+            return ""
+        self._save(path, video)
+        self.firsts[told] = index
+        return told
 
     def has(self, file_index: int) -> bool:
         """Whether this trial is there whole; responses are written last."""
@@ -113,25 +139,38 @@ class SessionWriter:
         *,
         hidden: bool = False,
     ) -> None:
-        """Write one trial, raw; hidden responses are stored as zeros."""
+        """Write one trial, raw; hidden responses are stored as zeros.
+
+        So are those of a neuron that is NaN in the whole trial: they are missing there,
+        which finish writes down, and nobody learns from them or is judged by them.
+        """
         where = f"Trial {file_index}"
         video_thwc = np.asarray(video_thwc)
         rows = {BEHAVIOR: behavior_tk, PUPIL: pupil_t2, RESPONSES: responses_tn}
         rows = {k: np.asarray(x) for k, x in rows.items() if x is not None}
         self._check_shapes(where, {"video": video_thwc} | rows)
+        gone_n = trial_arrays.unanswered(where, rows[RESPONSES])
+        if gone_n.any():
+            rows[RESPONSES] = np.where(gone_n, 0, rows[RESPONSES])
         rows, changes = self._mended(where, rows, hidden=hidden)
         if hidden:
             length = max(self.pad_to or 0, len(video_thwc))  # zeros have no NaN tail
             rows[RESPONSES] = np.zeros((length, self.neurons), np.float32)
         video_thwc = self._as_stored(where, video_thwc)
         video = self.form.video_to_file(video_thwc, self.pad_to)
-        self._save(self._file(VIDEO, file_index), video)
-        if changes:
-            note = self.folder / PARTIAL / CHANGED / f"{file_index}.json"
-            atomic.write_json(note, changes, partial=self.folder / PARTIAL)
+        told = self._save_video(file_index, video)
+        facts: dict[str, Any] = {notes.CHANGED: changes} if changes else {}
+        if told:
+            facts[notes.VIDEO] = told
+        if gone_n.any() and not hidden:
+            facts[notes.MISSING] = np.packbits(gone_n).tobytes().hex()
+        if facts or file_index in self.noted:
+            notes.append(self.folder / PARTIAL, file_index, facts)
+            self.noted.add(file_index)
         for what, x in rows.items():  # responses come last
             stored = self.form.rows_to_file(x, self.pad_to)
             self._save(self._file(what, file_index), stored)
+        self.added.add(file_index)
 
     def _check_shapes(self, where: str, arrays: Mapping[str, np.ndarray]) -> None:
         frames = len(arrays["video"])
@@ -212,10 +251,15 @@ class SessionWriter:
         path = self.folder / config.FILE
         plain = config.to_json(rules, str(path), rate_hz, degrees_per_pixel)
         self._check_files(tiers)
-        changed = self._changed()
+        noted = notes.read(self.folder / PARTIAL)
+        changed = self._changed(noted)
         if changed:
             plain[config.CHANGED] = changed
-        self._statistics(tiers, layout)
+        missing_rn = self._missing(noted, tiers)
+        if missing_rn is not None:
+            trials[MISSING] = missing_rn
+        (self.folder / f"meta/trials/{MISSING}.npy").unlink(missing_ok=True)
+        self._statistics(tiers, layout, missing_rn)
         for group, facts in (("neurons", units), ("trials", trials)):
             for name, values in facts.items():
                 self._save(self.folder / "meta" / group / f"{name}.npy", values)
@@ -259,7 +303,7 @@ class SessionWriter:
                     f"for trial {without[0]}. Add that trial again with it, or delete "
                     f"{self._file(what, 0).parent} to do without."
                 )
-            for i in sorted(used & set(files)):
+            for i in sorted(used & set(files) - self.added):
                 self._check_file(what, files[i])
 
     def _check_file(self, what: str, path: Path) -> None:
@@ -272,17 +316,38 @@ class SessionWriter:
             expected = (self.neurons,)
         else:
             return
-        shape = open_npy(path).shape
+        shape = npy.header(path).shape
         if shape[: len(expected)] != expected:
             raise UserError(
                 f"{path} has shape {shape}, expected {expected} and frames. An earlier "
                 "writing left it; delete the folder and write the recording again."
             )
 
-    def _changed(self) -> dict[str, Any]:
+    def _missing(
+        self, noted: Mapping[int, Mapping[str, Any]], tiers: np.ndarray
+    ) -> np.ndarray | None:
+        """Which responses are missing, [trials, neurons]; None where none are."""
+        gone = {i: note[MISSING] for i, note in noted.items() if MISSING in note}
+        used = np.flatnonzero(tiers != UNUSED)
+        missing_rn = np.zeros((len(tiers), self.neurons), bool)
+        for i in used[[int(i) in gone for i in used]].tolist():
+            packed = np.frombuffer(bytes.fromhex(gone[i]), np.uint8)
+            missing_rn[i] = np.unpackbits(packed, count=self.neurons)
+        if not missing_rn.any():
+            return None
+        words = f"{missing_rn[used].mean():.2%} of the responses, by neuron and trial,"
+        lost = int(missing_rn[tiers == TRAIN].all(0).sum())
+        more = f"; {lost} neurons miss every training trial" if lost else ""
+        print(
+            f"note: {self.folder}: {words} are missing and count nowhere{more}",
+            file=sys.stderr,
+        )
+        return missing_rn
+
+    def _changed(self, noted: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
         """What config.json says of gaps filled and negative responses; also told."""
         told: dict[str, Any] = {}
-        for what, total in self._totals().items():
+        for what, total in _totals(noted).items():
             share = total.values / max(total.of, 1)
             if not share:
                 continue
@@ -301,34 +366,39 @@ class SessionWriter:
             print(f"note: {self.folder}: {words}", file=sys.stderr)
         return told
 
-    def _totals(self) -> dict[str, Changes]:
-        """What was changed in all trials, those of a killed process too."""
-        totals: dict[str, Changes] = {}
-        for file in (self.folder / PARTIAL / CHANGED).glob("*.json"):
-            for what, plain in json.loads(file.read_text()).items():
-                one, total = Changes(*plain), totals.get(what, Changes(0, 0))
-                totals[what] = Changes(
-                    total.values + one.values,
-                    total.of + one.of,
-                    max(total.longest, one.longest),
-                )
-        return totals
-
-    def _statistics(self, tiers: np.ndarray, layout: str) -> None:
+    def _statistics(
+        self, tiers: np.ndarray, layout: str, missing_rn: np.ndarray | None
+    ) -> None:
+        gone = None if missing_rn is None else missing_rn[tiers == TRAIN]
         for what in (VIDEO, RESPONSES, BEHAVIOR, PUPIL):
-            every = [self._file(what, int(i)) for i in np.flatnonzero(tiers != UNUSED)]
             train = [self._file(what, int(i)) for i in np.flatnonzero(tiers == TRAIN)]
             if not train[0].exists():
                 continue
+            every = [self._file(what, int(i)) for i in np.flatnonzero(tiers != UNUSED)]
             moments = layout_moments(
                 *(train, every, layout),
                 stimulus=what == VIDEO,
                 time_last=self.rules.films,
+                missing=gone if what == RESPONSES else None,
             )
             folder = self.folder / "meta/statistics" / self._name(what)
             for source in SOURCES[:1] if self.rules.films else SOURCES:
                 for key, values in moments.items():
                     self._save(folder / source / f"{key}.npy", values)
+
+
+def _totals(noted: Mapping[int, Mapping[str, Any]]) -> dict[str, Changes]:
+    """What was changed in all trials, those of a killed process too."""
+    totals: dict[str, Changes] = {}
+    for note in noted.values():
+        for what, plain in note.get(notes.CHANGED, {}).items():
+            one, total = Changes(*plain), totals.get(what, Changes(0, 0))
+            totals[what] = Changes(
+                total.values + one.values,
+                total.of + one.of,
+                max(total.longest, one.longest),
+            )
+    return totals
 
 
 def write_session(
@@ -359,7 +429,8 @@ def write_session(
     """Write your own recording; lists of trials in, a folder of files out.
 
     videos: per trial [t, h, w] or [t, h, w, c], 0..255; one frame each makes pictures.
-    responses: per trial [t, n]; behavior [t, k]; pupil [t, 2]. With pictures=True,
+    responses: per trial [t, n], NaN in every frame where a neuron was not recorded in
+    the trial; behavior [t, k]; pupil [t, 2]. With pictures=True,
     videos are a stack [m, h, w] or [m, h, w, c], responses [m, n], behavior [m, k].
     Without tiers, stimuli shown more than once are for validation, or every tenth trial
     if nothing repeats. Responses of the tiers to hide are stored as zeros. fill_gaps
@@ -395,6 +466,7 @@ def write_session(
         fill=fill_gaps,
         negative=negative,
         hidden=hidden,
+        films=kind == FILMS,
     )
     writer = SessionWriter(
         folder,
@@ -476,7 +548,9 @@ def _clear(folder: Path) -> None:
 
 def trial_files(place: Path) -> dict[int, Path]:
     """The trial files of a modality's folder, by number."""
-    return {int(p.stem): p for p in place.glob("*.npy") if p.stem.isdigit()}
+    names = os.listdir(place) if place.is_dir() else ()
+    stems = (name.removesuffix(".npy") for name in names if name.endswith(".npy"))
+    return {int(stem): place / f"{stem}.npy" for stem in stems if stem.isdigit()}
 
 
 def _resolved(

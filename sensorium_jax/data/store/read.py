@@ -55,7 +55,7 @@ class StoreReader:
         """Valid frames of a trial."""
         return int(self.lengths[trial])
 
-    def labelled(self, trial: int) -> bool:
+    def responds(self, trial: int) -> bool:
         """Whether any response of the trial differs from zero."""
         return bool(self.labels[trial])
 

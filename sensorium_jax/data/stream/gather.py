@@ -38,6 +38,14 @@ class Source(NamedTuple):
         """How many neurons are used."""
         return self.session.neurons if self.neurons is None else len(self.neurons)
 
+    def observed(self, trial: int) -> np.ndarray | bool:
+        """Of which neurons the responses to a trial are known, [n]; True for all."""
+        missing_rn = self.session.missing_rn
+        if missing_rn is None:
+            return True
+        row_n = ~missing_rn[trial]
+        return row_n if self.neurons is None else row_n[self.neurons]
+
 
 class BatchShape(NamedTuple):
     """Sizes that all mice of a batch share after padding."""
@@ -47,6 +55,7 @@ class BatchShape(NamedTuple):
     dtype: np.dtype
     behaviors: int
     neurons: int
+    observed: bool = False  # whether any mouse has missing responses
 
 
 class Gathered(NamedTuple):
@@ -58,6 +67,7 @@ class Gathered(NamedTuple):
     responses: np.ndarray
     valid: np.ndarray
     frame: np.ndarray
+    observed: np.ndarray | None  # per window and neuron; None where all are known
 
 
 def scale_of(
@@ -97,11 +107,13 @@ def common_shape(sources: Sequence[Source], frames: int) -> BatchShape:
         dtypes.pop() if len(dtypes) == 1 else np.dtype(np.float32),
         max(s.session.behaviors for s in sources),
         max(s.width for s in sources),
+        any(s.session.missing_rn is not None for s in sources),
     )
 
 
 def allocate(shape: BatchShape, lead: tuple[int, ...]) -> Gathered:
     """Zeros for windows with these leading axes."""
+    observed = np.zeros((*lead, shape.neurons), bool) if shape.observed else None
     lead = (*lead, shape.frames)
     return Gathered(
         np.zeros((*lead, *shape.frame_shape), shape.dtype),
@@ -110,6 +122,7 @@ def allocate(shape: BatchShape, lead: tuple[int, ...]) -> Gathered:
         np.zeros((*lead, shape.neurons), np.float32),
         np.zeros(lead, bool),
         np.zeros(lead, np.int32),
+        observed,
     )
 
 
@@ -142,7 +155,10 @@ def gather(
         if window.frames:
             real = labelled((window.mouse, window.trial))
             out.valid[at][: window.frames] = real
-            reads += _begin(sources[window.mouse], window, out, at, real=real)
+            source = sources[window.mouse]
+            if out.observed is not None:
+                out.observed[at][: source.width] = source.observed(window.trial)
+            reads += _begin(source, window, out, at, real=real)
     for read in reads:
         if read.wait is not None:
             read.wait.result()

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from sensorium_jax.axes import MouseInfo
-from sensorium_jax.data.session import RESPONSES, Session, tier_named
+from sensorium_jax.data.session import Session, tier_named
 from sensorium_jax.data.statistics import VideoStats
 from sensorium_jax.data.stream.windows import generator
 from sensorium_jax.errors import UserError, unknown
@@ -39,13 +39,8 @@ def check_choices(
 
 
 def labelled(session: Session, trial: int) -> bool:
-    """Whether a trial's responses are real: hidden tiers may hold zeros instead."""
-    if session.tiers[trial] not in session.rules.hidden:
-        return True
-    known = getattr(session.reader, "labelled", None)  # stores remember it
-    if known is not None:
-        return bool(known(trial))
-    return bool(session.read(RESPONSES, trial).any())
+    """Whether a trial's responses are real: hidden tiers hold zeros instead."""
+    return not session.hides(str(session.tiers[trial]))
 
 
 def trials(

@@ -137,7 +137,7 @@ class Stream:
                 if picks.pool_b[row] >= 0
             ]
         out = self._read((len(mice_m), len(rows_b)), wanted)
-        return Batch(*out[:5], self.neurons_mn[mice], out.frame)
+        return Batch(*out[:5], self.neurons_mn[mice], out.frame, out.observed)
 
     def _picks(self, seed: int, i: int, mouse: int, draw: int) -> windows.Picks:
         pool = len(self.rows[mouse])
@@ -175,7 +175,8 @@ class Stream:
         wanted = [((j,), self._window(mice[r], picks, r)) for j, r in enumerate(rows_b)]
         out = self._read((len(rows_b),), wanted)
         mouse_b = mouse_b[rows].astype(np.int32)
-        return MixedBatch(*out[:5], self.neurons_mn[mouse_b], out.frame, mouse_b)
+        known = (*out[:5], self.neurons_mn[mouse_b], out.frame)
+        return MixedBatch(*known, mouse_b, out.observed)
 
     def _read(self, lead: tuple[int, ...], wanted: list[Any]) -> gather.Gathered:
         out = gather.gather(self.sources, self.shape, lead, wanted, self._labelled)
@@ -228,6 +229,7 @@ class WholeTrial(NamedTuple):
     pupil_t2: np.ndarray
     responses_tn: np.ndarray  # zeros where not labelled
     labelled: bool
+    observed_n: np.ndarray | None  # neurons whose responses are known; None for all
 
 
 def whole_trials(
@@ -252,4 +254,5 @@ def whole_trials(
             real = pools.labelled(session, row)
             wanted = [((), Window(0, row, 0, frames))]
             out = gather.gather([source], shape, (), wanted, lambda at, real=real: real)
-            yield WholeTrial(mouse, row, int(session.files[row]), *out[:4], real)
+            known = (mouse, row, int(session.files[row]), *out[:4], real)
+            yield WholeTrial(*known, out.observed)

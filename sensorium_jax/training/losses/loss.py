@@ -58,11 +58,14 @@ def summed(
     targets_mbtn: Array,
     valid_mbt: Array,
     neurons_mn: Array,
+    observed_mbn: Array | None = None,
     *,
     mean: bool = False,
 ) -> Array:
     """Sum (or mean) of the terms over each mouse's valid bins, [M]."""
-    rates, targets, valid = aligned(rates_mbtn, targets_mbtn, valid_mbt, neurons_mn)
+    rates, targets, valid = aligned(
+        rates_mbtn, targets_mbtn, valid_mbt, neurons_mn, observed_mbn
+    )
     # Masked before the formula, so that no NaN of the padding reaches a gradient.
     loss = terms(jnp.where(valid, rates, 1.0), jnp.where(valid, targets, 1.0))
     loss_m = jnp.sum(loss, (1, 2, 3), where=valid)
@@ -74,11 +77,14 @@ def correlation(
     targets_mbtn: Array,
     valid_mbt: Array,
     neurons_mn: Array,
+    observed_mbn: Array | None = None,
     *,
     eps: float = 1e-12,
 ) -> Array:
     """Correlation of each neuron over its valid bins, [M, N]; eps adds to variances."""
-    rates, targets, valid = aligned(rates_mbtn, targets_mbtn, valid_mbt, neurons_mn)
+    rates, targets, valid = aligned(
+        rates_mbtn, targets_mbtn, valid_mbt, neurons_mn, observed_mbn
+    )
     count = jnp.maximum(valid.sum((1, 2), keepdims=True), 1)
 
     def center(x: Array) -> Array:
@@ -109,19 +115,27 @@ def objective(
     """
 
     def loss(rates_mbtn: Array, batch: Batch, windows: int) -> Array:
-        data = batch.responses_mbtn, batch.valid_mbt, batch.neurons_mn
+        known = batch.valid_mbt, batch.neurons_mn, batch.observed_mbn
+        data = (batch.responses_mbtn, *known)
         # Of a part of the windows: means of parts add up to the mean over all parts.
         share = rates_mbtn.shape[1] / windows
         loss_m = summed(terms, rates_mbtn, *data, mean=mean) * (share if mean else 1)
         if correlation_weight:
             corr_mn = correlation(rates_mbtn, *data, eps=correlation_eps)
-            lack_m = jnp.sum(1 - corr_mn, 1, where=batch.neurons_mn)
+            lack_m = jnp.sum(1 - corr_mn, 1, where=_seen(*known))
             loss_m = loss_m + correlation_weight * share * lack_m
         if trials_m is None:
             return loss_m
         return jnp.sqrt(jnp.asarray(trials_m) / windows) * loss_m
 
     return loss
+
+
+def _seen(valid_mbt: Array, neurons_mn: Array, observed_mbn: Array | None) -> Array:
+    """Neurons [M, N] that any valid frame tells of."""
+    if observed_mbn is None:
+        return neurons_mn
+    return neurons_mn & (observed_mbn & valid_mbt.any(2)[..., None]).any(1)
 
 
 def mixed(
@@ -131,6 +145,7 @@ def mixed(
     weights_bm: Array,
     neurons_mn: Array,
     valid_bt: Array | None = None,
+    observed_bmn: Array | None = None,
 ) -> Array:
     """Loss of a mixed batch whose samples are answered by every mouse, [M].
 
@@ -141,6 +156,8 @@ def mixed(
     used = (weights_bm != 0)[:, :, None, None] & neurons_mn[None, :, None, :]
     if valid_bt is not None:
         used = used & valid_bt[:, None, -frames:, None]
+    if observed_bmn is not None:
+        used = used & observed_bmn[:, :, None]
     targets = stop_gradient(targets_bmtn[:, :, -frames:])
     loss = terms(jnp.where(used, rates_bmtn, 1.0), jnp.where(used, targets, 1.0))
     loss_bm = jnp.sum(loss, (2, 3), where=used)
@@ -148,9 +165,16 @@ def mixed(
 
 
 def aligned(
-    rates_mbtn: Array, targets_mbtn: Array, valid_mbt: Array, neurons_mn: Array
+    rates_mbtn: Array,
+    targets_mbtn: Array,
+    valid_mbt: Array,
+    neurons_mn: Array,
+    observed_mbn: Array | None = None,
 ) -> tuple[Array, Array, Array]:
-    """Rates, last frames of the targets and which bins count, all [M, B, T', N]."""
+    """Rates, last frames of the targets and which bins count, all [M, B, T', N].
+
+    observed_mbn: False where a neuron's responses to a window are missing.
+    """
     m, b, t, n = rates_mbtn.shape
     mt, bt, tt, nt = targets_mbtn.shape
     if (mt, bt, nt) != (m, b, n) or tt < t:
@@ -161,4 +185,6 @@ def aligned(
             "from the same recordings?"
         )
     valid = valid_mbt[:, :, -t:, None] & neurons_mn[:, None, None, :]
+    if observed_mbn is not None:
+        valid = valid & observed_mbn[:, :, None]
     return rates_mbtn, stop_gradient(targets_mbtn[:, :, -t:]), valid

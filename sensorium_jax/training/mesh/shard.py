@@ -128,7 +128,10 @@ def put_batch(batch: Batch, mesh: Mesh, mice: int, windows: int) -> Batch:
     """Place what this process read of a batch of global size [mice, windows, ...]."""
     fields = batch._asdict()
     neurons_mn = put_rows(fields.pop("neurons_mn"), mesh, mice)
-    placed = {k: put_windows(x, mesh, mice, windows) for k, x in fields.items()}
+    placed = {
+        k: None if x is None else put_windows(x, mesh, mice, windows)
+        for k, x in fields.items()
+    }
     return Batch(**placed, neurons_mn=neurons_mn)
 
 
