@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sensorium_jax.data.check import npy
 from sensorium_jax.data.formats import hdf5
 from sensorium_jax.data.formats.foreign import MOST_MEMORY, check_claim
 from sensorium_jax.errors import UserError, did_you_mean, need_extra
 from sensorium_jax.findings import Fault
+from sensorium_jax.io import npy
 
 SUFFIXES = (".npy", ".npz", ".mat", ".h5", ".hdf5", ".zarr", ".csv")
 BLOCK = 32 << 20  # bytes of a file that are mapped at a time
@@ -188,35 +188,12 @@ def _npz(path: Path, variable: str | None) -> np.ndarray:
             _check_held(member.file_size, member.compress_size, f"{path}:{variable}")
             with archive.open(member) as file:
                 # Its own header may claim more than the archive says it holds.
-                array = _whole_npy(file, member.file_size, f"{path}:{variable}")
+                array = npy.whole(file, member.file_size, f"{path}:{variable}")
         return array
     except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError) as error:
         raise UserError(
             f"{path} is no whole .npz file ({error}). Save it again."
         ) from None
-
-
-def _whole_npy(file: Any, size: int, name: str) -> np.ndarray:
-    try:
-        version = np.lib.format.read_magic(file)
-        old = version == (1, 0)
-        parse = "read_array_header_1_0" if old else "read_array_header_2_0"
-        shape, fortran, dtype = getattr(np.lib.format, parse)(file)
-    except Exception as error:  # the parser meets arbitrary bytes
-        raise UserError(
-            f"{name} is no array ({str(error)[:80]}). Save it again."
-        ) from None
-    if dtype.hasobject:
-        raise UserError(
-            f"{name} holds Python objects, which are not read. Save plain numbers: "
-            "np.savez(file, name=array.astype(...))."
-        )
-    claimed = int(np.prod(shape, dtype=object)) * dtype.itemsize
-    if claimed > size:
-        raise UserError(f"{name} claims {claimed} bytes, has {size}. Save it again.")
-    content = file.read(claimed)
-    array = np.frombuffer(content, dtype, count=int(np.prod(shape)))
-    return array.reshape(shape, order="F" if fortran else "C")
 
 
 def _mat(path: Path, variable: str | None) -> np.ndarray:
