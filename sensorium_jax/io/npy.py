@@ -19,6 +19,7 @@ AGAIN = "fetch or write the recording again"
 # two threads are in it: "AST constructor recursion depth mismatch".
 HEADER = threading.Lock()
 LONGEST = 1 << 48  # entries along one axis; more would overflow when multiplied
+MOST_HELD = 1 << 30  # bytes of facts and statistics
 OBJECTS = "pickled Python objects (dtype object)"
 
 
@@ -28,6 +29,7 @@ class Header(NamedTuple):
     shape: tuple[int, ...]
     dtype: np.dtype
     fortran: bool
+    begin: int = 0  # byte of the first value
 
 
 def header(path: Path) -> Header | Fault:
@@ -62,7 +64,7 @@ def header(path: Path) -> Header | Fault:
     want = begin + math.prod(shape) * dtype.itemsize
     if size < want:
         return error(path, f"truncated: {size} of {want} bytes", AGAIN)
-    return Header(shape, dtype, fortran)
+    return Header(shape, dtype, fortran, begin)
 
 
 def _parse(file: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
@@ -104,19 +106,24 @@ def mapped(path: Path) -> np.ndarray | Fault:
     head = header(path)
     if isinstance(head, Fault):
         return head
+    order = "F" if head.fortran else "C"
     try:
-        with HEADER:
-            if math.prod(head.shape):
-                return np.load(path, mmap_mode="r")
-            return np.load(path)  # an array of size zero cannot be mapped
-    except (OSError, ValueError, EOFError, MemoryError) as problem:
+        if not math.prod(head.shape):  # nothing that could be mapped
+            return np.zeros(head.shape, head.dtype, order)
+        return np.memmap(path, head.dtype, "r", head.begin, head.shape, order)
+    except (OSError, ValueError, OverflowError, MemoryError) as problem:
         return error(path, f"cannot be read: {problem}"[:120], AGAIN)
 
 
 def load(path: Path) -> np.ndarray | Fault:
     """A whole array, or why there is none."""
     array = mapped(path)
-    return array if isinstance(array, Fault) else np.array(array)
+    if isinstance(array, Fault):
+        return array
+    if array.nbytes > MOST_HELD:
+        words = f"{array.nbytes / 1e9:.1f} GB, too much for such a file"
+        return error(path, words, AGAIN)
+    return np.array(array)
 
 
 def whole(file: Any, size: int, name: str) -> np.ndarray:
@@ -143,6 +150,11 @@ def whole(file: Any, size: int, name: str) -> np.ndarray:
     content = file.read(claimed)
     array = np.frombuffer(content, dtype, count=math.prod(shape))
     return array.reshape(shape, order="F" if fortran else "C")
+
+
+def archive_of(path: Path, most: int = MOST_HELD) -> dict[str, np.ndarray]:
+    """Every array of an .npz file by name, of `most` bytes together."""
+    return members(regular.content(path, most), str(path), most)
 
 
 def members(content: bytes, where: str, most: int) -> dict[str, np.ndarray]:

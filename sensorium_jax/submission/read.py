@@ -81,7 +81,8 @@ def _submission(
             f"{expected.year(sessions[0].rules.kind)}. Give the recordings that it is "
             "about with --data."
         )
-    fault = readable.unreadable(name, path, kind)
+    largest = readable.largest_trial([m.session for m in mice.values()])
+    fault = readable.unreadable(name, path, kind, largest)
     faults = [fault] if fault else list(readable.columns(name, path, kind))
     for f in faults:
         if f.level == "error":
@@ -272,7 +273,8 @@ def _source(
     if truth is None:
         return nullcontext(Recorded(mice))
     if isinstance(truth, str | Path):
-        fault = readable.unreadable(str(truth), Path(truth), kind)
+        largest = readable.largest_trial([m.session for m in mice.values()])
+        fault = readable.unreadable(str(truth), Path(truth), kind, largest)
         if fault:
             raise UserError(f"{truth}: {fault.finding}; {fault.remedy}.")
         return _filed(Path(truth), kind, about or "")
