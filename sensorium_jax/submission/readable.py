@@ -116,9 +116,12 @@ def _largest(session: Session) -> int:
     return session.neurons * int(lengths.max(initial=1))
 
 
-def columns(name: str, path: Path, kind: str) -> Iterator[Fault]:
-    """Missing, unknown and ill-typed columns."""
-    needed = parquet2023.COLUMNS if kind == FILMS else csv2022.COLUMNS
+def columns(
+    name: str, path: Path, kind: str, values: str = "prediction"
+) -> Iterator[Fault]:
+    """Missing, unknown and ill-typed columns; values names that of the numbers."""
+    usual = parquet2023.COLUMNS if kind == FILMS else csv2022.COLUMNS
+    needed = [values if column == "prediction" else column for column in usual]
     schema = parquet2023.table(path).schema_arrow if kind == FILMS else None
     have = schema.names if schema is not None else csv2022.header(path)
     for column in needed:
@@ -151,7 +154,7 @@ def _type(name: str, column: str, kind: pa.DataType) -> Iterator[Fault]:
         elif not (text or pa.types.is_integer(kind)):
             finding = f"trial_indices are of type {kind}"
             yield error(name, finding, "write whole numbers, or names such as '7.npy'")
-    elif column == "prediction":
+    elif column in ("prediction", "responses"):
         yield from _prediction(name, kind)
     else:
         inner = kind.value_type if _is_list(kind) else None
