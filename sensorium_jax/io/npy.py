@@ -3,6 +3,7 @@
 import io
 import math
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -123,7 +124,16 @@ def load(path: Path) -> np.ndarray | Fault:
     if array.nbytes > MOST_HELD:
         words = f"{array.nbytes / 1e9:.1f} GB, too much for such a file"
         return error(path, words, AGAIN)
+    if array.dtype.kind == "U" and not is_text(array):
+        return error(path, "numbers that stand for no letter where text belongs", AGAIN)
     return np.array(array)
+
+
+def is_text(array: np.ndarray) -> bool:
+    """Whether every number of an array of text stands for a letter."""
+    kind = np.dtype(array.dtype.byteorder.replace("|", "=") + "u4")
+    numbers = np.ascontiguousarray(array).view(kind)
+    return int(numbers.max(initial=0)) <= sys.maxunicode
 
 
 def whole(file: Any, size: int, name: str) -> np.ndarray:

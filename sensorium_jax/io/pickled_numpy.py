@@ -17,8 +17,8 @@ from sensorium_jax.io import regular
 from sensorium_jax.io.pickled import Name, Refused, interpret
 
 MOST_BYTES = 2 << 30
-# 50,000 cells of suite2p need 13 million steps and 3 million arrays and numbers.
-MOST_STEPS, MOST_CONTAINERS = 32_000_000, 6_000_000
+# 50,000 cells of suite2p need 13 million steps and 4 million arrays and numbers.
+MOST_STEPS, MOST_CONTAINERS = 32_000_000, 8_000_000
 MOST_NUMBERS, DEEPEST = 1_000_000, 4  # of a list of plain numbers
 KINDS = "biufUS"  # of numbers and text, whose bytes mean nothing else
 

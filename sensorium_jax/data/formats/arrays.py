@@ -103,7 +103,7 @@ def listed(source: str) -> list[Listed]:
 def description(path: Path) -> dict[str, Any]:
     """What a YAML file says, with known keys only."""
     try:
-        spec = yaml_file.read(path, MOST_YAML, "Reading a YAML file")
+        spec = yaml_file.read(path, MOST_YAML, "Reading a YAML file", "YAML file")
     except OSError as error:
         raise UserError(f"{path} is no YAML file that can be read ({error}).") from None
     if not isinstance(spec, Mapping):

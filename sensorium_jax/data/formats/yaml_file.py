@@ -10,8 +10,8 @@ MOST = 4_000_000  # values, each counted as often as it is referred to
 AGAIN = "Write it again, without references."
 
 
-def read(path: Path, most: int, purpose: str) -> Any:
-    """What a file of at most so many bytes says; purpose is for a missing package."""
+def read(path: Path, most: int, purpose: str, kind: str = "YAML") -> Any:
+    """What a file of at most so many bytes says; purpose and kind are for errors."""
     try:
         import yaml
     except ImportError:
@@ -28,7 +28,7 @@ def read(path: Path, most: int, purpose: str) -> Any:
         raise
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         words = " ".join(str(error).split())[:160]
-        raise UserError(f"{path} is no YAML file that can be read ({words}).") from None
+        raise UserError(f"{path} is no {kind} that can be read ({words}).") from None
     plain_json.check_size(value, str(path), AGAIN, most=MOST)
     return value
 

@@ -52,10 +52,9 @@ def fact(path: Path) -> np.ndarray:
     if values.nbytes > MOST_FACT:
         return values
     try:
-        if values.dtype.kind in "SU":
-            values = values.astype(str)
-            values.tolist()  # numbers that stand for no letter are found only here
-        return np.array(values)
+        if values.dtype.kind == "U" and not npy.is_text(values):
+            raise ValueError("numbers that stand for no letter")
+        return values.astype(str) if values.dtype.kind == "S" else np.array(values)
     except ValueError as error:
         raise UserError(
             f"{path} holds text that cannot be read ({error}). Expected plain text."

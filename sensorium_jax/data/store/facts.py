@@ -183,7 +183,7 @@ def arrays(content: bytes, where: str, head: Header, trials: int) -> dict[str, A
     given = npy.members(content, where, most)
     tiers, lengths = given.get("tiers"), given.get("lengths")
     for name, value in given.items():
-        if value.dtype.kind == "U" and not _readable(value):
+        if value.dtype.kind == "U" and not npy.is_text(value):
             raise _wrong(where, f"{name!r:.60} holds numbers for letters", "text")
     for name, kinds in (("tiers", "U"), ("files", "iu"), ("lengths", "iu")):
         _check(where, name, given.get(name), kinds, (trials,))
@@ -250,14 +250,6 @@ def _check_statistics(
         if value.dtype.kind not in "fiu" or not fits:
             found = f"{key} has shape {value.shape} and type {value.dtype}"
             raise _wrong(where, found, f"numbers that fit {rows[what]}")
-
-
-def _readable(text: np.ndarray) -> bool:
-    try:
-        text.tolist()
-    except ValueError:  # numbers that stand for no letter
-        return False
-    return True
 
 
 def _check(
