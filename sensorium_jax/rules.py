@@ -123,6 +123,7 @@ RELEASE_OF = {rules.kind: name for name, rules in RELEASES.items()}
 FRAMES_PER_SECOND = {"2023": 30.0}  # of the releases that do not say so themselves
 OWN = "own"
 NAMES = (*RELEASES, OWN)
+MOST_SKIP = 1_000_000  # frames
 EXPECTED = (
     'Expected rules such as {"name": "own", "skip": 0, "validation": ["test"], '
     '"hidden": []} or {"name": "2023"}; they may also be deleted'
@@ -165,19 +166,19 @@ def from_json(plain: Any, kind: str, where: str) -> Rules:
 def wrong(plain: Any, kind: str) -> str:
     """What is wrong with rules as config.json has them; nothing where all is well."""
     if not isinstance(plain, Mapping):
-        return f"rules are {plain!r}"
+        return f"rules are {plain!r:.80}"
     for key in plain:
         if key not in Rules._fields:
             near = did_you_mean(key, Rules._fields).strip()
-            return f"rules have the field '{key}'. {near}".rstrip(" .")
+            return f"rules have the field {key!r:.60}. {near}".rstrip(" .")
     name, skip = plain.get("name", OWN), plain.get("skip", 0)
     if name not in NAMES:
-        return f"rules have the name {name!r}, known are {', '.join(NAMES)}"
+        return f"rules have the name {name!r:.80}, known are {', '.join(NAMES)}"
     for meant in (plain.get("kind", kind), _named(name, kind).kind):
         if meant != kind:
-            return f"rules are for {meant!r}, the recordings are {kind}"
-    if type(skip) is not int or skip < 0:
-        return f"skip is {skip!r}, not a number of frames"
+            return f"rules are for {meant!r:.80}, the recordings are {kind}"
+    if type(skip) is not int or not 0 <= skip < MOST_SKIP:
+        return f"skip is {skip!r:.80}, not a number of frames"
     if skip and kind == PICTURES:
         return f"skip is {skip}, but a picture is one frame"
     return _wrong_tiers(plain)
@@ -187,7 +188,7 @@ def _wrong_tiers(plain: Mapping[str, Any]) -> str:
     for key in ("validation", "hidden", "tiers", "tracks"):
         names = plain.get(key, [])
         if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
-            return f"{key} is {names!r}, not a list of names"
+            return f"{key} is {names!r:.80}, not a list of names"
     tiers = plain.get("tiers", [])
     if tiers and TRAIN not in tiers:
         return f"tiers are {tiers}, without '{TRAIN}'"

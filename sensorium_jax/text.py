@@ -24,6 +24,16 @@ def align(rows: Sequence[Sequence[str]], *, left: int = 1) -> list[str]:
     return lines
 
 
+def printable(words: str) -> str:
+    """Words without what would steer a terminal: such characters become their names.
+
+    What is printed may come from a file of somebody else.
+    """
+    if words.isascii() and words.replace("\n", "").isprintable():
+        return words
+    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in words)
+
+
 def cell(value: Any, digits: int = 3) -> str:
     """A number as it stands in a table; '-' for what is not known."""
     if value is None:

@@ -12,9 +12,11 @@ from collections.abc import Sequence
 from sensorium_jax import __version__
 from sensorium_jax.cli import bring, models, recordings, scores
 from sensorium_jax.errors import UsageError, UserError
+from sensorium_jax.text import printable
 
 WORDS = "Models of mouse visual cortex: recordings, training, scores, submissions."
 
+LONGEST = 4000  # characters of an error; more of it would come from a file
 OK, FAULT, USAGE, INTERRUPT = 0, 1, 2, 130
 
 
@@ -30,13 +32,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.json:
             print(json.dumps(outcome.data, allow_nan=False, default=float), flush=True)
         elif outcome.text:
-            print(outcome.text, flush=True)
+            print(printable(outcome.text), flush=True)
     except BrokenPipeError:
         # Whoever read the output has gone; nothing more can be said to them.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     except (UserError, OSError, KeyboardInterrupt) as error:
         reason, code = _reason(error)
+        reason = printable(reason)
+        if len(reason) > LONGEST:
+            reason = f"{reason[:LONGEST]} ... ({len(reason)} characters)"
         print(f"sensorium: {reason}", file=sys.stderr)
         if args.json:
             _print_failure(reason, code)

@@ -3,23 +3,25 @@
 A tree says it in the config.json of each mouse, a store in the header of each mouse.
 """
 
-import json
 import math
 import sys
 from collections.abc import Iterable, Mapping
 from functools import cache
-from numbers import Real
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from sensorium_jax import rules as every
 from sensorium_jax.errors import UserError
+from sensorium_jax.io import plain_json
+from sensorium_jax.io.names import is_inside
 from sensorium_jax.rules import Rules
 
 FILE = "config.json"
 LINKS, RULES = "links", "rules"
 FRAMES_PER_SECOND, DEGREES_PER_PIXEL = "frames_per_second", "degrees_per_pixel"
 CHANGED = "changed"  # what the writer did to the values: gaps filled, negatives
+MOST = 4 << 20  # bytes
+LARGEST = 1e12  # of frames per second and the like
 DELETE = "the file may also be deleted"
 
 
@@ -36,15 +38,13 @@ class Told(NamedTuple):
 def load(folder: Path) -> Any:
     """What config.json holds, whatever it is; nothing where there is none."""
     path = folder / FILE
+    remedy = f'Expected JSON such as {{"{LINKS}": {{}}}}; {DELETE}.'
     try:
-        return json.loads(path.read_text())
+        return plain_json.load(path, remedy, most=MOST)
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"{path} cannot be read ({error}). Expected JSON such as "
-            f'{{"{LINKS}": {{}}}}; {DELETE}.'
-        ) from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error}). {remedy}") from None
 
 
 def keeps_negative(folder: Path) -> bool:
@@ -108,23 +108,24 @@ def _size(config: Mapping[str, Any], key: str) -> float | None:
 def wrong(config: Any, kind: str, chosen: str | None = None) -> tuple[str, str] | None:
     """What is wrong with a config, and what was expected; None where all is well."""
     if not isinstance(config, Mapping):
-        return f"{config!r} is not a JSON object", f"Expected one; {DELETE}"
+        return f"{config!r:.120} is not a JSON object", f"Expected one; {DELETE}"
     links = config.get(LINKS, {})
-    if not isinstance(links, Mapping) or not all(
-        isinstance(name, str) for name in links.values()
-    ):
-        return f"links are {links!r}", f'Expected such as {{"{LINKS}": {{}}}}; {DELETE}'
+    if not isinstance(links, Mapping) or not all(map(is_inside, links.values())):
+        known = f'Expected such as {{"{LINKS}": {{}}}}, each a folder inside data/'
+        return f"links are {links!r:.120}", f"{known}; {DELETE}"
     for key in (FRAMES_PER_SECOND, DEGREES_PER_PIXEL):
         value = config.get(key)
         if value is not None and not _is_size(value):
-            return f"{key} is {value!r}", "Expected a number above 0, or no such entry"
+            known = "Expected a number above 0, or no such entry"
+            return f"{key} is {value!r:.60}", known
     problem = every.wrong(config[RULES], kind) if RULES in config and not chosen else ""
     return (problem, every.EXPECTED) if problem else None
 
 
 def _is_size(value: Any) -> bool:
-    number = isinstance(value, Real) and not isinstance(value, bool)
-    return number and math.isfinite(value) and float(value) > 0
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    # Compared before it becomes a float, which the largest integers cannot.
+    return number and 0 < value < LARGEST and math.isfinite(value)
 
 
 def note(path: str, said: Iterable[Told]) -> None:

@@ -12,6 +12,7 @@ from sensorium_jax.data.release import dynamic2023, static2022
 from sensorium_jax.data.session import Session
 from sensorium_jax.data.store.layout import is_store
 from sensorium_jax.errors import UserError, unknown
+from sensorium_jax.io.names import is_inside
 from sensorium_jax.normalize import JUDGED
 from sensorium_jax.rules import TRAIN
 from sensorium_jax.text import html_facts
@@ -46,6 +47,11 @@ class Recordings:
         sessions = [r.open_session(folder, told) for (folder, r), told in pairs]
         names = [s.name for s in sessions]
         for name in names:
+            if not is_inside(name):
+                raise UserError(
+                    f"{root} holds a mouse with the name {name!r:.100}. Expected a "
+                    "name without control characters; rename the folder."
+                )
             if names.count(name) > 1:
                 same = [s.where for s in sessions if s.name == name]
                 raise UserError(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from sensorium_jax.errors import UserError
-from sensorium_jax.io import atomic
+from sensorium_jax.io import atomic, web
 from sensorium_jax.io.part import (
     Again,
     Job,
@@ -38,7 +38,8 @@ CHUNK = 1 << 20
 OVERLAP = 1 << 16  # bytes asked for again on resuming, and compared
 DEAD_RATE = 100  # bytes per second; a server slower than this has stalled
 MAX_PAUSE = 60.0
-BUSY = (408, 425, 429, 500, 502, 503, 504)
+MOST_UNKNOWN = 64 << 30  # bytes of a body whose length nobody says
+SPARE = 256 << 20  # bytes after which such a body is held against the disk again
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -82,7 +83,8 @@ def _persist(job: Job, file: BinaryIO, attempts: int, pause: float) -> None:
             return _attempt(job, file)
         except Again as again:
             have = length(file)
-            failures = 0 if have > best else failures + 1
+            # A server that sends a byte now and then would else be asked for ever.
+            failures = 0 if have > best and not again.slow else failures + 1
             best = max(best, have)
             if failures >= attempts:
                 raise UserError(
@@ -106,7 +108,7 @@ def _attempt(job: Job, file: BinaryIO) -> None:
             headers["If-Range"] = said.validator
     request = urllib.request.Request(job.url, headers=headers)
     try:
-        with urllib.request.urlopen(request, timeout=job.stall) as response:
+        with web.opened(request, job.stall) as response:
             said = _receive(job, file, response, said, start)
     except urllib.error.HTTPError as error:
         with error:
@@ -171,7 +173,7 @@ def _copy(
     """Write the body from byte start on, comparing what is already there."""
     known, here = length(file), start
     file.seek(here)
-    mark, since = time.monotonic(), 0
+    mark, since, unasked = time.monotonic(), 0, 0
     with bar(job.title, size, unit="B") as progress:
         progress.add(start)
         while block := response.read1(CHUNK):
@@ -185,12 +187,20 @@ def _copy(
             file.seek(here + same)
             file.write(block[same:])
             here += len(block)
+            if size is None and here > unasked:
+                atomic.need_space(job.path.parent, SPARE, "to go on")
+                if here > MOST_UNKNOWN:
+                    raise UserError(
+                        f"{job.url} says no length and has sent {here / 1e9:.0f} GB "
+                        "without an end. Use another mirror."
+                    )
+                unasked = here + SPARE
             file.seek(here)
             progress.add(len(block))
             since += len(block)
             if time.monotonic() - mark > job.stall:
                 if since < DEAD_RATE * job.stall:
-                    raise Again(f"only {since} bytes in {job.stall:.0f} s")
+                    raise Again(f"only {since} bytes in {job.stall:.0f} s", slow=True)
                 mark, since = time.monotonic(), 0
 
 
@@ -198,6 +208,6 @@ def _on_status(job: Job, file: BinaryIO, code: int) -> None:
     if code == 416:  # what is here is longer than the file on the server
         discard(job, file)
         raise Again("the file changed on the server")
-    if code in BUSY:
+    if code in web.BUSY:
         raise Again(f"the server answered {code}")
     raise refusal(job.url, code)

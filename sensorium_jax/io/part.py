@@ -16,7 +16,12 @@ from sensorium_jax.io.served import Served
 
 
 class Again(Exception):
-    """This attempt failed; another may succeed."""
+    """This attempt failed; another may succeed. slow: what came counts for nothing."""
+
+    def __init__(self, words: str, *, slow: bool = False):
+        """Why it failed, in words."""
+        super().__init__(words)
+        self.slow = slow
 
 
 @dataclass(frozen=True)

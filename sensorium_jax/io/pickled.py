@@ -38,6 +38,12 @@ class Layout(NamedTuple):
     strides: tuple[int, ...]
 
 
+MOST_STEPS, MOST_CONTAINERS = 4_000_000, 1_000_000  # the published files need 2,000
+LARGEST = 1 << 63  # of whole numbers; longer ones would take for ever to write out
+MALFORMED = (
+    *(ValueError, IndexError, KeyError, TypeError, AttributeError),
+    *(OverflowError, RecursionError),
+)
 MARK = object()
 CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 PUSH_ARGUMENT = {
@@ -49,6 +55,10 @@ IGNORED = {"PROTO", "FRAME"}
 PUT = {"BINPUT", "LONG_BINPUT", "PUT"}
 GET = {"BINGET", "LONG_BINGET", "GET"}
 TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+COUNTED = {
+    *("MARK", "EMPTY_DICT", "EMPTY_LIST", "REDUCE"),
+    *("TUPLE", "TUPLE1", "TUPLE2", "TUPLE3"),
+}
 EMPTY = {"EMPTY_DICT": dict, "EMPTY_LIST": list}
 
 
@@ -57,28 +67,36 @@ def interpret(
     rebuild: Mapping[Name, Callable[..., Any]] | None = None,
     fill: Callable[[Any, Any], bool] | None = None,
     kind: str = "a state dict",
+    *,
+    steps: int = MOST_STEPS,
+    containers: int = MOST_CONTAINERS,
 ) -> Any:
     """The object described: containers, plain values and records, here Layouts.
 
     rebuild says what stands for the result of a function of a name; fill(record, state)
-    puts a state into such a record, and returns whether it may have one.
+    puts a state into such a record, and returns whether it may have one. steps and
+    containers bound the work and the memory, which a byte each would cost.
     """
-    machine = _Machine(REBUILD if rebuild is None else rebuild, fill, kind)
+    machine = _Machine(REBUILD if rebuild is None else rebuild, fill, kind, containers)
     try:
-        for opcode, argument, _ in pickletools.genops(pickled):
+        for step, (opcode, argument, _) in enumerate(pickletools.genops(pickled)):
+            if step == steps:
+                raise Refused(f"its description has more than {steps} steps.")
             if opcode.name == "STOP":
                 return machine.pop()
             machine.step(opcode.name, argument)
-    except (ValueError, IndexError, KeyError, TypeError, UnicodeError) as error:
+    except MALFORMED as error:
         if isinstance(error, Refused):
             raise
-        raise Refused(f"its description is malformed ({error}).") from None
+        words = (str(error).splitlines() or [""])[0][:120]
+        raise Refused(f"its description is malformed ({words}).") from None
     raise Refused("its description has no end.")
 
 
 class _Machine:
-    def __init__(self, rebuild, fill, kind):
+    def __init__(self, rebuild, fill, kind, containers):
         self.rebuild, self.fill, self.kind = rebuild, fill, kind
+        self.left = containers
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
 
@@ -99,6 +117,7 @@ class _Machine:
     def step(self, code: str, argument: Any) -> None:
         if code in IGNORED:
             return
+        self._check_limits(code, argument)
         if code in PUSH_ARGUMENT:
             self.stack.append(argument)
         elif code in CONSTANTS:
@@ -115,6 +134,14 @@ class _Machine:
             act(argument)
         else:
             raise Refused(f"its description uses the opcode {code}.")
+
+    def _check_limits(self, code: str, argument: Any) -> None:
+        if code in COUNTED:
+            self.left -= 1
+            if self.left < 0:
+                raise Refused("its description makes more lists than such a file has.")
+        if isinstance(argument, int) and not -LARGEST <= argument < LARGEST:
+            raise Refused("its description holds a number of more than 63 bits.")
 
     def do_memoize(self, _) -> None:
         self.memo[len(self.memo)] = self.stack[-1]
@@ -143,11 +170,14 @@ class _Machine:
             self._set(key, value)
 
     def do_global(self, argument: str) -> None:
-        self.stack.append(Name(*argument.split(" ", 1)))
+        module, name = argument.split(" ", 1)
+        self.stack.append(Name(module, name))
 
     def do_stack_global(self, _) -> None:
         name, module = self.pop(), self.pop()
-        self.stack.append(Name(str(module), str(name)))
+        if not isinstance(name, str) or not isinstance(module, str):
+            raise Refused("its description names a function by something else.")
+        self.stack.append(Name(module, name))
 
     def do_binpersid(self, _) -> None:
         self.stack.append(_storage(self.pop()))
@@ -164,7 +194,8 @@ class _Machine:
         if not isinstance(name, Name) or name not in self.rebuild:
             what = f"{name.module}.{name.name}" if isinstance(name, Name) else "a value"
             raise Refused(
-                f"it asks to call {what[:80]}, which {self.kind} never needs."
+                f"it asks to call {ascii(what[:80])[1:-1]}, which {self.kind} never "
+                "needs."
             )
         self.stack.append(self.rebuild[name](*arguments))
 

@@ -13,9 +13,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sensorium_jax.errors import UserError
+from sensorium_jax.io import regular
 from sensorium_jax.io.pickled import Name, Refused, interpret
 
 MOST_BYTES = 2 << 30
+# 50,000 cells of suite2p need 13 million steps and 4 million arrays and numbers.
+MOST_STEPS, MOST_CONTAINERS = 32_000_000, 8_000_000
+MOST_NUMBERS, DEEPEST = 1_000_000, 4  # of a list of plain numbers
 KINDS = "biufUS"  # of numbers and text, whose bytes mean nothing else
 
 
@@ -57,13 +61,14 @@ def read(path: Path) -> Any:
         size = path.stat().st_size
         if size > MOST_BYTES:
             raise Refused(f"it has {size / 1e9:.1f} GB, too much for such a file.")
-        with open(path, "rb") as file:
+        with regular.opened(path) as file:
             dtype = _header(file)
             if not dtype.hasobject:
                 raise Refused(f"it holds {dtype}, expected Python objects.")
             pickled = file.read()
         kind = "a file of numbers and names"
-        array = interpret(pickled, REBUILD, _fill, kind)
+        limits = {"steps": MOST_STEPS, "containers": MOST_CONTAINERS}
+        array = interpret(pickled, REBUILD, _fill, kind, **limits)
         if not isinstance(array, Array) or not isinstance(array.content, list):
             raise Refused("it describes no array of objects.")
         if len(array.content) != math.prod(array.shape):
@@ -77,7 +82,9 @@ def read(path: Path) -> Any:
         ) from None
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error}).") from None
-    return array.content if array.shape else array.content[0]
+    if not array.shape:
+        return array.content[0]
+    return array.content
 
 
 def _header(file: Any) -> np.dtype:
@@ -105,8 +112,23 @@ def array(value: Any) -> np.ndarray:
         case bool() | int() | float() | str():
             return np.asarray(value)
         case list() | tuple():
-            return np.array([array(item)[()] for item in value])
+            _check_list(value)
+            try:
+                return np.array([array(item)[()] for item in value])
+            except ValueError as error:
+                raise Refused(f"it has a list of unlike parts ({error}).") from None
     raise Refused(f"it has a {type(value).__name__} where numbers belong.")
+
+
+def _check_list(value: Any) -> None:
+    """Refuse lists in lists in lists, which may be one list a million times over."""
+    left, waiting = MOST_NUMBERS, [(value, 0)]
+    while waiting:
+        part, depth = waiting.pop()
+        left -= len(part)
+        if depth > DEEPEST or left < 0:
+            raise Refused("it has lists in lists where numbers belong.")
+        waiting += [(x, depth + 1) for x in part if isinstance(x, list | tuple)]
 
 
 def _numbers(
@@ -127,8 +149,8 @@ def _numbers(
 def _fill(record: Any, state: Any) -> bool:
     match record, state:
         case Array(), (int(), tuple(shape), Dtype() as dtype, fortran, content):
-            if not all(type(n) is int and n >= 0 for n in shape):
-                raise Refused(f"an array has the shape {shape!r:.80}.")
+            if not all(type(n) is int and n >= 0 for n in shape) or len(shape) > 8:
+                raise Refused("an array has a shape that is no list of whole numbers.")
             record.shape, record.dtype = shape, dtype
             record.fortran, record.content = bool(fortran), content
             return True

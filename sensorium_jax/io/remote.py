@@ -11,7 +11,7 @@ from collections import OrderedDict
 from typing import Any
 
 from sensorium_jax.errors import UserError
-from sensorium_jax.io.get import BUSY
+from sensorium_jax.io import web
 from sensorium_jax.io.served import (
     AGENT,
     check_address,
@@ -126,13 +126,13 @@ class Remote(io.RawIOBase):
             request = urllib.request.Request(self.address, headers=headers)
             self.requests += 1
             try:
-                with urllib.request.urlopen(request, timeout=self.stall) as response:
+                with web.opened(request, self.stall) as response:
                     return self._received(response, first, last)
             except urllib.error.HTTPError as error:
                 with error:
                     if error.code in EXPIRED and self.address != self.url:
                         self.address = self.url
-                    elif error.code not in BUSY:
+                    elif error.code not in web.BUSY:
                         raise refusal(self.name, error.code) from None
                     reason = f"it answered {error.code}"
             except (OSError, http.client.HTTPException) as error:
@@ -157,8 +157,8 @@ class Remote(io.RawIOBase):
                 f"{self.name} changed on the server while it was read. Run the same "
                 "command into a new folder."
             )
-        content = response.read()
         expected = min(last + 1, where[1]) - first
+        content = web.body(response, expected, self.name, total=20 * self.stall)
         if len(content) != expected:
             raise http.client.IncompleteRead(content[:0], expected)
         if self.size < 0:

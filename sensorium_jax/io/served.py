@@ -12,6 +12,7 @@ import urllib.request
 from typing import Any, NamedTuple
 
 from sensorium_jax.errors import UserError
+from sensorium_jax.io import web
 
 PAUSES = (0.0, 1.0, 2.0)  # seconds before asking again what a name stands for
 AGENT = {"User-Agent": "sensorium-jax (Python urllib)"}
@@ -66,7 +67,7 @@ def ask(url: str, *, stall: float = 60.0) -> Served:
     check_host(url)
     request = urllib.request.Request(url, method="HEAD", headers=AGENT)
     try:
-        with urllib.request.urlopen(request, timeout=stall) as response:
+        with web.opened(request, stall) as response:
             return served(response)
     except urllib.error.HTTPError as error:
         with error:

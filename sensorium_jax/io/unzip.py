@@ -8,12 +8,12 @@ import re
 import shutil
 import stat
 import zipfile
-import zlib
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from sensorium_jax.errors import UserError
-from sensorium_jax.io import atomic
+from sensorium_jax.io import archive as zips, atomic, regular
+from sensorium_jax.io.archive import BadArchive
 from sensorium_jax.progress import Bar, bar
 
 # Recordings of hidden trials are zeros and shrink 1000-fold, one by one; a whole
@@ -32,15 +32,14 @@ def damage(archive: str | Path, *, whole: bool = True) -> str:
     whole reads every member and compares its checksum, else only the list of them.
     """
     try:
-        with zipfile.ZipFile(archive) as opened:
+        with zips.opened(archive, str(archive)) as opened:
+            size = regular.check(archive)
+            most = max(RATIO_FROM, MAX_RATIO * size)
+            zips.listed(opened, str(archive), size, most=most)
             broken = opened.testzip() if whole else None
     except Exception as problem:  # bytes of any kind raise errors of any kind
         return f"{problem or type(problem).__name__}"
     return f"{broken} is damaged" if broken else ""
-
-
-class BadArchive(UserError):
-    """An archive that is broken or hostile, not one that merely does not fit."""
 
 
 def unzip(
@@ -63,7 +62,7 @@ def unzip(
     working = folder.with_name(f".{folder.name}.unpacking")
     shutil.rmtree(working, ignore_errors=True)
     try:
-        with zipfile.ZipFile(archive) as opened:
+        with zips.opened(archive, str(archive)) as opened:
             members = _inspected(opened, archive, max_ratio, max_bytes)
             need = sum(m.file_size for m in members.values())
             atomic.need_space(folder.parent, need, "to unpack")
@@ -72,10 +71,12 @@ def unzip(
                 for name, member in members.items():
                     _extract(opened, member, working / name, progress)
         atomic.put(_single(working, members), folder)
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise _broken(archive, str(error)) from error
     except (NotImplementedError, RuntimeError) as error:  # compression, encryption
         raise BadArchive(f"{archive} cannot be unpacked: {error}.") from error
+    except UserError:
+        raise
+    except (*zips.FAILURES, ValueError) as error:
+        raise _broken(archive, zips.words(error)) from error
     finally:
         shutil.rmtree(working, ignore_errors=True)
     return folder
@@ -100,6 +101,8 @@ def _inspected(
     _check_parents(archive, members)
     size = sum(m.file_size for m in members.values())
     packed = archive.stat().st_size
+    if wrong := zips.overlap(opened.infolist(), packed):
+        raise _hostile(archive, wrong)
     if len(members) > MAX_FILES or size > max_bytes:
         raise _hostile(
             archive, f"it would unpack to {len(members)} files of {size / 1e9:.1f} GB"
@@ -123,6 +126,8 @@ def _wrong(member: zipfile.ZipInfo) -> str | None:
         return "has an absolute path"
     if ".." in parts or "\\" in name or "\0" in name:
         return "would be written outside the folder"
+    if not name.isprintable():
+        return "has a name with control characters"
     if max(len(part.encode()) for part in parts) > 255:
         return "has a name too long for a file"
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
@@ -172,7 +177,7 @@ def _hostile(archive: Path, why: str) -> BadArchive:
 
 
 def _broken(archive: Path, why: str) -> BadArchive:
-    with archive.open("rb") as file:
+    with regular.opened(archive) as file:
         begins = file.read(60)
     hint = ""
     if begins[:2] != b"PK" and begins.isascii():

@@ -1,5 +1,6 @@
 """Recipes from names or paths, with changes from the command line."""
 
+import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -85,6 +86,28 @@ def check_numbers(config: Config) -> None:
                 f"config.{field} is {value}, expected {least} or more. Set "
                 f"--config.{field}."
             )
+
+
+REGEXES = ("decay_rules", "rate_rules", "penalties", "bounds")  # first of each entry
+SINKS = ("jsonl", "tensorboard", "wandb")
+
+
+def check_words(config: Config) -> None:
+    """Refuse regexes that are none, and unknown sinks, before recordings are read."""
+    patterns = [("frozen", config.train.get("frozen", ""))]
+    for field in REGEXES:
+        patterns += [(field, entry[0]) for entry in config.train.get(field, ())]
+    for field, pattern in patterns:
+        try:
+            re.compile(pattern)
+        except (re.error, TypeError, RecursionError, OverflowError) as error:
+            raise UsageError(
+                f"config.train.{field} has {pattern!r:.80}, which is no regex of "
+                f"parameter names ({error}). Write one such as 'core/.*bias'."
+            ) from None
+    for sink in config.train.get("sinks", ()):
+        if sink not in SINKS:
+            raise unknown("sink", sink, SINKS, "Set --config.train.sinks.")
 
 
 def differences(a: Any, b: Any, path: str = "") -> list[str]:

@@ -10,6 +10,7 @@ import numpy as np
 from sensorium_jax import normalize, progress
 from sensorium_jax.checkpoints.card import unit_digests
 from sensorium_jax.data.recordings import Recordings
+from sensorium_jax.data.release.tree import open_npy
 from sensorium_jax.data.session import Session
 from sensorium_jax.errors import UsageError, UserError, unknown
 from sensorium_jax.io import atomic
@@ -227,4 +228,12 @@ def true_rates(sessions: Sequence[Session], ceiling: str) -> Rates | None:
 
 def _read_rates(session: Session, row: int) -> np.ndarray:
     path = truth.rates_file(Path(session.where), int(session.files[row]))
-    return np.load(path).reshape(session.neurons, -1).T[: session.reader.length(row)]
+    rates = open_npy(path)
+    if not rates.ndim or len(rates) != session.neurons or rates.dtype.kind != "f":
+        raise UserError(
+            f"{path} holds {rates.dtype} of shape {rates.shape}, expected the true "
+            f"rates of {session.neurons} neurons. Simulate again, or take the ceiling "
+            "from repeats (--ceiling repeats)."
+        )
+    length = session.reader.length(row)
+    return np.array(rates.reshape(session.neurons, -1).T[:length])

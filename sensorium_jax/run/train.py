@@ -104,6 +104,7 @@ def train_recipe(
         limit = budget.seconds(config.train.budget) if config.train.budget else 0.0
         config = own.fitted(config)
         configs.check_numbers(config)
+        configs.check_words(config)
         parts = None
         if limit and not config.train.steps:
             count = 0 if fresh else budget.kept(folder / RUN)

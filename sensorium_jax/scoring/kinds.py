@@ -10,6 +10,7 @@ from sensorium_jax.data.session import VIDEO, Session
 from sensorium_jax.data.stimuli.classify import classify
 from sensorium_jax.data.stimuli.folds import stimuli
 from sensorium_jax.errors import UserError
+from sensorium_jax.io import npy
 from sensorium_jax.rules import PICTURES
 from sensorium_jax.simulation.cortex import truth
 
@@ -60,8 +61,13 @@ def _noted(session: Session) -> dict[int, str]:
             f"{session.where} has no {truth.FOLDER}/trials.npz: it was recorded, or "
             "copied without its truth. Let the classifier look (--stimuli classifier)."
         )
-    with np.load(path) as file:
-        return dict(enumerate(file["stimulus"].tolist()))
+    stimulus = npy.archive_of(path).get("stimulus")
+    if stimulus is None or stimulus.dtype.kind != "U" or stimulus.ndim != 1:
+        raise UserError(
+            f"{path} names no stimulus for each trial. Simulate again, or let the "
+            "classifier look (--stimuli classifier)."
+        )
+    return dict(enumerate(stimulus.tolist()))
 
 
 def _listed(session: Session, path: str) -> dict[int, str]:

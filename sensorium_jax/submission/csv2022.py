@@ -5,16 +5,20 @@ responses in place of prediction. Values are in normalized response units.
 """
 
 import csv
-import sys
+import io
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from sensorium_jax.io import atomic
+from sensorium_jax.errors import UserError
+from sensorium_jax.io import atomic, regular
 
 COLUMNS = ("trial_indices", "image_ids", "prediction", "neuron_ids")
+MOST_ROWS = 200_000
+LONGEST = 4 << 20  # characters of a field; 100,000 neurons need half of it
 TRUTH_COLUMNS = ("trial_indices", "image_ids", "responses", "neuron_ids")
 
 
@@ -57,27 +61,44 @@ class CsvRow(NamedTuple):
     ids_n: np.ndarray | None
 
 
+@contextmanager
+def _text(path: str | Path) -> Iterator[Any]:
+    """A csv open for reading; what it cannot be read for is told in words."""
+    csv.field_size_limit(LONGEST)
+    try:
+        with io.TextIOWrapper(regular.opened(path), newline="") as file:
+            yield file
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise UserError(
+            f"{path} is no csv of predictions ({error}). Expected text, with a list of "
+            f"at most {LONGEST >> 20} MB in a field. Write it again."
+        ) from None
+
+
 def header(path: str | Path) -> list[str]:
     """The columns of a csv."""
-    with open(path, newline="") as file:
+    with _text(path) as file:
         return next(csv.reader(file), [])
 
 
 def index(path: str | Path) -> list[tuple[str, str]]:
     """Trial and picture of every line; no list is parsed."""
-    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
-    with open(path, newline="") as file:
-        return [
-            (line["trial_indices"] or "", line["image_ids"] or "")
-            for line in csv.DictReader(file)
-        ]
+    keys = []
+    with _text(path) as file:
+        for line in csv.DictReader(file):
+            keys.append((line["trial_indices"] or "", line["image_ids"] or ""))
+            if len(keys) > MOST_ROWS:
+                raise UserError(
+                    f"{path} has more than {MOST_ROWS} lines. Expected one for each "
+                    "trial of a tier; submit one file per tier."
+                )
+    return keys
 
 
 def rows(path: str | Path, values: str = "prediction") -> Iterator[CsvRow]:
     """Every line, one in memory at a time."""
-    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
     text, ids = "", None
-    with open(path, newline="") as file:
+    with _text(path) as file:
         for line in csv.DictReader(file):
             if (line["neuron_ids"] or "") != text:
                 text = line["neuron_ids"] or ""
@@ -93,5 +114,5 @@ def numbers(text: str) -> np.ndarray | None:
     whole = all(word.strip().lstrip("-").isdigit() for word in words)
     try:
         return np.array(words, np.int64 if whole and words else np.float64)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None

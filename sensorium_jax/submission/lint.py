@@ -81,7 +81,8 @@ def _table(
         other = expected.year(sessions[0].rules.kind)
         finding = f"a file of {expected.year(kind)}; the recordings are of {other}"
         return [error(name, finding, "give the recordings it is about")], 0
-    fault = readable.unreadable(name, path, kind)
+    largest = readable.largest_trial([m.session for m in mice.values()])
+    fault = readable.unreadable(name, path, kind, largest)
     if fault:
         return [fault], 0
     faults = list(readable.columns(name, path, kind))

@@ -13,11 +13,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sensorium_jax.io import atomic
+from sensorium_jax.io import atomic, regular
 
 COLUMNS = ("mouse", "trial_indices", "prediction", "neuron_ids")
 UNITS = "normalized per frame: raw responses times the precision of their frame"
 GROUP = 32 << 20  # bytes of predictions that are encoded at a time
+MOST_ROWS, MOST_PARTS = 200_000, 1_000_000
+MOST_FOOTER = 16 << 20  # bytes
+SPARE = 8  # times the largest trial is more than any row needs
 LEVEL = 3  # brotli; higher ones cost much time for 1 % of size
 
 
@@ -122,7 +125,38 @@ class FileRow(NamedTuple):
 
 def table(path: str | Path) -> pq.ParquetFile:
     """Open a table so that a row group larger than memory can be read in pieces."""
-    return pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20)
+    with regular.opened(path) as file:
+        size = file.seek(0, 2)
+        file.seek(max(0, size - 8))
+        footer = int.from_bytes(file.read(4), "little")
+    if footer > min(MOST_FOOTER, size):
+        raise pa.ArrowInvalid(f"its footer claims {footer} bytes")
+    limits: Any = {
+        "thrift_string_size_limit": MOST_FOOTER,
+        "thrift_container_size_limit": MOST_PARTS,
+    }
+    return pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20, **limits)
+
+
+def oversized(file: pq.ParquetFile, values: int) -> str:
+    """What the footer claims beyond what a submission can need; nothing if all is well.
+
+    values: of the largest trial, neurons times frames. A table packs so well that a few
+    bytes may stand for more rows, or for longer ones, than memory holds.
+    """
+    about = file.metadata
+    if about.num_rows > MOST_ROWS:
+        return f"{about.num_rows} rows"
+    for number in range(about.num_row_groups):
+        group = about.row_group(number)
+        for column in range(group.num_columns):
+            chunk = group.column(column)
+            most = SPARE * max(values, 1) * max(group.num_rows, 1)
+            if chunk.num_values > most:
+                return f"{chunk.num_values} values in {group.num_rows} rows"
+            if chunk.total_uncompressed_size > 16 * most + (1 << 20):
+                return f"{chunk.total_uncompressed_size} bytes in {group.num_rows} rows"
+    return ""
 
 
 def trial_key(value: Any) -> Any:
@@ -148,12 +182,14 @@ def rows(file: pq.ParquetFile, values: str = "prediction") -> Iterator[FileRow]:
         one = {name: batch.column(name) for name in names}
         inner = one[values].flatten()
         lengths = inner.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
+        # A value that is missing becomes a NaN, which is told as such.
         flat = inner.flatten().to_numpy(zero_copy_only=False)
         ids = one["neuron_ids"].flatten()
+        whole = len(ids) and not ids.null_count
         yield FileRow(
             one["mouse"][0].as_py(),
             trial_key(one["trial_indices"][0].as_py()),
             lengths,
             flat,
-            ids.to_numpy(zero_copy_only=False) if len(ids) else None,
+            ids.to_numpy(zero_copy_only=False) if whole else None,
         )

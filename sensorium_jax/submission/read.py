@@ -21,7 +21,7 @@ from sensorium_jax.data.stream.pools import labelled
 from sensorium_jax.errors import UserError
 from sensorium_jax.findings import most_common
 from sensorium_jax.normalize import judged
-from sensorium_jax.rules import PICTURES
+from sensorium_jax.rules import FILMS, PICTURES
 from sensorium_jax.submission import csv2022, expected, parquet2023, readable, zips
 from sensorium_jax.submission.expected import JudgedMouse
 from sensorium_jax.submission.parquet2023 import FileRow
@@ -81,7 +81,8 @@ def _submission(
             f"{expected.year(sessions[0].rules.kind)}. Give the recordings that it is "
             "about with --data."
         )
-    fault = readable.unreadable(name, path, kind)
+    largest = readable.largest_trial([m.session for m in mice.values()])
+    fault = readable.unreadable(name, path, kind, largest)
     faults = [fault] if fault else list(readable.columns(name, path, kind))
     for f in faults:
         if f.level == "error":
@@ -272,7 +273,8 @@ def _source(
     if truth is None:
         return nullcontext(Recorded(mice))
     if isinstance(truth, str | Path):
-        fault = readable.unreadable(str(truth), Path(truth), kind)
+        largest = readable.largest_trial([m.session for m in mice.values()])
+        fault = readable.unreadable(str(truth), Path(truth), kind, largest)
         if fault:
             raise UserError(f"{truth}: {fault.finding}; {fault.remedy}.")
         return _filed(Path(truth), kind, about or "")
@@ -309,6 +311,7 @@ def _true_pictures(path: Path, mouse: str) -> Iterator[TrueRow]:
             f"{path} has the columns {', '.join(head)}; a ground truth file of 2022 "
             f"has {', '.join(csv2022.TRUTH_COLUMNS)}."
         )
+    _check_columns(path, PICTURES, "responses")
     for row in csv2022.rows(path, "responses"):
         if row.values_n is None or row.ids_n is None:
             raise UserError(
@@ -321,7 +324,16 @@ def _true_films(path: Path) -> Iterator[TrueRow]:
     file = parquet2023.table(path)
     have = file.schema_arrow.names
     values = "responses" if "responses" in have else "prediction"
+    _check_columns(path, FILMS, values)
     for row in parquet2023.rows(file, values):
         if row.ids_n is None or row.mouse is None:
             raise UserError(f"{path}: trial {row.trial} lacks its mouse or neuron_ids.")
+        if len(set(row.lengths_n.tolist())) != 1:
+            raise UserError(f"{path}: trial {row.trial} has neurons of two lengths.")
         yield row.mouse, row.trial, row.prediction_nt, row.ids_n
+
+
+def _check_columns(path: Path, kind: str, values: str) -> None:
+    for fault in readable.columns(str(path), path, kind, values):
+        if fault.level == "error":
+            raise UserError(f"{path}: {fault.finding}; {fault.remedy}.")

@@ -13,12 +13,15 @@ import numpy as np
 import pyarrow as pa
 
 from sensorium_jax.data.session import Session
+from sensorium_jax.errors import UserError
 from sensorium_jax.findings import Fault, error, warning
-from sensorium_jax.rules import FILMS, PICTURES
+from sensorium_jax.io import regular
+from sensorium_jax.rules import FILMS, PICTURES, UNUSED
 from sensorium_jax.submission import csv2022, expected, parquet2023
 from sensorium_jax.submission.parquet2023 import FileRow
 
 MAGIC = b"PAR1"
+LOOKS = 64  # trials that say how long the longest may be
 
 
 def kind_of(name: str | Path, sessions: Sequence[Session]) -> str:
@@ -55,12 +58,15 @@ def trials_words(trials: Sequence[Any], total: int) -> str:
     return f"{len(trials)} of {total} trials ({some})"
 
 
-def unreadable(name: str, path: Path, kind: str) -> Fault | None:
-    """The fault of a file whose bytes are not of the format of its kind."""
-    size = path.stat().st_size
+def unreadable(name: str, path: Path, kind: str, largest: int) -> Fault | None:
+    """The fault of a file whose bytes are not of the format of its kind.
+
+    largest: values of the largest trial of the recordings.
+    """
+    size = regular.check(path)
     if not size:
         return error(name, "empty file", "write the submission again")
-    with open(path, "rb") as file:
+    with regular.opened(path) as file:
         head = file.read(512)
         file.seek(-min(4, size), 2)
         tail = file.read()
@@ -82,20 +88,47 @@ def unreadable(name: str, path: Path, kind: str) -> Fault | None:
         remedy = "write it with to_parquet(engine='pyarrow', compression='brotli')"
         return error(name, f"the file is {kind}", remedy)
     try:
-        parquet2023.table(path)
-    except (pa.ArrowException, OSError) as problem:
-        words = str(problem).splitlines()[0]
+        file = parquet2023.table(path)
+        list(file.schema_arrow)
+    except (pa.ArrowException, OSError, ValueError) as problem:
+        words = _words(problem)
         return error(name, f"damaged parquet ({words})", "write the file again")
+    words = parquet2023.oversized(file, largest)
+    if words:
+        finding = f"it claims {words}, far more than the recordings have"
+        return error(name, finding, "write a row per trial, of its neurons and frames")
     return None
 
 
-def columns(name: str, path: Path, kind: str) -> Iterator[Fault]:
-    """Missing, unknown and ill-typed columns."""
-    needed = parquet2023.COLUMNS if kind == FILMS else csv2022.COLUMNS
+def _words(problem: BaseException) -> str:
+    return (str(problem).splitlines() or [type(problem).__name__])[0][:160]
+
+
+def largest_trial(sessions: Sequence[Session]) -> int:
+    """Neurons times frames of the largest trial that a submission may be about."""
+    return max(_largest(session) for session in sessions)
+
+
+def _largest(session: Session) -> int:
+    looked = np.unique(np.linspace(0, session.trials - 1, LOOKS).astype(int))
+    used = [row for row in looked.tolist() if session.tiers[row] != UNUSED]
+    lengths = session.lengths(np.array(used, int))
+    return session.neurons * int(lengths.max(initial=1))
+
+
+def columns(
+    name: str, path: Path, kind: str, values: str = "prediction"
+) -> Iterator[Fault]:
+    """Missing, unknown and ill-typed columns; values names that of the numbers."""
+    usual = parquet2023.COLUMNS if kind == FILMS else csv2022.COLUMNS
+    needed = [values if column == "prediction" else column for column in usual]
     schema = parquet2023.table(path).schema_arrow if kind == FILMS else None
     have = schema.names if schema is not None else csv2022.header(path)
     for column in needed:
-        if column not in have:
+        if have.count(column) > 1:
+            finding = f"column '{column}' occurs {have.count(column)} times"
+            yield error(name, finding, "write every column once")
+        elif column not in have:
             finding = f"missing column '{column}'; it has {', '.join(have) or 'none'}"
             yield error(name, finding, f"write the columns {', '.join(needed)}")
         elif schema is not None:
@@ -121,7 +154,7 @@ def _type(name: str, column: str, kind: pa.DataType) -> Iterator[Fault]:
         elif not (text or pa.types.is_integer(kind)):
             finding = f"trial_indices are of type {kind}"
             yield error(name, finding, "write whole numbers, or names such as '7.npy'")
-    elif column == "prediction":
+    elif column in ("prediction", "responses"):
         yield from _prediction(name, kind)
     else:
         inner = kind.value_type if _is_list(kind) else None
@@ -157,8 +190,8 @@ def rows(path: Path, kind: str, mouse: str) -> Iterator[FileRow | str]:
     if kind == FILMS:
         try:
             yield from parquet2023.rows(parquet2023.table(path))
-        except (pa.ArrowException, OSError) as problem:
-            yield f"trial ?: damaged data ({str(problem).splitlines()[0]})"
+        except (pa.ArrowException, OSError, ValueError) as problem:
+            yield f"trial ?: damaged data ({_words(problem)})"
         return
     for line in csv2022.rows(path):
         if line.values_n is None:
@@ -175,5 +208,10 @@ def rows(path: Path, kind: str, mouse: str) -> Iterator[FileRow | str]:
 def keys(path: Path, kind: str, mouse: Any) -> list[tuple[Any, Any]]:
     """Mouse and trial of every row; of films no prediction is read."""
     if kind == FILMS:
-        return parquet2023.index(parquet2023.table(path))
+        try:
+            return parquet2023.index(parquet2023.table(path))
+        except (pa.ArrowException, OSError, ValueError) as problem:
+            raise UserError(
+                f"{path} is a damaged parquet ({_words(problem)}). Write it again."
+            ) from None
     return [(mouse, trial) for trial, _ in csv2022.index(path)]

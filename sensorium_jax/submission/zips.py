@@ -5,11 +5,14 @@ import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from sensorium_jax.errors import UserError
 from sensorium_jax.findings import Fault, error, warning
-from sensorium_jax.io import atomic, unzip
+from sensorium_jax.io import archive as zips, atomic, unzip
+from sensorium_jax.io.names import is_inside
+
+EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip can say
 
 
 def pack(path: str | Path, files: Sequence[Path]) -> Path:
@@ -19,7 +22,12 @@ def pack(path: str | Path, files: Sequence[Path]) -> Path:
         zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive,
     ):
         for file in files:
-            archive.write(file, file.name)
+            # Without the time of the file the same predictions give the same bytes.
+            member = zipfile.ZipInfo(file.name, EPOCH)
+            member.external_attr = 0o644 << 16
+            member.file_size = file.stat().st_size
+            with open(file, "rb") as source, archive.open(member, "w") as out:
+                shutil.copyfileobj(source, out, 1 << 20)
     return Path(path)
 
 
@@ -28,7 +36,7 @@ def faults(path: Path) -> list[Fault]:
     problem = unzip.damage(path)
     if problem:
         return [error(path, f"no readable zip ({problem})", "zip the files again")]
-    with zipfile.ZipFile(path) as archive:
+    with zips.opened(path, str(path)) as archive:
         names = archive.namelist()
     found = []
     inside = [name for name in names if "/" in name]
@@ -49,6 +57,16 @@ def _table(name: str) -> bool:
     return ".parquet" in base or base.endswith(".csv")
 
 
+def _file_name(path: Path, member: str) -> str:
+    name = PurePosixPath(member).name
+    if not is_inside(name):
+        raise UserError(
+            f"{path} holds a file with the name {name!r:.80}. Expected a name without "
+            "control characters, at most 200 long. Zip the files again."
+        )
+    return name
+
+
 @contextmanager
 def unpacked(path: str | Path) -> Iterator[list[tuple[str, Path]]]:
     """The tables in a file: itself, or those of a zip on disk for as long as it lasts.
@@ -65,10 +83,15 @@ def unpacked(path: str | Path) -> Iterator[list[tuple[str, Path]]]:
     if not archived:
         yield [(str(path), path)]
         return
-    with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(path) as archive:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        zips.opened(path, str(path)) as archive,
+    ):
+        need = sum(m.file_size for m in archive.infolist())
+        atomic.need_space(folder, need, f"to unpack {path.name}")
         found = []
         for i, name in enumerate(filter(_table, archive.namelist())):
-            target = Path(folder) / str(i) / Path(name).name
+            target = Path(folder) / str(i) / _file_name(path, name)
             target.parent.mkdir()
             with archive.open(name) as source, open(target, "wb") as out:
                 shutil.copyfileobj(source, out, 1 << 20)

@@ -8,9 +8,9 @@ import pytest
 
 from sensorium_jax import cli
 from sensorium_jax.data.recordings import Recordings
-from sensorium_jax.data.release import npy
 from sensorium_jax.data.release.write import SessionWriter, write_session
 from sensorium_jax.errors import UserError
+from sensorium_jax.io import npy
 
 TIERS = ("train", "train", "oracle")
 
@@ -69,18 +69,13 @@ def test_mouse_info_pads_neurons(tree):
 def test_opening_reads_no_trial(tmp_path, monkeypatch):
     for k in range(10):
         film(tmp_path / f"m{k}", 20, (18, 32, 1))
-    headers, header, load = [], npy.header, np.load
-
-    def mapped(path, **options):
-        assert options == {"mmap_mode": "r"} or "/data/" not in str(path)
-        return load(path, **options)
+    headers, header = [], npy.header
 
     def refuse(path):
         raise AssertionError(f"{path} is read whole")
 
     monkeypatch.setattr(npy, "header", lambda p: headers.append(p) or header(p))
-    monkeypatch.setattr(npy, "read", refuse)
-    monkeypatch.setattr(np, "load", mapped)
+    monkeypatch.setattr(npy, "small", refuse)
     recordings = Recordings.open(tmp_path)
     assert len(recordings) == 10 and any("/data/" in str(p) for p in headers)
 

@@ -20,7 +20,6 @@ from sensorium_jax.data.check import (
     trials,
     values,
 )
-from sensorium_jax.data.check.npy import AGAIN, load
 from sensorium_jax.data.check.trials import Scan
 from sensorium_jax.data.recordings import Recordings
 from sensorium_jax.data.session import Session, own_choices
@@ -28,6 +27,7 @@ from sensorium_jax.data.store.layout import is_store
 from sensorium_jax.errors import UserError
 from sensorium_jax.findings import Fault, error, warning
 from sensorium_jax.io import unzip
+from sensorium_jax.io.npy import AGAIN, load
 from sensorium_jax.progress import bar
 from sensorium_jax.rules import TRAIN, UNUSED, validating
 
@@ -212,10 +212,10 @@ def _whole(numbers: Iterable[int], share: float) -> set[int]:
 
 def _store(path: str, *, deep: bool, rules: str | None, budget: int) -> Report:
     """A store opens, and its files agree with their checksums."""
-    from sensorium_jax.data.store.verify import damaged
+    from sensorium_jax.data.store.verify import damaged, metadata, structure
 
     faults: list[Fault] = []
-    root, read, names, count = Path(path).absolute(), "facts", (), 0
+    root, read, names, count = Path(path).expanduser().absolute(), "facts", (), 0
     local = "://" not in path
     try:
         opened = Recordings.open(path, rules)
@@ -223,6 +223,11 @@ def _store(path: str, *, deep: bool, rules: str | None, budget: int) -> Report:
         for session in opened.sessions:
             faults.extend(_tiers(session))
         faults.extend(_shared(root if local else path, opened.sessions))
+        if local:
+            faults.extend(structure(root, opened.sessions))
+        else:
+            every = (metadata(s, s.where) for s in opened.sessions)
+            faults.extend(fault for several in every for fault in several)
     except Exception as problem:
         words = f"cannot be opened as a store: {problem}"
         remedy = CONVERT if local else "give the address of a store that is served"

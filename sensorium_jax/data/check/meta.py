@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from sensorium_jax.data.check.npy import AGAIN, folder_files, load, not_numbers
 from sensorium_jax.data.release.tree import TIERS
 from sensorium_jax.errors import did_you_mean
 from sensorium_jax.findings import Fault, error, warning
+from sensorium_jax.io.npy import AGAIN, folder_files, load, not_numbers
 from sensorium_jax.rules import RELEASES, TRAIN, UNUSED, Rules
 
 ONE_PER_TRIAL = "write one tier per trial file, in the order of the file numbers"

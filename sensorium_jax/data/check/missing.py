@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from sensorium_jax.data.check.npy import load
 from sensorium_jax.data.check.trials import Scan
 from sensorium_jax.data.release.tree import TIERS
 from sensorium_jax.data.session import MISSING, RESPONSES
 from sensorium_jax.findings import Fault, error, warning
+from sensorium_jax.io.npy import load
 from sensorium_jax.rules import TRAIN, UNUSED
 
 AGAIN = "write the recording again with NaN where responses are missing"

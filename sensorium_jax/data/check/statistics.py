@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from sensorium_jax.data.check.npy import folder_files, load, not_numbers
 from sensorium_jax.data.check.trials import Scan
 from sensorium_jax.data.release.tree import NEEDED, SOURCES
 from sensorium_jax.data.session import RESPONSES, STATISTICS, VIDEO
 from sensorium_jax.findings import Fault, error, most_common, warning
+from sensorium_jax.io.npy import folder_files, load, not_numbers
 from sensorium_jax.rules import OWN, TRAIN
 
 RECOMPUTE = "compute the statistics anew from the training trials"

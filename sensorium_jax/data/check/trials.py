@@ -7,15 +7,15 @@ from typing import NamedTuple
 import numpy as np
 
 from sensorium_jax.data import config
-from sensorium_jax.data.check.npy import (
+from sensorium_jax.data.session import BEHAVIOR, MODALITIES, PUPIL, RESPONSES, VIDEO
+from sensorium_jax.findings import Fault, error, most_common, warning
+from sensorium_jax.io.npy import (
     AGAIN,
     Header,
     folder_files,
     header,
     not_numbers,
 )
-from sensorium_jax.data.session import BEHAVIOR, MODALITIES, PUPIL, RESPONSES, VIDEO
-from sensorium_jax.findings import Fault, error, most_common, warning
 from sensorium_jax.rules import Rules
 
 TIME_LAST = "store time last: np.moveaxis(array, 0, -1)"

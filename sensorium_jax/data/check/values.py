@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sensorium_jax.data.check.npy import AGAIN, Header
 from sensorium_jax.data.check.trials import Scan
 from sensorium_jax.data.session import BEHAVIOR, PUPIL, RESPONSES, VIDEO
 from sensorium_jax.findings import Fault, error, warning
+from sensorium_jax.io.npy import AGAIN, Header
 from sensorium_jax.rules import UNUSED
 
 GREY = (-0.5, 255.5)  # 0..255, with room for rounding

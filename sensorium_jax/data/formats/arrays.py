@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from sensorium_jax.data.formats import files, suite2p
+from sensorium_jax.data.formats import files, suite2p, yaml_file
 from sensorium_jax.data.formats.files import Place
 from sensorium_jax.data.formats.foreign import (
     NONE,
@@ -29,12 +29,12 @@ from sensorium_jax.data.formats.foreign import (
     safe_name,
 )
 from sensorium_jax.data.session import BEHAVIOR, PUPIL, RESPONSES
-from sensorium_jax.errors import UserError, need_extra, unknown
+from sensorium_jax.errors import UserError, unknown
 
 KEYS = ("name", "stimulus", "responses", "behavior", "pupil", "trials")
 UNITS = ("ids", "coordinates")
 SUITE2P = ("suite2p", "signal", "neuropil", "times")
-MOST_YAML = 1 << 20  # bytes
+MOST_YAML = 1 << 18  # bytes
 NAMED = "the YAML file names it; change it there"
 UNREAD = dict.fromkeys(
     (*TIMES, "stimulus", "response", "behavior", "pupil", "trials", "neuropil"), NAMED
@@ -103,16 +103,9 @@ def listed(source: str) -> list[Listed]:
 def description(path: Path) -> dict[str, Any]:
     """What a YAML file says, with known keys only."""
     try:
-        import yaml
-    except ImportError:
-        raise need_extra("pyyaml", "formats", "Reading a YAML file") from None
-    try:
-        if path.stat().st_size > MOST_YAML:
-            raise UserError(f"{path} is too long for a description of a recording.")
-        spec = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-        words = " ".join(str(error).split())[:160]
-        raise UserError(f"{path} is no YAML file that can be read ({words}).") from None
+        spec = yaml_file.read(path, MOST_YAML, "Reading a YAML file", "YAML file")
+    except OSError as error:
+        raise UserError(f"{path} is no YAML file that can be read ({error}).") from None
     if not isinstance(spec, Mapping):
         raise UserError(
             f"{path} holds {type(spec).__name__}. Expected keys: {', '.join(KEYS)}."

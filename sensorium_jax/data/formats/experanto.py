@@ -9,7 +9,6 @@ in timestamps.npy and its tier. https://experanto.readthedocs.io
 """
 
 import contextlib
-import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sensorium_jax.data.formats import clocks, films, lazy
+from sensorium_jax.data.formats import clocks, films, lazy, yaml_file
 from sensorium_jax.data.formats.clocks import Clock
 from sensorium_jax.data.formats.foreign import (
     NONE,
@@ -37,7 +36,8 @@ from sensorium_jax.data.formats.foreign import (
     with_columns,
 )
 from sensorium_jax.data.session import BEHAVIOR, PUPIL, RESPONSES
-from sensorium_jax.errors import UserError, need_extra, unknown
+from sensorium_jax.errors import UserError, unknown
+from sensorium_jax.io import plain_json, regular
 
 SCREEN, EYE = "screen", "eye_tracker"
 USUAL_RATE = 30.0  # frames per second, where only pictures were shown
@@ -132,21 +132,13 @@ def listed(source: str) -> list[Listed]:
 
 def _yaml(path: Path) -> dict[str, Any]:
     try:
-        import yaml
-    except ImportError:
-        raise need_extra("pyyaml", "formats", "Reading experanto's meta.yml") from None
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    try:
-        if path.stat().st_size > MOST_YAML:
-            raise UserError(f"{path} has {path.stat().st_size} bytes, too many.")
-        content = yaml.load(path.read_bytes(), Loader=loader)  # a safe loader
+        content = yaml_file.read(path, MOST_YAML, "Reading experanto's meta.yml")
     except FileNotFoundError:
         raise UserError(
             f"{path} is missing. Expected an experiment as experanto writes it."
         ) from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-        words = " ".join(str(error).split())[:160]
-        raise UserError(f"{path} is no YAML that can be read ({words}).") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error}).") from None
     if not isinstance(content, dict):
         raise UserError(f"{path} holds {type(content).__name__}, expected keys.")
     return content
@@ -206,8 +198,8 @@ def _items(screen: Path) -> tuple[list[Item], np.ndarray]:
 
 def _combined(path: Path) -> dict[str, Any]:
     try:
-        metas = json.loads(path.read_text())
-    except (OSError, ValueError, RecursionError):
+        metas = plain_json.load(path, "Write it again.", most=MOST_YAML)
+    except OSError:
         raise UserError(
             f"{path.parent / 'meta'} has no .yml of anything shown, and {path.name} "
             "cannot be read. Expected one .yml for each item of data/."
@@ -425,7 +417,7 @@ def memory(path: Path, meta: Mapping[str, Any], shape: tuple[int, ...]) -> lazy.
         raise UserError(f"{path.parent}/meta.yml: dtype is {meta.get('dtype')!r:.40}.")
     if not path.exists():
         raise UserError(f"{path} is missing. Expected the numbers of this device.")
-    size, want = path.stat().st_size, int(np.prod(shape, dtype=object)) * dtype.itemsize
+    size, want = regular.check(path), int(np.prod(shape, dtype=object)) * dtype.itemsize
     if size != want or not want:
         raise UserError(
             f"{path} has {size} bytes, but meta.yml says {shape} of {dtype}, {want} "

@@ -12,6 +12,7 @@ from sensorium_jax.data.formats.clocks import Clock
 from sensorium_jax.data.formats.foreign import Film
 from sensorium_jax.data.formats.lazy import Lazy
 from sensorium_jax.errors import UserError, need_extra
+from sensorium_jax.io import regular
 
 MOVIES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm")
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
@@ -83,7 +84,7 @@ def _container(path: Path, formats: str) -> Iterator[Any]:
     """An opened file of video, from which no other file or address is reached."""
     options = {"format_whitelist": formats, "protocol_whitelist": ""}
     # Opened here, so that the name cannot be taken for a pattern or an address.
-    with open(path, "rb") as file:
+    with regular.opened(path) as file:
         try:
             container = _av().open(file, options=options)
         except (_av().error.FFmpegError, ValueError) as error:

@@ -13,7 +13,7 @@ import numpy as np
 
 from sensorium_jax.data.formats.foreign import MOST_MEMORY, check_claim
 from sensorium_jax.errors import UserError, did_you_mean, need_extra
-from sensorium_jax.io import remote
+from sensorium_jax.io import regular, remote
 
 MOST_LINKS = 16  # one after the other
 FAILURES = (OSError, RuntimeError, ValueError, KeyError, TypeError)  # of the library
@@ -37,6 +37,7 @@ def opened(source: str, *, block: int = remote.BLOCK) -> Iterator[Any]:
         with remote.opened(source, block=block) as file, _file(file, name) as inside:
             yield inside
     else:
+        regular.check(source)
         with _file(source, source) as inside:
             yield inside
 

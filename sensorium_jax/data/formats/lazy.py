@@ -6,18 +6,17 @@ memory, up to a limit.
 
 import contextlib
 import csv
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from sensorium_jax.data.check import npy
 from sensorium_jax.data.formats import hdf5
 from sensorium_jax.data.formats.foreign import MOST_MEMORY, check_claim
 from sensorium_jax.errors import UserError, did_you_mean, need_extra
 from sensorium_jax.findings import Fault
+from sensorium_jax.io import archive as zips, npy, regular
 
 SUFFIXES = (".npy", ".npz", ".mat", ".h5", ".hdf5", ".zarr", ".csv")
 BLOCK = 32 << 20  # bytes of a file that are mapped at a time
@@ -54,6 +53,7 @@ def opened(
         )
     if not path.exists():
         raise UserError(f"{path} does not exist. Check the path.")
+    regular.check(path)
     if suffix == ".npy":
         return mapped(path, time_axis)
     if suffix == ".zarr":
@@ -148,6 +148,8 @@ def _zarr(path: Path, variable: str | None, time_axis: int) -> Lazy:
     driver = "zarr3" if (place / "zarr.json").exists() else "zarr"
     spec = {"driver": driver, "kvstore": {"driver": "file", "path": f"{place}/"}}
     try:
+        for file in place.rglob("*"):
+            regular.check(file)
         store = tensorstore.open(spec, read=True, open=True).result()
     except ValueError as error:
         arrays = sorted(p.parent.relative_to(path) for p in path.rglob(".zarray"))
@@ -177,7 +179,7 @@ def _zarr(path: Path, variable: str | None, time_axis: int) -> Lazy:
 
 def _npz(path: Path, variable: str | None) -> np.ndarray:
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zips.opened(path, str(path)) as archive:
             members = {m.filename.removesuffix(".npy"): m for m in archive.infolist()}
             variable = variable or _single(list(members), path)
             if variable not in members:
@@ -188,35 +190,14 @@ def _npz(path: Path, variable: str | None) -> np.ndarray:
             _check_held(member.file_size, member.compress_size, f"{path}:{variable}")
             with archive.open(member) as file:
                 # Its own header may claim more than the archive says it holds.
-                array = _whole_npy(file, member.file_size, f"{path}:{variable}")
+                array = npy.whole(file, member.file_size, f"{path}:{variable}")
         return array
-    except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError) as error:
+    except UserError:
+        raise
+    except (*zips.FAILURES, OSError, ValueError) as error:
         raise UserError(
-            f"{path} is no whole .npz file ({error}). Save it again."
+            f"{path} is no whole .npz file ({zips.words(error)}). Save it again."
         ) from None
-
-
-def _whole_npy(file: Any, size: int, name: str) -> np.ndarray:
-    try:
-        version = np.lib.format.read_magic(file)
-        old = version == (1, 0)
-        parse = "read_array_header_1_0" if old else "read_array_header_2_0"
-        shape, fortran, dtype = getattr(np.lib.format, parse)(file)
-    except Exception as error:  # the parser meets arbitrary bytes
-        raise UserError(
-            f"{name} is no array ({str(error)[:80]}). Save it again."
-        ) from None
-    if dtype.hasobject:
-        raise UserError(
-            f"{name} holds Python objects, which are not read. Save plain numbers: "
-            "np.savez(file, name=array.astype(...))."
-        )
-    claimed = int(np.prod(shape, dtype=object)) * dtype.itemsize
-    if claimed > size:
-        raise UserError(f"{name} claims {claimed} bytes, has {size}. Save it again.")
-    content = file.read(claimed)
-    array = np.frombuffer(content, dtype, count=int(np.prod(shape)))
-    return array.reshape(shape, order="F" if fortran else "C")
 
 
 def _mat(path: Path, variable: str | None) -> np.ndarray:
@@ -273,7 +254,7 @@ def _csv(path: Path, variable: str | None) -> np.ndarray:
 
 def table(path: Path) -> dict[str, np.ndarray]:
     """The columns of a .csv file whose first line names them; numbers where all are."""
-    if path.stat().st_size > MOST_MEMORY // 8:
+    if regular.check(path) > MOST_MEMORY // 8:
         raise UserError(f"{path} is too long for a table. Save it as .npy or .npz.")
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:

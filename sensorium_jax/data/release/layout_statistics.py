@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sensorium_jax.data.release import npy
+from sensorium_jax.data.release.tree import npy_shape, open_npy, read_npy
 
 ROWS = 8192  # neurons at a time; more would need memory for nine whole trials
 MEDIAN_FILES = 9  # the median needs its values together; evenly spaced files stand in
@@ -35,7 +35,7 @@ def layout_moments(
     if layout == "per_neuron" or not time_last:
         kind = "scalar" if stimulus else "row"
         return moments(train, kind, time_last=time_last, missing=missing)
-    shapes = [npy.header(f).shape for f in every]
+    shapes = [npy_shape(f) for f in every]
     frames = max(s[-1] for s in shapes)
     if not stimulus:
         return moments(train, "frame", frames=frames, missing=missing)
@@ -61,7 +61,7 @@ def moments(
     kind "scalar": one number; "row": per row over time and trials, [rows, 1], or
     [rows] where files have no time; "frame": per row and frame over trials [rows, t].
     """
-    count = npy.header(files[0]).shape[0]
+    count = npy_shape(files[0])[0]
     whole = kind != "row" or count <= ROWS
     rows = (
         [slice(None)] if whole else [slice(b, b + ROWS) for b in range(0, count, ROWS)]
@@ -84,7 +84,7 @@ def _moments(
     time_last: bool,
     frames: int,
 ) -> dict[str, np.ndarray]:
-    count = len(range(npy.header(files[0]).shape[0])[part])
+    count = len(range(npy_shape(files[0])[0])[part])
     rows, cols = ((), ()) if kind == "scalar" else ((count,), (1,) * time_last)
     if kind == "frame":
         cols = (frames,)
@@ -169,8 +169,8 @@ def _over_frames(
 def _load(file: Path, part: slice) -> np.ndarray:
     """Some rows of a file, in memory."""
     if part == slice(None):
-        return npy.read(file)
-    return np.array(np.load(file, mmap_mode="r")[part])
+        return read_npy(file)
+    return np.array(open_npy(file)[part])
 
 
 def _nanmedian(x: np.ndarray, axis: int, *, keepdims: bool = False) -> np.ndarray:

@@ -7,6 +7,7 @@ import numpy as np
 
 from sensorium_jax.data.session import MISSING
 from sensorium_jax.errors import UserError, unknown
+from sensorium_jax.io.names import is_inside
 from sensorium_jax.rules import TRAIN, Rules
 
 LAYOUTS = ("per_neuron", "per_frame")  # of statistics
@@ -79,6 +80,11 @@ def fields(given: np.ndarray, neurons: int, frame_shape: tuple[int, ...]) -> np.
 
 
 def _rows(name: str, values: Any, rows: int, of: str) -> np.ndarray:
+    if not is_inside(name) or "/" in name:
+        raise UserError(
+            f"A column is named {name!r:.80}. Expected a name without folders and "
+            "control characters, since it becomes the name of a file."
+        )
     x = _array(name, values)
     if not x.ndim or len(x) != rows:
         count = len(x) if x.ndim else "no"

@@ -22,9 +22,7 @@ def open_session(folder: Path, said: Told | None = None) -> Session:
     """
     said = said or config.of_folder(folder, KIND)
     facts = tree.gather(folder, STIMULUS, said.links)
-    first = {
-        w: tree.open_npy(p / f"{facts.files[0]}.npy") for w, p in facts.folders.items()
-    }
+    first = tree.first_trial(facts)
     image, responses = first[VIDEO], first[RESPONSES]
     if image.ndim not in (2, 3) or responses.ndim != 1:
         raise UserError(

@@ -1,18 +1,21 @@
 """What both releases share: the facts of one session's folder, read with care."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from sensorium_jax.data.release import npy
 from sensorium_jax.data.session import MISSING, MODALITIES, RESPONSES, STATISTICS, VIDEO
 from sensorium_jax.errors import UserError
+from sensorium_jax.findings import Fault
+from sensorium_jax.io import names, npy
 
 SMALL = 65_536  # bytes; larger statistics stay on disk until they are used
+NUMBER = re.compile(r"0|[1-9][0-9]{0,8}")  # the <i> of <i>.npy, in one form only
+MOST_FACT = 64 << 20  # bytes; larger columns stay on disk
 TIERS = "meta/trials/tiers.npy"  # written last: without it nothing is a session
-HEADER = npy.PARSER
 SOURCES = ("all", "stimulus_frame")  # of statistics; the first that is there counts
 NEEDED = STATISTICS[:2]  # without these there is no normalization
 
@@ -29,43 +32,58 @@ class Facts(NamedTuple):
 
 def open_npy(path: Path) -> np.ndarray:
     """A memory map of one file; only its header is read yet."""
-    try:
-        known = npy.header(path)
-        if known.size:
-            options: Any = {"order": known.order, "offset": known.begin}
-            return np.memmap(path, known.dtype, "r", shape=known.shape, **options)
-    except (OSError, ValueError):
-        pass  # whatever else numpy can read, or says of it
-    try:
-        with HEADER:
-            try:
-                return np.load(path, mmap_mode="r")
-            except ValueError:  # an array of size zero cannot be mapped
-                return np.load(path)
-    except FileNotFoundError:
+    if not path.exists():
         raise UserError(
             f"{path} is missing. Expected one file per trial in every folder of data/; "
             "fetch the recording again, or run: sensorium check."
-        ) from None
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(
-            f"{path} cannot be read ({error}). Expected a .npy file; it may be cut "
-            "short: fetch the recording again, or run: sensorium check."
-        ) from None
+        )
+    return _sound(path, npy.mapped(path))
+
+
+def npy_shape(path: Path) -> tuple[int, ...]:
+    """The shape of the array of one file, from its header."""
+    return _sound(path, npy.header(path)).shape
+
+
+def _sound(path: Path, result: Any) -> Any:
+    """What was read, or an error that says why it could not be."""
+    if not isinstance(result, Fault):
+        return result
+    raise UserError(
+        f"{path} cannot be read ({result.finding}). Expected a .npy file; it may be "
+        "cut short: fetch the recording again, or run: sensorium check."
+    )
 
 
 def read_npy(path: Path) -> np.ndarray:
     """One small file, in memory."""
-    try:
-        return npy.read(path)
-    except (OSError, ValueError):
-        return np.array(open_npy(path))  # whatever numpy can read, or says of it
+    values = npy.small(path)
+    return np.array(open_npy(path)) if isinstance(values, Fault) else values
 
 
 def fact(path: Path) -> np.ndarray:
-    """A small array, in memory, bytes as text."""
-    values = np.array(open_npy(path))
-    return values.astype(str) if values.dtype.kind == "S" else values
+    """A small array, in memory, bytes as text; a large one stays on disk."""
+    values = open_npy(path)
+    if values.nbytes > MOST_FACT:
+        return values
+    try:
+        if values.dtype.kind == "U" and not npy.is_text(values):
+            raise ValueError("numbers that stand for no letter")
+        return values.astype(str) if values.dtype.kind == "S" else np.array(values)
+    except ValueError as error:
+        raise UserError(
+            f"{path} holds text that cannot be read ({error}). Expected plain text."
+        ) from None
+
+
+def _tiers(path: Path) -> np.ndarray:
+    tiers = fact(path)
+    if tiers.dtype.kind != "U" or tiers.ndim != 1 or tiers.nbytes > MOST_FACT:
+        raise UserError(
+            f"{path} holds {tiers.dtype} of shape {tiers.shape}. Expected text, the "
+            "tier of each trial."
+        )
+    return tiers
 
 
 def gather(folder: Path, stimulus: str, links: Mapping[str, str]) -> Facts:
@@ -93,9 +111,14 @@ def gather(folder: Path, stimulus: str, links: Mapping[str, str]) -> Facts:
             f"{path} is missing, so the trials have no tiers. A session needs one tier "
             "per trial; a session still being written gets it at the end."
         )
-    tiers = fact(path)
+    tiers = _tiers(path)
     files = _numbers(folders[VIDEO])
     labelled = _numbers(folders[RESPONSES])
+    if not len(files):
+        raise UserError(
+            f"{folders[VIDEO]} holds no <i>.npy. Expected one file for each trial, "
+            "numbered from 0; unpack the whole archive of this mouse again."
+        )
     if not np.array_equal(files, labelled):
         odd = np.setxor1d(files, labelled)
         raise UserError(
@@ -137,20 +160,23 @@ def _rows(folder: Path, tiers: int, files: np.ndarray) -> tuple[np.ndarray, np.n
 
 def _numbers(folder: Path) -> np.ndarray:
     """The <i> of every <i>.npy, sorted; the names of release files, nothing else."""
-    names = (
-        p.name.removesuffix(".npy") for p in folder.iterdir() if p.suffix == ".npy"
-    )
-    return np.sort(np.array([int(n) for n in names if n.isdigit()], np.int64))
+    stems = (p.stem for p in folder.iterdir() if p.suffix == ".npy")
+    return np.sort(np.array([int(n) for n in stems if NUMBER.fullmatch(n)], np.int64))
 
 
 def _columns(folder: Path) -> dict[str, np.ndarray]:
     """Every array of a folder that has rows; pickled ones are left out."""
     columns = {}
     for path in sorted(folder.glob("*.npy")) if folder.is_dir() else ():
+        if not names.is_inside(path.stem):
+            raise UserError(
+                f"{folder} holds a file with the name {path.name!r:.80}. Expected a "
+                "name without control characters; rename it."
+            )
         try:
             values = fact(path)
         except UserError as error:
-            if "Object arrays" in str(error) and path.stem != "tiers":
+            if npy.OBJECTS in str(error) and path.stem != "tiers":
                 continue
             raise
         if values.ndim:
@@ -172,8 +198,28 @@ def stored_statistics(folder: Path, name: str) -> dict[str, np.ndarray]:
     for key in STATISTICS:
         if key in NEEDED or (source / f"{key}.npy").exists():
             values = open_npy(source / f"{key}.npy")
+            if values.dtype.kind not in "fiu" or not values.size:
+                raise UserError(
+                    f"{source / key}.npy holds {values.dtype} of shape {values.shape}. "
+                    "Expected numbers; restore meta/statistics."
+                )
             statistics[key] = np.array(values) if values.nbytes <= SMALL else values
     return statistics
+
+
+def first_trial(facts: Facts) -> dict[str, np.ndarray]:
+    """Every modality of the first trial, whose files hold numbers."""
+    first = {w: open_npy(p / f"{facts.files[0]}.npy") for w, p in facts.folders.items()}
+    rank = first[RESPONSES].ndim
+    for what, x in first.items():
+        odd = what != VIDEO and (x.ndim != rank or not x.ndim)
+        if odd or not x.size or x.dtype.kind not in "biuf":
+            raise UserError(
+                f"{facts.folders[what] / str(facts.files[0])}.npy holds {x.dtype} of "
+                f"shape {x.shape}. Expected numbers, with time last in films; no axis "
+                "may be empty. Fetch or write the recording again."
+            )
+    return first
 
 
 def misfit(folder: Path, what: str, shape: tuple, expected: str) -> UserError:
@@ -194,12 +240,24 @@ def units(
                 f"{folder / 'meta/neurons' / name}.npy has {len(values)} rows, but the "
                 f"responses have {neurons} neurons. Expected one row per neuron."
             )
-    ids = facts.units.get("unit_ids", np.arange(neurons)).astype(np.int64)
+    ids = facts.units.get("unit_ids", np.arange(neurons))
+    if ids.dtype.kind not in "iuf" or ids.ndim != 1:
+        raise UserError(
+            f"{folder / 'meta/neurons'}/unit_ids.npy holds {ids.dtype} of shape "
+            f"{ids.shape}. Expected one whole number per neuron."
+        )
+    ids = ids.astype(np.int64)
     coordinates = facts.units.get("cell_motor_coordinates")
     if coordinates is None:
         return ids, None
+    if coordinates.dtype.kind not in "iuf" or coordinates.ndim != 2:
+        raise UserError(
+            f"{folder / 'meta/neurons'}/cell_motor_coordinates.npy holds "
+            f"{coordinates.dtype} of shape {coordinates.shape}. Expected (neurons, 3)."
+        )
+    width = min(coordinates.shape[1], 3)
     coordinates_n3 = np.zeros((neurons, 3), np.float32)
-    coordinates_n3[:, : coordinates.shape[1]] = coordinates[:, :3]
+    coordinates_n3[:, :width] = coordinates[:, :width]
     return ids, coordinates_n3
 
 

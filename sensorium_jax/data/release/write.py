@@ -15,13 +15,13 @@ from sensorium_jax.data import config
 from sensorium_jax.data.release import (
     dynamic2023,
     notes,
-    npy,
     session_facts,
+    small_files,
     static2022,
     trial_arrays,
 )
 from sensorium_jax.data.release.layout_statistics import layout_moments
-from sensorium_jax.data.release.tree import SOURCES, TIERS
+from sensorium_jax.data.release.tree import SOURCES, TIERS, npy_shape
 from sensorium_jax.data.release.trial_arrays import CLIP, KEEP, REFUSE, Changes
 from sensorium_jax.data.session import (
     BEHAVIOR,
@@ -101,7 +101,7 @@ class SessionWriter:
         return self.form.STIMULUS if what == VIDEO else what
 
     def _save(self, path: Path, array: np.ndarray) -> None:
-        npy.save(path, array, self.partial)
+        small_files.save(path, array, self.partial)
 
     def _save_video(self, index: int, video: np.ndarray) -> str:
         """Write a trial's video; one shown before becomes a second name of its file.
@@ -114,7 +114,9 @@ class SessionWriter:
         if index in known:  # written again: others cannot go by it any more
             del self.firsts[known[index]]
         first = self.firsts.get(told)
-        if first is not None and npy.link(self._file(VIDEO, first), path, self.partial):
+        if first is not None and small_files.link(
+            self._file(VIDEO, first), path, self.partial
+        ):
             return ""
         self._save(path, video)
         self.firsts[told] = index
@@ -316,7 +318,7 @@ class SessionWriter:
             expected = (self.neurons,)
         else:
             return
-        shape = npy.header(path).shape
+        shape = npy_shape(path)
         if shape[: len(expected)] != expected:
             raise UserError(
                 f"{path} has shape {shape}, expected {expected} and frames. An earlier "

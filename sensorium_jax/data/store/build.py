@@ -1,7 +1,6 @@
 """Turns recordings into a store: resumable, checked, one group in memory at a time."""
 
 import fcntl
-import json
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -14,10 +13,11 @@ import numpy as np
 from sensorium_jax import progress
 from sensorium_jax.data.recordings import Recordings
 from sensorium_jax.data.session import VIDEO, Session
-from sensorium_jax.data.store import layout, verify as checks
+from sensorium_jax.data.store import facts, layout, verify as checks
 from sensorium_jax.data.store.write import Group, StoreWriter, begin_store
 from sensorium_jax.errors import UserError, unknown
-from sensorium_jax.io import atomic
+from sensorium_jax.io import atomic, plain_json, regular
+from sensorium_jax.io.names import check_names
 from sensorium_jax.rules import UNUSED
 
 RESPONSE_DTYPES = ("float32", "float16")
@@ -68,6 +68,7 @@ def convert(
         raise unknown("type of responses", responses, RESPONSE_DTYPES)
     _check_target(source, target)
     recordings, store = Recordings.open(source, rules), Path(target).expanduser()
+    check_names(recordings.names, str(source))
     with _locked(store), ThreadPoolExecutor(threads) as pool:
         if verify:
             checks.drop_damaged(store)
@@ -151,8 +152,9 @@ def _plan(store: Path, session: Session, responses: str, pool: Executor) -> Mous
     """Look at every trial's length and grey levels, unless an earlier run did."""
     header = store / session.name / layout.HEADER
     if header.exists():
-        known = json.loads(header.read_bytes())["attributes"]
-        frames, video_dtype = known["frames"], known["dtypes"][VIDEO]
+        content = regular.content(header, plain_json.MOST)
+        known = facts.header(content, str(header.parent), session.name)
+        frames, video_dtype = known.frames, known.dtypes[VIDEO]
     else:
         rows = [row for row in range(session.trials) if session.tiers[row] != UNUSED]
         frames = max(pool.map(session.reader.length, rows), default=1)

@@ -10,7 +10,8 @@ STORE/<mouse>/behavior/         float32 [trial, t, k]
 STORE/<mouse>/pupil_center/     float32 [trial, t, 2]
 STORE/<mouse>/groups/<g>.json   checksums and lengths of a group of trials
 STORE/<mouse>/meta.npz          tiers, files, lengths, ids, coordinates, statistics
-STORE/<mouse>/complete.json     comes last: without it nobody opens the mouse
+STORE/<mouse>/complete.json     checksums of meta.npz and every zarr.json; comes last:
+                                without it nobody opens the mouse
 """
 
 import io
@@ -29,6 +30,7 @@ from sensorium_jax.data.session import (
     VIDEO,
     Session,
 )
+from sensorium_jax.errors import UserError
 
 VERSION = 1
 HEADER, LICENSE_FILE = "zarr.json", "LICENSE.txt"
@@ -141,7 +143,10 @@ def _plain(array: np.ndarray) -> np.ndarray:
     return array.astype(str) if array.dtype.kind == "O" else array
 
 
-def unpack(content: bytes) -> dict[str, np.ndarray]:
-    """The arrays of `pack` by name."""
-    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-        return {name: arrays[name] for name in arrays.files}
+def check_inside(store: Path, place: Path) -> None:
+    """Refuse a place that a link leads out of a store, before anything is written."""
+    if not place.resolve().is_relative_to(store.resolve()):
+        raise UserError(
+            f"{place} is a link that leads out of {store}, to {place.resolve()}. "
+            "Nothing was written there; remove the link or choose another folder."
+        )

@@ -1,7 +1,9 @@
 """Opens a store of converted recordings, from disk or from a URL."""
 
-import json
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -10,16 +12,22 @@ import numpy as np
 import tensorstore as ts  # pyright: ignore[reportMissingImports]
 
 from sensorium_jax.data import config
-from sensorium_jax.data.config import Told
 from sensorium_jax.data.session import VIDEO, Session, Stats
-from sensorium_jax.data.store.layout import HEADER, VERSION, unpack
+from sensorium_jax.data.store import facts
+from sensorium_jax.data.store.facts import Header
+from sensorium_jax.data.store.layout import HEADER
 from sensorium_jax.errors import UserError
+from sensorium_jax.io import regular, small
 from sensorium_jax.io.served import check_host
-from sensorium_jax.rules import RELEASES
 
 LOCAL_CACHE = 16 << 20  # bytes; shard indexes stay in memory
 REMOTE_CACHE = 256 << 20
 RETRIES = 5
+LONGEST = 600.0  # seconds that one read from a URL may take
+PROBES = 8  # questions to a server at a time
+MOST_JSON, MOST_META = 16 << 20, 1 << 30  # bytes of a file
+SCHEMES = ("http://", "https://", "gs://", "s3://")
+HTTP = SCHEMES[:2]
 
 
 @dataclass(frozen=True)
@@ -32,8 +40,15 @@ class Reading:
     def result(self) -> None:
         """Wait until the frames are there."""
         try:
-            self.future.result()
+            self.future.result(LONGEST)
+        except TimeoutError:
+            raise UserError(
+                f"{self.where} did not come within {LONGEST:.0f} seconds. Check the "
+                "connection, or copy the store here."
+            ) from None
         except ValueError as error:
+            if isinstance(error, UserError):
+                raise
             raise UserError(
                 f"{self.where} cannot be read: {error}. The store is damaged or out "
                 "of reach; `sensorium convert DATA STORE --verify` mends it."
@@ -48,8 +63,10 @@ class StoreReader:
     where: str
     lengths: np.ndarray
     labels: np.ndarray
+    shapes: dict[str, tuple[tuple[int, ...], str]]  # and types, as the mouse says
     context: ts.Context
     arrays: dict[str, ts.TensorStore] = field(default_factory=dict)
+    asked: set[str] = field(default_factory=set)  # addresses of shards that are sound
 
     def length(self, trial: int) -> int:
         """Valid frames of a trial."""
@@ -59,76 +76,105 @@ class StoreReader:
         """Whether any response of the trial differs from zero."""
         return bool(self.labels[trial])
 
+    def metadata(self, what: str) -> dict[str, Any]:
+        """What the zarr.json of one modality says, if it is of such an array."""
+        where = f"{self.where}/{what}"
+        content = _get(_below(self.place, what), HEADER, where, self.context)
+        return facts.array(content, where, *self.shapes[what])
+
     def array(self, what: str) -> ts.TensorStore:
         """One modality, [trial, t, ...], opened when first asked for."""
         if what not in self.arrays:
+            below, where = _below(self.place, what), f"{self.where}/{what}"
             spec = {
                 "driver": "zarr3",
-                "kvstore": _below(self.place, what),
+                "kvstore": below,
+                # What was checked is what is opened: it is not read a second time.
+                "metadata": self.metadata(what),
+                "assume_metadata": True,
                 "fill_missing_data_reads": False,
                 "recheck_cached_data": False,
                 "recheck_cached_metadata": False,
             }
+            if not isinstance(below, str):
+                _check_files(Path(below["path"]))
             try:
                 opened = ts.open(spec, open=True, context=self.context).result()
             except ValueError as error:
-                raise UserError(
-                    f"{self.where}/{what} cannot be opened: {error}."
-                ) from None
+                raise UserError(f"{where} cannot be opened: {error}.") from None
             self.arrays[what] = opened
         return self.arrays[what]
 
     def read(self, what: str, trial: int, frames: slice, out: np.ndarray) -> Any:
         """Read frames of one trial straight into out, of any strides and dtype."""
-        part = self.array(what)[trial, frames]
+        array: Any = self.array(what)
+        part = array[trial, frames]
         part = part.translate_to[(0,) * part.rank]
         if part.dtype.numpy_dtype != out.dtype:
             part = ts.cast(part, out.dtype)
         where = f"{self.where}/{what}, trial {trial},"
-        return Reading(ts.array(out).write(part), where)
+
+        def begin() -> Any:
+            return ts.array(out).write(part)
+
+        if not isinstance(self.place, str) or not self.place.startswith(HTTP):
+            return Reading(begin(), where)
+        size = array.chunk_layout.write_chunk.shape[0]
+        shard = "/".join(["c", str(trial // size), *["0"] * (array.rank - 1)])
+        address = f"{_below(self.place, what)}{shard}"
+        if address in self.asked:
+            return Reading(begin(), where)
+
+        def after_probe() -> None:
+            small.check_ranges(address)
+            self.asked.add(address)
+            begin().result(LONGEST)
+
+        return Reading(_probes().submit(after_probe), where)
+
+
+@cache
+def _probes() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(PROBES, thread_name_prefix="store")
+
+
+def _check_files(folder: Path) -> None:
+    """Refuse pipes and devices among the files of an array: to read them may hang."""
+    for place, _, files in os.walk(folder):
+        for name in files:
+            regular.check(Path(place) / name)
 
 
 def open_store(path: str | Path, rules: str | None = None) -> list[Session]:
     """Every mouse of a store, in the store's order; reads no trial.
 
-    path: a folder, or a URL that tensorstore knows (http, https, gs, s3). rules: as in
-    Recordings.open.
+    path: a folder, or a URL (http, https, gs, s3). rules: as in Recordings.open.
     """
     path = str(path)
     remote = "://" in path
-    if path.startswith(("http://", "https://")):
+    if remote and not path.startswith(SCHEMES):
+        raise UserError(
+            f"'{path}' is no address of a store. Expected a folder, or an address that "
+            f"begins with {', '.join(SCHEMES)}."
+        )
+    if path.startswith(HTTP):
         check_host(path)
+    if remote:  # a server that sends nothing, or a byte now and then, is given up
+        os.environ.setdefault("TENSORSTORE_CURL_LOW_SPEED_TIME_SECONDS", "60")
+        os.environ.setdefault("TENSORSTORE_CURL_LOW_SPEED_LIMIT_BYTES", "100")
     pool = {"total_bytes_limit": REMOTE_CACHE if remote else LOCAL_CACHE}
     retries = {"max_retries": RETRIES, "initial_delay": "0.2s", "max_delay": "5s"}
     context = ts.Context({"cache_pool": pool, "http_request_retries": retries})
     place = path.rstrip("/") + "/" if remote else _folder(path)
-    root = json.loads(_get(place, HEADER, path, context))
-    facts = root.get("attributes", {}).get("sensorium")
-    if facts is None:
-        raise UserError(
-            f"{path} is a zarr group, but not a store of recordings. Make one with: "
-            "sensorium convert DATA STORE."
-        )
-    if facts["version"] != VERSION:
-        raise UserError(
-            f"{path} is a store of version {facts['version']}, expected {VERSION}. "
-            "Convert the recordings again with this version of sensorium-jax."
-        )
     sessions, said = [], []
-    for name in facts["sessions"]:
+    for name in facts.sessions(_get(place, HEADER, path, context), path):
         below, where = _below(place, name), f"{path.rstrip('/')}/{name}"
-        header = json.loads(_get(below, HEADER, where, context))["attributes"]
-        said.append(_told(header, where, rules))
-        sessions.append(_session(below, where, header, said[-1], context))
+        head = facts.header(_get(below, HEADER, where, context), where, name)
+        told = config.told(head.said, head.kind, where, rules)
+        said.append(told)
+        sessions.append(_session(below, where, head, told, context))
     config.note(path, said)
     return sessions
-
-
-def _told(header: dict[str, Any], where: str, rules: str | None) -> Told:
-    """What the header says of the recording."""
-    old = header.get("year")  # of stores that were made before they carried rules
-    kind = header["kind"] if old is None else RELEASES[str(old)].kind
-    return config.told(header, kind, where, rules)
 
 
 def _folder(path: str) -> dict[str, str]:
@@ -142,31 +188,46 @@ def _below(place: Any, name: str) -> Any:
 
 
 def _get(place: Any, key: str, where: str, context: ts.Context) -> bytes:
+    """A small file of a store, of a limited size and within a limited time."""
+    most = MOST_META if key.endswith(".npz") else MOST_JSON
+    if not isinstance(place, str):
+        file = Path(place["path"]) / key
+        content = regular.content(file, most) if file.exists() else None
+    elif place.startswith(HTTP):
+        content = small.whole(place + key, most)
+    else:
+        content = _from_bucket(place, key, where, context)
+    if content is not None:
+        return content
+    if key == "complete.json":
+        raise UserError(
+            f"{where} is not converted to its end. Run the same `sensorium "
+            "convert` again: it continues where it stopped."
+        )
+    raise UserError(
+        f"{where} has no {key}. Expected a store made by `sensorium convert`."
+    )
+
+
+def _from_bucket(place: str, key: str, where: str, context: ts.Context) -> bytes | None:
     try:
         opened = ts.KvStore.open(place, context=context).result()
-        read = opened.read(key).result()
-    except ValueError as error:
+        read = opened.read(key).result(LONGEST)
+    except (ValueError, TimeoutError) as error:
         raise UserError(
             f"{where} is out of reach: {error}. Check the address and that its server "
             "is running."
         ) from None
-    if read.state != "value":
-        if key == "complete.json":
-            raise UserError(
-                f"{where} is not converted to its end. Run the same `sensorium "
-                "convert` again: it continues where it stopped."
-            )
-        raise UserError(
-            f"{where} has no {key}. Expected a store made by `sensorium convert`."
-        )
-    return read.value
+    return read.value if read.state == "value" else None
 
 
 def _session(
-    place: Any, where: str, header: dict[str, Any], said: Told, context: ts.Context
+    place: Any, where: str, head: Header, told: config.Told, context: ts.Context
 ) -> Session:
-    complete = json.loads(_get(place, "complete.json", where, context))
-    arrays = unpack(_get(place, "meta.npz", where, context))
+    complete = facts.complete(_get(place, "complete.json", where, context), where)
+    labels = np.array(complete["labelled"], bool)
+    meta = _get(place, "meta.npz", where, context)
+    arrays = facts.arrays(meta, where, head, len(labels))
 
     def under(prefix: str) -> dict[str, np.ndarray]:
         chosen = {k: v for k, v in arrays.items() if k.startswith(prefix)}
@@ -176,23 +237,25 @@ def _session(
     for key, value in under("statistics/").items():
         what, kind = key.split("/")
         statistics.setdefault(what, {})[kind] = value
-    lengths, labels = arrays["lengths"], np.array(complete["labelled"], bool)
+    sizes = facts.sizes(head, len(arrays["unit_ids"]))
+    trials = (len(labels), head.frames)
+    shapes = {w: ((*trials, *n), head.dtypes[w]) for w, n in sizes.items()}
     return Session(
-        name=header["name"],
-        rules=said.rules,
+        name=head.name,
+        rules=told.rules,
         where=where,
         tiers=arrays["tiers"],
         files=arrays["files"],
         unit_ids_n=arrays["unit_ids"],
         coordinates_n3=arrays.get("coordinates"),
-        frame_shape=tuple(header["frame_shape"]),
-        video_dtype=np.dtype(header["dtypes"][VIDEO]),
-        behaviors=header["behaviors"],
-        has_pupil=header["has_pupil"],
+        frame_shape=head.frame_shape,
+        video_dtype=np.dtype(head.dtypes[VIDEO]),
+        behaviors=head.behaviors,
+        has_pupil=head.has_pupil,
         statistics={what: Stats(**kinds) for what, kinds in statistics.items()},
-        reader=StoreReader(place, where, lengths, labels, context),
+        reader=StoreReader(place, where, arrays["lengths"], labels, shapes, context),
         columns=under("columns/"),
         unit_columns=under("unit_columns/"),
-        frames_per_second=said.frames_per_second,
-        degrees_per_pixel=said.degrees_per_pixel,
+        frames_per_second=told.frames_per_second,
+        degrees_per_pixel=told.degrees_per_pixel,
     )

@@ -1,7 +1,6 @@
 """Writes a store, one mouse at a time and in bounded memory; a kill loses one group."""
 
-import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,14 +18,16 @@ from sensorium_jax.data.session import (
     VIDEO,
     Session,
 )
-from sensorium_jax.data.store import layout
+from sensorium_jax.data.store import facts, layout
 from sensorium_jax.errors import UserError
-from sensorium_jax.io import atomic
+from sensorium_jax.io import atomic, plain_json, regular
+from sensorium_jax.io.names import check_names
 
 
 def begin_store(store: str | Path, names: Sequence[str]) -> None:
     """Write what lies at the top of a store; a store of other mice is refused."""
     store = Path(store)
+    check_names(names, "The recordings")
     attributes = {"sensorium": {"version": layout.VERSION, "sessions": list(names)}}
     content, path = layout.zarr_group(attributes), store / layout.HEADER
     if path.exists() and path.read_bytes() != content:
@@ -70,7 +71,9 @@ class StoreWriter:
         """
         self.durable = durable
         self.store, self.session, self.frames = Path(store), session, frames
+        check_names([session.name], session.where)
         self.folder = self.store / session.name
+        layout.check_inside(self.store, self.folder / "groups")
         self.partial = self.store / atomic.PARTIAL
         self.size = layout.group_size(frames)
         self.groups = -(-session.trials // self.size)
@@ -132,6 +135,7 @@ class StoreWriter:
             "store_data_equal_to_fill_value": True,
             "fill_missing_data_reads": False,
         }
+        layout.check_inside(self.store, self.folder / what)
         context = ts.Context({"file_io_sync": self.durable})
         return ts.open(spec, open=True, create=True, context=context).result()
 
@@ -142,8 +146,17 @@ class StoreWriter:
         while self.done < self.groups and self._mark(self.done).exists():
             self.done += 1
 
+    def _headers(self) -> Iterator[tuple[str, bytes]]:
+        """Every zarr.json of the mouse, by its name."""
+        for name in (layout.HEADER, *(f"{w}/{layout.HEADER}" for w in self._arrays)):
+            yield name, (self.folder / name).read_bytes()
+
     def _mark(self, group: int) -> Path:
         return self.folder / "groups" / f"{group:05d}.json"
+
+    def _marked(self, group: int) -> dict[str, Any]:
+        path = self._mark(group)
+        return facts.mark(regular.content(path, plain_json.MOST), str(path))
 
     def rows(self, group: int) -> range:
         """Rows of the trials of a group."""
@@ -206,8 +219,7 @@ class StoreWriter:
             part = self._arrays[what][rows.start : rows.stop]
             part.write(x, can_reference_source_data_indefinitely=True).result()
             content = (self.folder / what / shard).read_bytes()
-            digest = blake2b(content, digest_size=16).hexdigest()
-            mark["files"][f"{what}/{shard}"] = [len(content), digest]
+            mark["files"][f"{what}/{shard}"] = checksum(content)
         self._save(self._mark(self.done), layout.as_json(mark))
         self._skip_done()
 
@@ -220,7 +232,7 @@ class StoreWriter:
             raise UserError(
                 f"{self.folder} has {self.next} trials, expected {self.session.trials}."
             )
-        marks = [json.loads(self._mark(g).read_text()) for g in range(self.groups)]
+        marks = [self._marked(g) for g in range(self.groups)]
         lengths = np.concatenate([np.array(m["lengths"], np.int64) for m in marks])
         meta = layout.pack(session or self.session, lengths=lengths)
         self._save(self.folder / "meta.npz", meta)
@@ -228,7 +240,8 @@ class StoreWriter:
             stale.unlink()
         said: dict[str, Any] = {
             "labelled": [bool(x) for m in marks for x in m["labelled"]],
-            "meta": [len(meta), blake2b(meta, digest_size=16).hexdigest()],
+            "meta": checksum(meta),
+            "headers": {name: checksum(x) for name, x in self._headers()},
             "bytes": sum(size for m in marks for size, _ in m["files"].values()),
         }
         if "rounding" in marks[0]:
@@ -239,6 +252,11 @@ class StoreWriter:
             }
         self._save(self.folder / "complete.json", layout.as_json(said))
         return said
+
+
+def checksum(content: bytes) -> list[Any]:
+    """Size and checksum of a file, as the small files of a store have them."""
+    return [len(content), blake2b(content, digest_size=16).hexdigest()]
 
 
 def _rounding(exact: np.ndarray, stored: np.ndarray, where: Path) -> list[float]:

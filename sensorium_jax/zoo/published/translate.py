@@ -11,6 +11,7 @@ import numpy as np
 from sensorium_jax import trees
 from sensorium_jax.asking import Asking
 from sensorium_jax.errors import UserError, unknown
+from sensorium_jax.io.names import check_names
 from sensorium_jax.models.encoder import Encoder, create
 from sensorium_jax.models.rows import mouse_rows
 from sensorium_jax.normalize import seen_shape
@@ -134,6 +135,7 @@ def _variant(
 
 def _mice(found: names.Read) -> tuple[tuple[str, ...], tuple[int, ...]]:
     counts = []
+    check_names(found.mice, "the file", "mouse")
     for mouse, leaves in found.mice.items():
         if "params/readout/features" not in leaves:
             raise UserError(f"mouse '{mouse}' has no tensor readout.{mouse}._features.")

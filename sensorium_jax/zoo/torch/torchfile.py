@@ -12,10 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from sensorium_jax.errors import UserError
+from sensorium_jax.io import archive as zips, regular
 from sensorium_jax.io.pickled import Layout, Refused, Storage, interpret
 
-MOST_PICKLE = 16 << 20  # bytes of description; the published files need 10 KB
+MOST_PICKLE = 8 << 20  # bytes of description; the published files need 10 KB
 MOST_RANK = 16
+LONGEST_NAME = 500
 RESAVE = (
     "Re-save it where it was made with torch.save(model.state_dict(), path) "
     "from torch 1.6 or newer."
@@ -47,16 +49,19 @@ def load(path: str | Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise UserError(f"No file {path}. Expected a PyTorch checkpoint (.pth, .pt).")
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zips.opened(path, str(path)) as archive:
             return _Archive(path, archive).state()
-    except (zipfile.BadZipFile, EOFError) as error:
-        raise _not_zip(path, str(error)) from None
     except Refused as error:
         raise UserError(f"{path} was refused: {error} {RESAVE}") from None
+    except (*zips.FAILURES, ValueError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise _not_zip(path, zips.words(error)) from None
 
 
 def _not_zip(path: Path, why: str) -> UserError:
-    head = path.read_bytes()[:64] if path.stat().st_size < 1 << 32 else b""
+    with regular.opened(path) as file:
+        head = file.read(64)
     if head.startswith(b"PK"):
         return UserError(
             f"{path} is truncated or damaged ({why}; {path.stat().st_size} bytes). "
@@ -88,11 +93,13 @@ class _Archive:
         self.archive, self.size = archive, path.stat().st_size
         # A view can repeat its storage without bound; real state dicts never do.
         self.budget = 4 * self.size + (16 << 20)
+        if wrong := zips.overlap(archive.infolist(), self.size):
+            raise Refused(f"{wrong}.")
         roots = [n for n in archive.namelist() if n.split("/", 1)[-1] == "data.pkl"]
         if len(roots) != 1:
             raise Refused(f"expected one member '*/data.pkl', found {len(roots)}.")
         self.root = roots[0].removesuffix("data.pkl")
-        self.storages: dict[str, np.ndarray] = {}
+        self.storages: dict[str, tuple[str, np.ndarray]] = {}
 
     def member(self, name: str, most: int) -> bytes:
         try:
@@ -111,13 +118,17 @@ class _Archive:
             if order != b"little":
                 raise Refused(f"its byte order is {order!r}, expected b'little'.")
         described = _unwrap(interpret(self.member("data.pkl", MOST_PICKLE)))
+        for name in described:
+            if not name.isprintable() or len(name) > LONGEST_NAME:
+                raise Refused(f"a tensor has the name {name!r:.80}.")
         return {name: self.array(name, layout) for name, layout in described.items()}
 
     def array(self, name: str, layout: Layout) -> np.ndarray:
         data = self.storage(layout.storage)
         shape, strides = layout.shape, layout.strides
         if len(shape) != len(strides) or len(shape) > MOST_RANK:
-            raise Refused(f"'{name}' has sizes {shape} and strides {strides}.")
+            sizes = f"{len(shape)} sizes and {len(strides)} strides"
+            raise Refused(f"'{name}' has {sizes}, expected {MOST_RANK} at most.")
         if min((*shape, *strides, layout.offset), default=0) < 0:
             raise Refused(f"'{name}' has a negative size, stride or offset.")
         last = sum((n - 1) * s for n, s in zip(shape, strides, strict=True))
@@ -141,7 +152,10 @@ class _Archive:
 
     def storage(self, storage: Storage) -> np.ndarray:
         if storage.key in self.storages:
-            return self.storages[storage.key]
+            kind, data = self.storages[storage.key]
+            if kind != storage.kind:
+                raise Refused(f"storage {storage.key} is of two types.")
+            return data
         if storage.kind not in DTYPES:
             known = ", ".join(DTYPES)
             raise Refused(f"its storage type '{storage.kind}' is not one of {known}.")
@@ -154,8 +168,9 @@ class _Archive:
                 f"storage {storage.key} holds {len(raw)} bytes, its description says "
                 f"{storage.size} entries of {dtype.itemsize}."
             )
-        self.storages[storage.key] = np.frombuffer(raw, dtype)
-        return self.storages[storage.key]
+        data = np.frombuffer(raw, dtype)
+        self.storages[storage.key] = storage.kind, data
+        return data
 
 
 def _convert(storage: Storage, array: np.ndarray) -> np.ndarray:
