@@ -1,5 +1,6 @@
 """Recipes from names or paths, with changes from the command line."""
 
+import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -85,6 +86,25 @@ def check_numbers(config: Config) -> None:
                 f"config.{field} is {value}, expected {least} or more. Set "
                 f"--config.{field}."
             )
+
+
+REGEXES = ("frozen", "decay_rules", "rate_rules", "penalties", "bounds")  # of train
+
+
+def check_regexes(config: Config) -> None:
+    """Refuse patterns of parameters that are no regular expressions."""
+    for name in REGEXES:
+        rules = config.train.get(name, ())
+        patterns = [rules] if isinstance(rules, str) else [rule[0] for rule in rules]
+        for pattern in patterns:
+            try:
+                re.compile(pattern)
+            except (re.error, TypeError, RecursionError) as error:
+                raise UsageError(
+                    f"config.train.{name} has {pattern!r}, which is no regular "
+                    f"expression ({error}). Parameters are matched by their whole "
+                    "name, such as 'core/.*'."
+                ) from None
 
 
 def differences(a: Any, b: Any, path: str = "") -> list[str]:
