@@ -1,18 +1,36 @@
 """The card beside the weights: which model they are of, of which mice, asked how."""
 
 import json
+import math
 import sys
-from collections.abc import Mapping, Sequence
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from sensorium_jax import asking
 from sensorium_jax.asking import Asking
-from sensorium_jax.errors import UserError
+from sensorium_jax.checkpoints.digests import DIGESTS, DamagedError
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "sensorium-jax")
 Card = Mapping[str, Any]
+LARGEST = 16 << 20  # bytes of a card's file
+# Beyond what anybody records, and still within memory.
+PIXELS, SIGNALS, NEURONS = 1 << 26, 1 << 12, 1 << 24
+FIELDS: dict[str, type | tuple[type, ...]] = {
+    "model": str,
+    "changes": dict,
+    "inputs": dict,
+    "asking": dict,
+    "mice": list,
+    "versions": dict,
+    "config": dict,
+    "machine": dict,
+    "progress": dict,
+    "units": str,
+    DIGESTS: dict,
+}
 
 
 def model_card(
@@ -45,14 +63,93 @@ def versions() -> dict[str, str]:
 
 
 def read_card(path: Path) -> dict[str, Any]:
-    """A card from its file."""
+    """A card from its file, with its checksums; every field has its type and range."""
     try:
+        if not path.is_file():
+            raise OSError("it is no file")
+        if (size := path.stat().st_size) > LARGEST:
+            raise ValueError(f"it has {size / 1e6:.0f} MB, expected less than 16 MB")
         card = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise UserError(f"The card {path} cannot be read ({error}).") from None
+    except (OSError, ValueError, RecursionError) as error:
+        words = str(error) or type(error).__name__
+        raise DamagedError(
+            f"The card {path} cannot be read ({words}). Copy the folder again."
+        ) from None
     if not isinstance(card, dict):
-        raise UserError(f"The card {path} holds no JSON object; copy the folder again.")
+        raise DamagedError(
+            f"The card {path} holds no JSON object; copy the folder again."
+        )
+    check_card(card, str(path))
     return card
+
+
+def check_card(card: Card, where: str) -> None:
+    """Refuse fields of the wrong type, and sizes that no recording has."""
+    wrong = [
+        f"{name} is a {type(card[name]).__name__}"
+        for name, kind in FIELDS.items()
+        if name in card and not isinstance(card[name], kind)
+    ]
+    if not wrong:
+        wrong = [*_odd_inputs(card.get("inputs", {})), *_odd_mice(card.get("mice", []))]
+        wrong += _odd_progress(card.get("progress", {}))
+    if wrong:
+        raise DamagedError(
+            f"The card {where} cannot be of a model: {'; '.join(wrong[:3])}. Copy the "
+            "folder again, or save the model again."
+        )
+
+
+def _is_count(value: Any, least: int, most: int) -> bool:
+    return type(value) is int and least <= value <= most
+
+
+def _odd_inputs(inputs: Mapping[str, Any]) -> Iterator[str]:
+    shape = inputs.get("frame_shape", [1, 1, 1])
+    sizes = shape if isinstance(shape, (list, tuple)) else []
+    if len(sizes) != 3 or not all(_is_count(n, 1, PIXELS) for n in sizes):
+        yield f"inputs.frame_shape is {_short(shape)}, expected 3 numbers of pixels"
+    elif math.prod(sizes) > PIXELS:
+        yield f"inputs.frame_shape is {shape}, more than {PIXELS} numbers in a frame"
+    if not _is_count(inputs.get("behaviors", 0), 0, SIGNALS):
+        yield f"inputs.behaviors is {_short(inputs['behaviors'])}, expected a count"
+    for name in ("has_pupil", "has_coordinates"):
+        if type(inputs.get(name, True)) is not bool:
+            yield f"inputs.{name} is {_short(inputs[name])}, expected true or false"
+
+
+def _odd_mice(mice: Sequence[Any]) -> Iterator[str]:
+    names = []
+    for row, mouse in enumerate(mice):
+        if not isinstance(mouse, dict):
+            yield f"mouse {row} is {_short(mouse)}, expected its name and neurons"
+            continue
+        name, ids = mouse.get("name"), mouse.get("unit_ids")
+        names.append(name if isinstance(name, str) else "")
+        if not names[-1].isprintable() or not 0 < len(names[-1]) < 256:
+            yield f"the name of mouse {row} is {_short(name)}, expected printable text"
+        if not _is_count(mouse.get("neurons", 1), 1, NEURONS):
+            yield f"mouse {row} has {_short(mouse['neurons'])} neurons"
+        if not isinstance(ids, str | None):
+            yield f"the unit ids of mouse {row} are {_short(ids)}, expected a digest"
+    if len(set(names)) != len(names):
+        yield "two mice have one name"
+
+
+def _odd_progress(progress: Mapping[str, Any]) -> Iterator[str]:
+    """What a run cannot go on from."""
+    plateau = progress.get("plateau", {})
+    numbers = dict(plateau) if isinstance(plateau, dict) else {"plateau": plateau}
+    numbers |= {name: progress.get(name) for name in ("best", "best_step")}
+    for name, value in numbers.items():
+        if value is not None and type(value) not in (int, float, bool):
+            yield f"progress.{name} is {_short(value)}, expected a number"
+    if type(progress.get("finished", False)) is not bool:
+        yield f"progress.finished is {_short(progress['finished'])}"
+
+
+def _short(value: Any) -> str:
+    return textwrap.shorten(repr(value), 60)
 
 
 def asking_of(card: Card, where: str) -> Asking:

@@ -1,6 +1,9 @@
 """Weights and card from disk, without the code that trained them."""
 
-from collections.abc import Callable, Mapping
+import math
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,37 +13,70 @@ import orbax.checkpoint as ocp
 from etils import epath
 
 from sensorium_jax import trees
-from sensorium_jax.checkpoints import layout
+from sensorium_jax.checkpoints import digests, layout
 from sensorium_jax.checkpoints.card import read_card
-from sensorium_jax.errors import UserError
 
 KEPT = ("params/", "batch_stats/", "info/")
+# What arrays may take in memory: so many times their files, which are compressed, and
+# so many bytes more, as of arrays of zeros little is left.
+MOST, SPARE = 100, 64 << 20
 
 
 def card_of(folder: Path) -> dict[str, Any]:
-    """The card of one checkpoint."""
-    return read_card(layout.card_path(folder))
+    """The card of one checkpoint, without the checksums of its arrays."""
+    path = layout.card_path(folder)
+    card = read_card(path)
+    if digests.changed(card):
+        print(f"note: {path} was changed after it was written", file=sys.stderr)
+    return {k: v for k, v in card.items() if k != digests.DIGESTS}
 
 
 def weights(folder: Path) -> dict[str, np.ndarray]:
     """Leaves by name of params, batch_stats and info; averaged where the run averages.
 
-    Optimizer moments, twice the size of the weights, are never read.
+    Optimizer moments, twice the size of the weights, are never read. Every leaf is held
+    against its checksum.
     """
+    card = read_card(layout.card_path(folder))
+    expected = digests.opened(card, str(folder))
     reader, path = ocp.PyTreeCheckpointHandler(), epath.Path(folder / layout.STATE)
-    try:
+    with digests.reading(folder), closing(reader):
         shapes = trees.named_leaves(reader.metadata(path).tree)
+        if expected is not None:
+            known = {n: x.shape for n, x in shapes.items()}
+            _refuse(folder, digests.other_leaves(expected, known))
         averaged = any(n.startswith("ema/") for n in shapes)
         wanted = {n: s for n, s in shapes.items() if _kept(n, averaged=averaged)}
+        check_size(folder, wanted)
         leaves = _restore(reader, path, wanted)
-    except (OSError, ValueError, KeyError, AttributeError) as error:
-        raise UserError(
-            f"The weights in {path} cannot be read ({error}). The folder may be "
-            "incomplete: copy or download it again."
-        ) from error
-    finally:
-        reader.close()
+    if expected is None:
+        digests.say_unchecked(folder)
+    else:
+        mice = [mouse["name"] for mouse in card.get("mice", ())]
+        _refuse(folder, digests.differences(expected, leaves, mice))
     return {n.removeprefix("ema/"): v for n, v in leaves.items()}
+
+
+def check_size(folder: Path, shapes: Mapping[str, Any]) -> None:
+    """Refuse arrays that could not come out of the bytes that are there.
+
+    Parts of an array that no file holds are zeros, so that a small folder may claim
+    arrays of any size.
+    """
+    stored = sum(p.stat().st_size for p in (folder / layout.STATE).rglob("*"))
+    claimed = sum(
+        math.prod(x.shape) * np.dtype(x.dtype).itemsize for x in shapes.values()
+    )
+    if claimed > SPARE + MOST * stored:
+        raise digests.DamagedError(
+            f"The checkpoint {folder} claims arrays of {claimed / 1e9:.1f} GB and has "
+            f"files of {stored / 1e6:.1f} MB. Copy or download it again."
+        )
+
+
+def _refuse(folder: Path, wrong: Sequence[str]) -> None:
+    if wrong:
+        raise digests.damaged(folder, wrong)
 
 
 def _kept(name: str, *, averaged: bool) -> bool:

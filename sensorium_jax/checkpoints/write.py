@@ -8,6 +8,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from sensorium_jax import trees
+from sensorium_jax.checkpoints import digests
 from sensorium_jax.checkpoints.layout import CARD, CARD_FILE, STATE
 from sensorium_jax.errors import UserError
 
@@ -47,6 +48,7 @@ def save(folder: str | Path, variables: Any, card: Mapping[str, Any]) -> Path:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} is not empty. Choose another folder, or delete it.")
     folder.parent.mkdir(parents=True, exist_ok=True)
+    card = digests.sealed(card, digests.of_leaves(kept_leaves(variables)))
     with ocp.Checkpointer(ocp.CompositeCheckpointHandler(**handlers())) as writer:
-        writer.save(folder, args=parts(variables, dict(card)), force=True)  # if empty
+        writer.save(folder, args=parts(variables, card), force=True)  # if empty
     return folder

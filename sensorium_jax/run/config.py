@@ -88,26 +88,23 @@ def check_numbers(config: Config) -> None:
             )
 
 
-REGEXES = ("decay_rules", "rate_rules", "penalties", "bounds")  # first of each entry
-SINKS = ("jsonl", "tensorboard", "wandb")
+REGEXES = ("frozen", "decay_rules", "rate_rules", "penalties", "bounds")  # of train
 
 
-def check_words(config: Config) -> None:
-    """Refuse regexes that are none, and unknown sinks, before recordings are read."""
-    patterns = [("frozen", config.train.get("frozen", ""))]
-    for field in REGEXES:
-        patterns += [(field, entry[0]) for entry in config.train.get(field, ())]
-    for field, pattern in patterns:
-        try:
-            re.compile(pattern)
-        except (re.error, TypeError, RecursionError, OverflowError) as error:
-            raise UsageError(
-                f"config.train.{field} has {pattern!r:.80}, which is no regex of "
-                f"parameter names ({error}). Write one such as 'core/.*bias'."
-            ) from None
-    for sink in config.train.get("sinks", ()):
-        if sink not in SINKS:
-            raise unknown("sink", sink, SINKS, "Set --config.train.sinks.")
+def check_regexes(config: Config) -> None:
+    """Refuse patterns of parameters that are no regular expressions."""
+    for name in REGEXES:
+        rules = config.train.get(name, ())
+        patterns = [rules] if isinstance(rules, str) else [rule[0] for rule in rules]
+        for pattern in patterns:
+            try:
+                re.compile(pattern)
+            except (re.error, TypeError, RecursionError) as error:
+                raise UsageError(
+                    f"config.train.{name} has {pattern!r}, which is no regular "
+                    f"expression ({error}). Parameters are matched by their whole "
+                    "name, such as 'core/.*'."
+                ) from None
 
 
 def differences(a: Any, b: Any, path: str = "") -> list[str]:

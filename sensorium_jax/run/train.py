@@ -27,7 +27,7 @@ from sensorium_jax.run import (
     own,
 )
 from sensorium_jax.stop import stop_on_signals
-from sensorium_jax.training.log import EVENTS, LOG, WANDB, open_log
+from sensorium_jax.training.log import EVENTS, LOG, WANDB, check_sinks, open_log
 from sensorium_jax.training.loop import Progress, Schedule, fit
 from sensorium_jax.training.mesh import hosts
 from sensorium_jax.training.saving import manager as checkpoint
@@ -104,7 +104,8 @@ def train_recipe(
         limit = budget.seconds(config.train.budget) if config.train.budget else 0.0
         config = own.fitted(config)
         configs.check_numbers(config)
-        configs.check_words(config)
+        configs.check_regexes(config)
+        check_sinks(config.train.sinks)
         parts = None
         if limit and not config.train.steps:
             count = 0 if fresh else budget.kept(folder / RUN)
@@ -149,7 +150,7 @@ def _train(
         begun = manager.latest_step() is not None
         state, progress = parts.start(warm=not begun), Progress()
         if begun:
-            state, old = checkpoint.restore(manager, state)
+            state, old = checkpoint.resume(manager, state)
             progress = Progress.from_card(old["progress"])
             warn_of_changes(card["machine"], old["machine"])
         done = int(state.step)

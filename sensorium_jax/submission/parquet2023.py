@@ -88,7 +88,8 @@ def _table(answers: list[FilmAnswer], schema: pa.Schema) -> pa.Table:
     lengths = np.concatenate(
         [np.full(len(a.prediction_nt), a.prediction_nt.shape[1]) for a in answers]
     )
-    number = kind.value_type.value_type.to_pandas_dtype()
+    # Not to_pandas_dtype: before pyarrow 26 that needs pandas.
+    number = np.float32 if pa.types.is_float32(kind.value_type.value_type) else float
     flat = [np.asarray(a.prediction_nt, number).ravel() for a in answers]
     values = pa.array(np.concatenate(flat))
     inner = pa.ListArray.from_arrays(_offsets(lengths), values)

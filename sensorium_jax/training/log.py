@@ -5,16 +5,25 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from sensorium_jax.errors import need_extra
+from sensorium_jax.errors import need_extra, unknown
 from sensorium_jax.io import atomic
 from sensorium_jax.progress import bar
 
 LOG, EVENTS, WANDB = "log.jsonl", "tb", "wandb_id"
+SINKS = ("jsonl", "tensorboard", "wandb")
+FLUSH_S = 10  # TensorBoard sees what is no older than this
 Writer = Callable[[int, dict[str, float]], Any]
+
+
+def check_sinks(sinks: Sequence[str]) -> None:
+    """Refuse sinks that nobody writes to."""
+    for sink in sinks:
+        if sink not in SINKS:
+            raise unknown("sink", sink, SINKS, "Set config.train.sinks.")
 
 
 @contextmanager
@@ -34,6 +43,7 @@ def open_log(
     validation's score is called.
     """
     workdir = Path(workdir)
+    check_sinks(sinks)
     with ExitStack() as stack:
         writers: list[Writer] = []
         if "jsonl" in sinks:
@@ -108,12 +118,32 @@ def _write_line(file: Any, step: int, numbers: dict[str, float]) -> None:
 
 @contextmanager
 def _tensorboard(folder: Path) -> Iterator[Writer]:
-    from tensorboardX import SummaryWriter
+    # Not SummaryWriter: its thread tells of a full disk by itself, in a traceback, and
+    # ends where the clock of the machine is set back.
+    from tensorboardX.event_file_writer import EventsWriter
+    from tensorboardX.proto import event_pb2
+    from tensorboardX.summary import scalar
 
-    with SummaryWriter(str(folder)) as writer:
-        yield lambda step, numbers: [
-            writer.add_scalar(name, value, step) for name, value in numbers.items()
-        ]
+    Event: Any = vars(event_pb2)["Event"]  # made when it is imported
+    folder.mkdir(parents=True, exist_ok=True)
+    events, flushed = EventsWriter(str(folder / "events")), time.monotonic()
+
+    def write(step: int, numbers: dict[str, float]) -> None:
+        nonlocal flushed
+        for name, value in numbers.items():
+            words = {"wall_time": time.time(), "summary": scalar(name, value)}
+            events.write_event(Event(step=step, **words))
+        if time.monotonic() - flushed > FLUSH_S:
+            events.flush()
+            flushed = time.monotonic()
+
+    try:
+        yield write
+    except BaseException:  # a full disk would be told again by closing
+        with suppress(OSError):
+            events.close()
+        raise
+    events.close()
 
 
 @contextmanager

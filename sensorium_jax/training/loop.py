@@ -55,8 +55,15 @@ class Progress(NamedTuple):
     def from_card(cls, card: dict[str, Any]) -> "Progress":
         """The inverse of to_card."""
         plain = _swap(card, None, float("-inf"))
-        plateau = Plateau(**plain.pop("plateau"))
-        return cls(**plain, plateau=plateau)
+        try:
+            plateau = Plateau(**plain.pop("plateau"))
+            return cls(**plain, plateau=plateau)
+        except (KeyError, TypeError) as error:
+            raise UserError(
+                f"The card of the checkpoint says of its progress {card}, which this "
+                f"version does not know ({error}). Go on with the version that wrote "
+                "it, or start over with --fresh."
+            ) from None
 
 
 def _swap(tree: dict[str, Any], old: Any, new: Any) -> dict[str, Any]:
