@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sensorium_jax import metrics
+    from sensorium_jax import insilico, metrics
     from sensorium_jax.data.recordings import Recordings
     from sensorium_jax.data.release.download import download
     from sensorium_jax.data.release.write import SessionWriter
@@ -40,6 +40,7 @@ __all__ = [
     "build",
     "download",
     "ensemble",
+    "insilico",
     "list_models",
     "load",
     "metrics",
@@ -57,6 +58,7 @@ __all__ = [
     "whole_trials",
     "write_session",
 ]
+ROOMS = ("insilico", "metrics")  # that are offered whole
 # What is handed on as it is, and imported when it is asked for.
 OFFERED = {
     "Recordings": ("data.recordings", "Recordings"),
@@ -71,8 +73,8 @@ OFFERED = {
 
 
 def __getattr__(name: str) -> Any:
-    if name == "metrics":
-        return import_module("sensorium_jax.metrics")
+    if name in ROOMS:
+        return import_module(f"sensorium_jax.{name}")
     if name not in OFFERED:
         raise AttributeError(f"module 'sensorium_jax' has no attribute '{name}'")
     module, attribute = OFFERED[name]

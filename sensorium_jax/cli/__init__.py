@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from sensorium_jax import __version__
-from sensorium_jax.cli import bring, models, recordings, scores
+from sensorium_jax.cli import bring, insilico, models, recordings, scores
 from sensorium_jax.errors import UsageError, UserError
 from sensorium_jax.text import printable
 
@@ -115,4 +115,5 @@ def build() -> argparse.ArgumentParser:
     models.zoo_verbs(verbs)
     scores.score_verbs(verbs)
     scores.submit_verbs(verbs)
+    insilico.insilico_verbs(verbs)
     return parser

@@ -1,6 +1,6 @@
 """The whole model: one core for all mice, one readout, shifter and gain per mouse."""
 
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import flax.linen as nn
@@ -192,6 +192,40 @@ def _start(encoder, info, key, frame_shape, behaviors, frames) -> Tree:
         mutable=["params", "batch_stats"],
     )
     return {"batch_stats": {}, **variables, "info": info}
+
+
+@cache
+def neuron_axes(
+    encoder: Any, frame_shape: tuple[int, int, int], behaviors: int
+) -> dict[str, int]:
+    """Which axis of a mouse's own array counts its neurons, by the leaf's name.
+
+    Found by starting the encoder for 4 and for 5 neurons without computing anything.
+    frame_shape is the frame as the core sees it, (H, W, C) of the video alone.
+    """
+
+    def shapes(neurons: int) -> dict[str, tuple[int, ...]]:
+        n = jax.ShapeDtypeStruct((1, neurons), jnp.float32)
+        info = {
+            "id": jax.ShapeDtypeStruct((1,), jnp.uint32),
+            "neurons_n": jax.ShapeDtypeStruct((1, neurons), jnp.bool_),
+            "coordinates_n2": jax.ShapeDtypeStruct((1, neurons, 2), jnp.float32),
+            "rates_n": n,
+            "match_n": jax.ShapeDtypeStruct((1, neurons), jnp.int32),
+        }
+        frames, key = encoder.core.lost_frames + 1, jax.random.key(0)
+        started = jax.eval_shape(
+            lambda info: _start(encoder, info, key, frame_shape, behaviors, frames),
+            info,
+        )
+        return {name: x.shape for name, x in trees.named_leaves(started).items()}
+
+    four, five = shapes(4), shapes(5)
+    return {
+        name: next(i for i, size in enumerate(shape) if size != five[name][i]) - 1
+        for name, shape in four.items()
+        if shape != five[name]
+    }
 
 
 def _split(

@@ -5,7 +5,7 @@ leads with M. A row depends on its own mouse only, never on its neighbours.
 """
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -92,6 +92,45 @@ def select_rows(variables: Tree, indices: Sequence[int]) -> Tree:
     return jax.tree.map(
         lambda x, own: _host(x)[index] if own else x, variables, trees.rows(variables)
     )
+
+
+def one_neuron_each(
+    variables: Tree, row: Array, neuron_b: Array, axes: Mapping[str, int]
+) -> Tree:
+    """The same model for B mice of one neuron each: neurons neuron_b of one mouse.
+
+    axes says which axis of the mouse's own arrays counts neurons (encoder.neuron_axes).
+    Arrays without such an axis are repeated. Usable under jit.
+    """
+    count = neuron_b.shape[0]
+
+    def pick(name: str, x: Array) -> Array:
+        if not (x.ndim and is_row(name)):
+            return x
+        own = jnp.asarray(x)[row]
+        if name not in axes:
+            return jnp.broadcast_to(own[None], (count, *own.shape))
+        at = axes[name]
+        taken = jnp.moveaxis(jnp.take(own, neuron_b, axis=at), at, 0)
+        return jnp.expand_dims(taken, at + 1)
+
+    return trees.map_named(pick, variables)
+
+
+def select_neurons(
+    variables: Tree, row: int, neurons: Sequence[int], axes: Mapping[str, int]
+) -> Tree:
+    """The same model for one mouse and some of its neurons, in this order."""
+
+    def pick(name: str, x: Array) -> Array:
+        if not (x.ndim and is_row(name)):
+            return x
+        own = _host(x)[row : row + 1]
+        if name not in axes:
+            return own
+        return np.take(own, np.asarray(neurons, int), axis=axes[name] + 1)
+
+    return trees.map_named(pick, variables)
 
 
 def add_rows(variables: Tree, new: Tree) -> Tree:

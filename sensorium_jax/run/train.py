@@ -15,6 +15,7 @@ import jax
 
 from sensorium_jax.checkpoints.card import model_card, versions
 from sensorium_jax.checkpoints.layout import STEPS
+from sensorium_jax.data.session import Session
 from sensorium_jax.errors import UserError
 from sensorium_jax.io import atomic
 from sensorium_jax.run import (
@@ -224,6 +225,7 @@ def run_card(recipe: str, config: Config, parts: build.Parts) -> dict[str, Any]:
         changes=parts.changes,
         recipe=recipe,
         config=resolved(config, parts),
+        **geometry(sessions),
         machine={
             "versions": versions(),
             "cores": len(os.sched_getaffinity(0)),
@@ -232,6 +234,16 @@ def run_card(recipe: str, config: Config, parts: build.Parts) -> dict[str, Any]:
             "processes": jax.process_count(),
         },
     )
+
+
+def geometry(sessions: Sequence[Session]) -> dict[str, float]:
+    """Frames per second and degrees per pixel, where all recordings agree on them."""
+    known = {}
+    for name in ("frames_per_second", "degrees_per_pixel"):
+        values = {getattr(s, name) for s in sessions}
+        if len(values) == 1 and None not in values:
+            known[name] = float(values.pop())
+    return known
 
 
 def resolved(config: Config, parts: build.Parts) -> dict[str, Any]:

@@ -12,12 +12,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sensorium_jax.asking import SIGNALS
 from sensorium_jax.axes import check
-from sensorium_jax.errors import UserError
+from sensorium_jax.errors import UserError, unknown
 from sensorium_jax.rules import Rules
 from sensorium_jax.simulation.cortex import behavior, filters, truth
 from sensorium_jax.simulation.cortex.neurons import Neurons
-from sensorium_jax.simulation.stimuli.clip import HEIGHT, WIDTH, ZOOM
+from sensorium_jax.simulation.draws import FPS
+from sensorium_jax.simulation.stimuli.clip import HEIGHT, WIDTH, ZOOM, frame_shape
 
 LIGHT, CONTRAST = (
     85.0,
@@ -210,14 +212,93 @@ class Truth(NamedTuple):
         depends on first_frame_b, where in their trials the clips begin.
         """
         check(video_bthwc=video_bthwc, behavior_btk=behavior_btk, pupil_bt2=pupil_bt2)
-        row = self.mice.index(mouse) if isinstance(mouse, str) else int(mouse)
         trials = (video_bthwc[..., 0], behavior_btk, pupil_bt2)
-        return _respond(self.weights[row], trials, pictures=not self.rules.films)
+        pictures = not self.rules.films
+        return _respond(self.weights[self.row(mouse)], trials, pictures=pictures)
+
+    def each(
+        self,
+        video_bthwc,
+        neuron_b,
+        behavior_btk,
+        pupil_bt2,
+        mouse: int | str,
+        first_frame_b=0,
+    ):
+        """True rates [B, T] where clip i is shown to neuron neuron_b[i] alone."""
+        check(video_bthwc=video_bthwc, behavior_btk=behavior_btk, pupil_bt2=pupil_bt2)
+        trials = (video_bthwc[..., 0], behavior_btk, pupil_bt2)
+        w, pictures = self.weights[self.row(mouse)], not self.rules.films
+        return _each(w, jnp.asarray(neuron_b), trials, pictures=pictures)
+
+    def only(self, mouse: int | str, neurons):
+        """The truth of one mouse and some of its neurons, in this order."""
+        row, chosen = self.row(mouse), np.asarray(neurons, int)
+        count = self.neurons[row].cells
+        if not chosen.size or chosen.min() < 0 or chosen.max() >= count:
+            raise UserError(
+                f"Neurons {chosen.tolist()} were asked for; {self.mice[row]} has "
+                f"{count}, numbers 0 to {count - 1}."
+            )
+        some = filters.take(self.neurons[row], chosen)
+        cut = take(self.weights[row], chosen)
+        return Truth((self.mice[row],), (some,), self.rules, (cut,))
+
+    def row(self, mouse: int | str) -> int:
+        """Row of a mouse, from its number or its name."""
+        if not isinstance(mouse, str):
+            return int(mouse)
+        if mouse not in self.mice:
+            raise unknown("mouse", mouse, self.mice)
+        return self.mice.index(mouse)
+
+    # What experiments ask of any twin, see zoo.twins.twin.
+    raw = SIGNALS
+    behaviors = 2
+    lost_frames = 0
+    units = "raw"
+    degrees_per_pixel = None
+
+    @property
+    def frame_shape(self) -> tuple[int, int, int]:
+        """Rows, columns and channels of a frame."""
+        return frame_shape(films=self.rules.films)
+
+    @property
+    def frames_per_second(self) -> float | None:
+        """Of films; pictures have no time."""
+        return float(FPS) if self.rules.films else None
+
+    @property
+    def memory(self) -> int:
+        """Frames that a rate depends on: filter, normalization and calcium."""
+        return filters.TAPS + len(filters.KAPPA) - 1 if self.rules.films else 1
+
+    def light(self, mouse: int | str) -> tuple[float, float]:
+        """Grey level that the cortex is adapted to, and one unit of contrast."""
+        del mouse  # all see alike
+        return LIGHT, CONTRAST
+
+    def usual(self, mouse: int | str) -> tuple[np.ndarray, np.ndarray]:
+        """An animal at rest that looks straight ahead: behavior [2] and pupil [2]."""
+        del mouse
+        still = np.array([behavior.DILATION_MEAN, 0.0], np.float32)
+        return still, behavior.PUPIL_MEAN.astype(np.float32)
 
 
 @partial(jax.jit, static_argnames="pictures")
 def _respond(w: Weights, trials, *, pictures):
     return jax.lax.map(lambda trial: rates(w, *trial, pictures=pictures)[0], trials)
+
+
+@partial(jax.jit, static_argnames="pictures")
+def _each(w: Weights, neuron_b, trials, *, pictures):
+    w = jax.tree.map(jnp.asarray, w)
+
+    def one(neuron, trial):
+        return rates(take(w, neuron[None]), *trial, pictures=pictures)[0][:, 0]
+
+    return jax.vmap(one)(neuron_b, trials)
 
 
 def load(path: str | Path) -> Truth:

@@ -1,6 +1,6 @@
 """Several twins that answer as one."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -82,18 +82,72 @@ class Ensemble:
         first_frame_b: Array | int = 0,
     ) -> jax.Array:
         """Mean rates [B, T', N]; all twins are aligned at the last frame."""
-        kept = video_bthwc.shape[1] - self.lost_frames
+        return self._mean(
+            lambda twin, v, b, p, first: twin.respond(v, b, p, mouse, first),
+            *(video_bthwc, behavior_btk, pupil_bt2, first_frame_b),
+        )
+
+    def each(
+        self,
+        video_bthwc: Array,
+        neuron_b: Array,
+        behavior_btk: Array | None = None,
+        pupil_bt2: Array | None = None,
+        mouse: int | str = 0,
+        first_frame_b: Array | int = 0,
+    ) -> jax.Array:
+        """Mean rates [B, T'] where clip i is shown to neuron neuron_b[i] alone."""
+
+        def one(twin, v, b, p, first):
+            return twin.each(v, neuron_b, b, p, mouse, first)[..., None]
+
+        shown = (video_bthwc, behavior_btk, pupil_bt2, first_frame_b)
+        return self._mean(one, *shown)[..., 0]
+
+    def only(self, mouse: int | str, neurons: Sequence[int]) -> "Ensemble":
+        """The ensemble of one mouse and some of its neurons."""
+        return Ensemble(tuple(twin.only(mouse, neurons) for twin in self.twins))
+
+    def _mean(
+        self, answer: Callable[..., Array], video, behavior, pupil, first
+    ) -> jax.Array:
+        """Mean over twins of answer(twin, ...), each asked as it wants."""
+        kept = video.shape[1] - self.lost_frames
         total = jnp.zeros(())
         for twin in self.twins:
-            behavior = behavior_btk if twin.behaviors else None
-            answer = ask.whole(
-                partial(_of_mouse, twin, mouse),
+            rates_btn = ask.whole(
+                partial(answer, twin),
                 twin.asking,
-                *(video_bthwc, behavior, pupil_bt2),
-                first_frame_b,
+                *(video, behavior if twin.behaviors else None, pupil),
+                first,
             )
-            total = total + answer[:, answer.shape[1] - kept :]
+            total = total + rates_btn[:, rates_btn.shape[1] - kept :]
         return total / len(self.twins)
+
+    @property
+    def frames_per_second(self) -> float | None:
+        """Frames per second, where the twins that know it agree."""
+        return _agreed(twin.frames_per_second for twin in self.twins)
+
+    @property
+    def degrees_per_pixel(self) -> float | None:
+        """Degrees of a pixel as recorded, where the twins that know it agree."""
+        return _agreed(twin.degrees_per_pixel for twin in self.twins)
+
+    @property
+    def memory(self) -> int | None:
+        """Frames that a rate depends on; None where they are not limited."""
+        every = [twin.memory for twin in self.twins]
+        return None if None in every else max(m for m in every if m is not None)
+
+    def light(self, mouse: int | str) -> tuple[float, float] | None:
+        """Mean and SD of grey levels, in units of its input; None where unknown."""
+        return self.twins[0].light(mouse)
+
+    def usual(self, mouse: int | str) -> tuple[np.ndarray, np.ndarray]:
+        """Behavior and pupil that stand for None; of the twin that sees most."""
+        widest = max(self.twins, key=lambda twin: twin.behaviors)
+        return widest.usual(mouse)
 
     def readout_weights(self, mouse: int | str) -> np.ndarray:
         """Weights of all twins side by side, [N, F + F + ...]."""
@@ -111,8 +165,9 @@ class Ensemble:
         return html_facts([twin.facts() for twin in self.twins])
 
 
-def _of_mouse(twin, mouse, video_bthwc, behavior_btk, pupil_bt2, first_frame_b):
-    return twin.respond(video_bthwc, behavior_btk, pupil_bt2, mouse, first_frame_b)
+def _agreed(values: Iterable[float | None]) -> float | None:
+    known = {v for v in values if v is not None}
+    return known.pop() if len(known) == 1 else None
 
 
 def ensemble(twins: Sequence[Any]) -> Ensemble:

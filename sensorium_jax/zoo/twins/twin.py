@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,8 @@ from sensorium_jax import normalize, trees
 from sensorium_jax.asking import PLAIN, SIGNALS, Asking
 from sensorium_jax.checkpoints import write
 from sensorium_jax.errors import UserError, unknown
-from sensorium_jax.models.encoder import Encoder
+from sensorium_jax.models import rows
+from sensorium_jax.models.encoder import Encoder, neuron_axes
 from sensorium_jax.models.readouts.gaussian import GaussianReadout
 from sensorium_jax.models.rows import Mouse
 from sensorium_jax.text import html_facts
@@ -102,8 +103,61 @@ class Twin:
         Differentiable in the video and usable under jit. Called outside of jit, it
         compiles once for every shape of clips, and says so where that takes long.
         """
-        row, (encoder, asking) = self.row(mouse), (self.encoder, self.asking)
-        frame = self.frame_shape
+        row = self.row(mouse)
+        plan, clips = self._asked(video_bthwc, behavior_btk, pupil_bt2, first_frame_b)
+        before, began = _programs, time.monotonic()
+        rates_btn = _respond(plan, self.variables, row, clips)
+        if _programs > before and not isinstance(rates_btn, Tracer):
+            _say_compiled(video_bthwc.shape, time.monotonic() - began)
+        return rates_btn[:, :, : self.neurons[row]]
+
+    def each(
+        self,
+        video_bthwc: Array,
+        neuron_b: Array,
+        behavior_btk: Array | None = None,
+        pupil_bt2: Array | None = None,
+        mouse: int | str = 0,
+        first_frame_b: Array | int = 0,
+    ) -> jax.Array:
+        """Rates [B, T'] where clip i is shown to neuron neuron_b[i] alone.
+
+        Each clip is computed for its own neuron only, so many neurons can be asked at
+        once with stimuli of their own. The rest is as in respond.
+        """
+        row, axes = self.row(mouse), self._neuron_axes()
+        neuron_b = jnp.asarray(neuron_b, jnp.int32)
+        if axes is None:
+            rates = (video_bthwc, behavior_btk, pupil_bt2, mouse, first_frame_b)
+            rates_btn = self.respond(*rates)
+            return jnp.take_along_axis(rates_btn, neuron_b[:, None, None], 2)[..., 0]
+        plan, clips = self._asked(video_bthwc, behavior_btk, pupil_bt2, first_frame_b)
+        axes = tuple(sorted(axes.items()))
+        return _each(plan, axes, self.variables, row, neuron_b, clips)
+
+    def only(self, mouse: int | str, neurons: Sequence[int]) -> "Twin":
+        """The same twin of one mouse and some of its neurons, in this order."""
+        row, axes = self.row(mouse), self._neuron_axes()
+        chosen = check_neurons(neurons, self.neurons[row], self.mice[row])
+        if axes is None:
+            kind = type(self.encoder.readout).__name__
+            raise UserError(
+                f"The readout {kind} mixes neurons, so some of them cannot be asked "
+                "alone. Ask for all of them."
+            )
+        name = self.mice[row]
+        about = {"name": name, "neurons": len(chosen), "chosen": chosen}
+        return replace(
+            self,
+            variables=rows.select_neurons(self.variables, row, chosen, axes),
+            mice=(name,),
+            neurons=(len(chosen),),
+            card={**self.card, "mice": [about]},
+        )
+
+    def _asked(self, video_bthwc, behavior_btk, pupil_bt2, first_frame_b):
+        """What a program is made for, and what is shown; refuses odd shapes."""
+        encoder, asking, frame = self.encoder, self.asking, self.frame_shape
         if self._holds_maps(video_bthwc):
             encoder = encoder.clone(behavior_as_channels=False)
             frame = (*frame[:2], video_bthwc.shape[-1])
@@ -113,12 +167,58 @@ class Twin:
         inputs.check_signal(pupil_bt2, "pupil", (b, t, 2))
         first_b = jnp.broadcast_to(jnp.asarray(first_frame_b, jnp.int32), (b,))
         plan = _Plan(encoder, asking._replace(scale=scale), self.behaviors)
-        clips = _Clips(video_bthwc, behavior_btk, pupil_bt2, first_b)
-        before, began = _programs, time.monotonic()
-        rates_btn = _respond(plan, self.variables, row, clips)
-        if _programs > before and not isinstance(rates_btn, Tracer):
-            _say_compiled(video_bthwc.shape, time.monotonic() - began)
-        return rates_btn[:, :, : self.neurons[row]]
+        return plan, _Clips(video_bthwc, behavior_btk, pupil_bt2, first_b)
+
+    def _neuron_axes(self) -> dict[str, int] | None:
+        """Where each array counts neurons; None where they cannot be told apart."""
+        a = self.asking
+        seen = normalize.seen_shape(self.frame_shape, a.scale, a.canvas)
+        encoder: Any = self.encoder
+        axes = neuron_axes(encoder, seen, self.behaviors)
+        leaves = trees.named_leaves(self.variables)
+        total = leaves["info/neurons_n"].shape[1]
+        fits = [leaves[n].shape[i + 1] == total for n, i in axes.items() if n in leaves]
+        return axes if all(fits) else None
+
+    @property
+    def frames_per_second(self) -> float | None:
+        """Frames per second of the films that it learned from, where known."""
+        return self.card.get("frames_per_second")
+
+    @property
+    def degrees_per_pixel(self) -> float | None:
+        """Degrees of visual angle of a pixel as recorded, where known."""
+        return self.card.get("degrees_per_pixel")
+
+    @property
+    def memory(self) -> int | None:
+        """Frames that a rate depends on; None where they are not limited, or unknown.
+
+        A core that loses no frame may look at one frame only or fill up with zeros.
+        """
+        endless = self.encoder.gru is not None or not self.lost_frames
+        return None if endless else self.asking.stride * self.lost_frames + 1
+
+    def light(self, mouse: int | str) -> tuple[float, float] | None:
+        """Mean and SD of grey levels, in units of its input; None where unknown."""
+        video = self.variables["info"].get("video")
+        if video is None:
+            return None
+        row = self.row(mouse)
+        mean, std = (float(np.mean(np.asarray(video[k])[row])) for k in ("mean", "std"))
+        return mean, std
+
+    def usual(self, mouse: int | str) -> tuple[np.ndarray, np.ndarray]:
+        """Behavior [K] and pupil [2] that stand for None, in units of its inputs."""
+        row, info = self.row(mouse), self.variables["info"]
+        out = []
+        for what, size in (("behavior", self.behaviors), ("pupil", 2)):
+            known = info.get(what, {})
+            mean = known.get("usual", known.get("mean"))
+            value = np.zeros(size) if mean is None else np.asarray(mean)[row]
+            flat = np.asarray(value, np.float32).reshape(-1, value.shape[-1]).mean(0)
+            out.append(np.broadcast_to(flat, (size,)))
+        return out[0], out[1]
 
     def _holds_maps(self, video_bthwc: Array) -> bool:
         maps = self.behaviors * self.encoder.behavior_as_channels
@@ -234,11 +334,38 @@ class _Clips(NamedTuple):
 def _respond(plan: _Plan, variables: Tree, row: Array, clips: _Clips) -> Array:
     global _programs
     _programs += 1
-    encoder, asking, behaviors = plan
     # The mouse is an index, not a slice of weights: one program serves all of them.
-    one = jax.tree.map(
+    one = _of_row(variables, row)
+    seen = [x[None] for x in _seen(plan, one, clips)]
+    rates: Any = plan.encoder.apply(one, *seen, train=False)
+    return rates[0]
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _each(
+    plan: _Plan,
+    axes: tuple[tuple[str, int], ...],
+    variables: Tree,
+    row: Array,
+    neuron_b: Array,
+    clips: _Clips,
+) -> Array:
+    # Every clip is a mouse of one neuron; the core takes all of them together.
+    seen = [x[:, None] for x in _seen(plan, _of_row(variables, row), clips)]
+    mice = rows.one_neuron_each(variables, row, neuron_b, dict(axes))
+    rates_b1t1: Any = plan.encoder.apply(mice, *seen, train=False)
+    return rates_b1t1[:, 0, :, 0]
+
+
+def _of_row(variables: Tree, row: Array) -> Tree:
+    return jax.tree.map(
         lambda x, own: x[row][None] if own else x, variables, trees.rows(variables)
     )
+
+
+def _seen(plan: _Plan, one: Tree, clips: _Clips) -> tuple[Array, Array, Array]:
+    """Video, behavior and pupil as the encoder takes them, of a model of one mouse."""
+    asking, behaviors = plan.asking, plan.behaviors
     statistics = {
         k: jax.tree.map(lambda x: x[0], v)
         for k, v in one["info"].items()
@@ -252,8 +379,19 @@ def _respond(plan: _Plan, variables: Tree, row: Array, clips: _Clips) -> Array:
         clips.behavior_btk, statistics.get("behavior"), frame_bt, behaviors
     )
     pupil = signal(clips.pupil_bt2, statistics.get("pupil"), frame_bt, 2)
-    rates = encoder.apply(one, video[None], behavior[None], pupil[None], train=False)
-    return rates[0]
+    return video, behavior, pupil
+
+
+def check_neurons(neurons: Sequence[int], count: int, mouse: str) -> list[int]:
+    """Numbers of neurons; refuses those that a mouse does not have."""
+    chosen = [int(n) for n in np.asarray(neurons).ravel()]
+    wrong = [n for n in chosen if not 0 <= n < count]
+    if wrong or not chosen:
+        raise UserError(
+            f"Neuron {wrong[0] if wrong else 'none'} was asked for; {mouse} has "
+            f"{count}, numbers 0 to {count - 1}."
+        )
+    return chosen
 
 
 def prepared(video: Array, statistics: Any, frame_bt: Array, asking: Asking) -> Array:

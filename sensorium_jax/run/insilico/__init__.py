@@ -1,0 +1,1 @@
+"""Verbs of experiments on twins: a file each, and what they share."""
