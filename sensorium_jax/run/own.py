@@ -3,6 +3,7 @@
 Everything chosen here is said in one paragraph. A field that the user set stays.
 """
 
+import json
 import math
 import sys
 from collections.abc import Sequence
@@ -45,10 +46,17 @@ def fitted(config: Config) -> Config:
     facts = facts_of(build.open_recordings(config).sessions)
     config = config.copy_and_resolve_references()
     core, output = core_of(facts), output_of(facts)
-    given = config.model.changes.to_dict()
+    words = build.json_object(config.model.json, "config.model.json")
     with config.unlocked():
         for part, options in (("core", core), *output.items()):
-            config.model.changes[part] = {**options, **(given.get(part) or {})}
+            given = config.model.changes.get(part, {}), words.pop(part, {})
+            # A part that the user leaves out, or names another kind of, is the user's.
+            theirs = None in given or any("kind" in g for g in given)
+            chosen = {} if theirs else options
+            for more in given:
+                chosen = None if more is None else {**(chosen or {}), **more}
+            config.model.changes[part] = chosen
+        config.model.json = json.dumps(words) if words else ""
     t, v = config.train, config.validate
     outputs = 1 if facts.usual == 1 else 16 if facts.mice < 4 else 8
     t.frames = t.frames or min(core["lags"] - 1 + outputs, facts.usual)
@@ -56,7 +64,7 @@ def fitted(config: Config) -> Config:
     t.loss = t.loss or ("mse" if facts.negative else "poisson")
     v.trials = v.trials or max(1, JUDGED_FRAMES // facts.judged)
     v.batch = 128 if facts.judged == 1 else v.batch
-    print(f"note: {words(facts, config)}", file=sys.stderr)
+    print(f"note: {told(facts, config)}", file=sys.stderr)
     return config
 
 
@@ -112,11 +120,11 @@ def output_of(facts: Facts) -> dict[str, dict[str, Any]]:
     return {"output": {"kind": "none"}, "readout": {"softplus_bias": False}}
 
 
-def words(facts: Facts, config: Config) -> str:
+def told(facts: Facts, config: Config) -> str:
     """What was chosen and why, in one paragraph."""
     height, width, channels = facts.frame
-    core, t = config.model.changes["core"], config.train
-    pool, kernels = core["pool"], "x".join(map(str, core["kernels"]))
+    core, t = config.model.changes["core"] or {}, config.train
+    pool, kernels = core.get("pool", 1), "x".join(map(str, core.get("kernels", ())))
     still = facts.usual == 1
     what = "pictures" if still else f"films at {facts.rate:g} frames per second"
     seen = f"frames {height} x {width}" + f" x {channels}" * (channels > 1)
