@@ -185,6 +185,7 @@ def test_bias_is_added_once():
     close(with_bias - without, jnp.broadcast_to(bias, without.shape), 1e-5)
 
 
+@pytest.mark.optimized
 def test_the_program_for_a_cpu_has_no_convolution():
     x, kernel = draw(SHAPE), draw((3, 2, 3, 4), seed=1)
     run = jax.jit(functools.partial(value_and_pull, convolutions.spatial_conv))
@@ -195,6 +196,7 @@ def test_the_program_for_a_cpu_has_no_convolution():
     assert "stablehlo.convolution" in elsewhere.mlir_module()
 
 
+@pytest.mark.optimized
 def test_no_columns_of_the_whole_tensor():
     """Peak memory stays near the tensors themselves, far below their columns."""
     x, kernel = draw((1, 2, 60, 24, 24, 8)), draw((7, 7, 8, 8), seed=1)
