@@ -6,10 +6,8 @@ What cannot be trained is refused before a workdir is claimed.
 import json
 from contextlib import contextmanager
 
-import jax
 import numpy as np
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 
 import sensorium_jax as sj
 from sensorium_jax.errors import UserError
@@ -18,7 +16,6 @@ from sensorium_jax.run.check import check
 from sensorium_jax.run.submit import submit
 from sensorium_jax.stop import Stopper
 from support.processes import runs
-from support.quick import quickly
 from support.recordings import kinds, tiny
 from support.recordings.kinds import KINDS
 
@@ -26,8 +23,6 @@ from support.recordings.kinds import KINDS
 QUICK = (
     "bare",
     "still_neurons",
-    "two_trials",
-    "odd_names",
     "pictures_bare",
     "one_frame",
     "one_trial",
@@ -37,27 +32,9 @@ FILMS = {"core": {"channels": (2, 2), "lags": 3, "bases": 2, "kernels": (3, 3)}}
 PICTURES = {"core": tiny.NARROW_2D | {"layers": 1}, "asking": {"scale": 1.0}}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def compiled_once(tmp_path_factory):
-    """Programs that are the same are compiled once for all kinds."""
-    settings = {
-        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
-        "jax_persistent_cache_min_compile_time_secs": 0.0,
-    }
-    before = {name: getattr(jax.config, name) for name in settings}
-    for name, value in settings.items():
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()
-    yield
-    for name, value in before.items():
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()
-
-
 @pytest.mark.parametrize("kind", QUICK)
 def test_kinds_of_recordings_go_the_whole_way(kind, tmp_path, monkeypatch, capsys):
-    with quickly():
-        go(kind, tmp_path, monkeypatch, capsys, steps=2)
+    go(kind, tmp_path, monkeypatch, capsys, steps=2)
 
 
 @pytest.mark.soak

@@ -134,10 +134,13 @@ def told(facts: Facts, config: Config) -> str:
         f"recipe own: {facts.mice} mice, {facts.neurons} neurons, {facts.trials} "
         f"training trials of {what}",
         seen,
-        f"kernels {kernels}, {core['pairs']} pairs of waves, "
-        f"{core['mixtures']} mixtures",
     ]
-    if not still:
+    if kernels and "pairs" in core:
+        parts.append(
+            f"kernels {kernels}, {core['pairs']} pairs of waves, "
+            f"{core['mixtures']} mixtures"
+        )
+    if not still and "bases" in core:
         parts.append(
             f"{core['bases']} bumps over {core['lags']} frames "
             f"({core['lags'] / facts.rate:.2f} s)"

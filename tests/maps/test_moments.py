@@ -149,6 +149,7 @@ def test_pictures_have_no_lags_and_colors_are_pixels():
     np.testing.assert_allclose(c.xx_de, np.cov(x.T, bias=True), atol=1e-5)
 
 
+@pytest.mark.optimized
 @pytest.mark.parametrize("mesh", [(2, 1), (1, 2)])
 def test_a_mesh_adds_alike_and_only_reduces(mesh):
     want = gathered([drawn(0)])

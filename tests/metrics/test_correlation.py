@@ -143,6 +143,7 @@ def test_no_frames_is_not_a_crash():
     assert not got.per_neuron_mn.any() and got.undefined_m.tolist() == [3, 3]
 
 
+@pytest.mark.optimized
 def test_sharded_over_windows():
     mesh = jax.make_mesh((1, 2), ("mouse", "data"), (jax.sharding.AxisType.Auto,) * 2)
     r = np.random.default_rng(6)

@@ -147,6 +147,7 @@ def test_corrected_jackknife_finds_the_ceiling():
     assert float(got.repeats_m[0]) == shown
 
 
+@pytest.mark.optimized
 def test_sharded_over_mice_and_trials():
     y, slot = trials_of(clips=3, repeats=4, frames=6, neurons=3)
     both, slots = np.stack([y, y[::-1]]), np.stack([slot, slot[::-1]]).astype(np.int32)

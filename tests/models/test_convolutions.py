@@ -186,6 +186,7 @@ def test_bias_is_added_once():
     close(with_bias - without, jnp.broadcast_to(bias, without.shape), 1e-5)
 
 
+@pytest.mark.optimized
 @pytest.mark.parametrize(("least", "count"), [(100, 0), (1, 2)])
 def test_convolutions_in_the_program_for_a_cpu(least, count, monkeypatch):
     """None where all is unrolled, else the value's and that of the input's gradient."""
@@ -199,6 +200,7 @@ def test_convolutions_in_the_program_for_a_cpu(least, count, monkeypatch):
     assert "stablehlo.convolution" in elsewhere.mlir_module()
 
 
+@pytest.mark.optimized
 def test_no_columns_of_the_whole_tensor():
     """Peak memory stays near the tensors themselves, far below their columns."""
     x, kernel = draw((1, 2, 60, 24, 24, 8)), draw((7, 7, 8, 8), seed=1)

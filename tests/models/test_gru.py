@@ -90,6 +90,7 @@ def test_bfloat16_keeps_its_state_in_float32():
     assert relative(half, gru.apply({"params": params}, x)) < 2e-2
 
 
+@pytest.mark.optimized
 @pytest.mark.parametrize("mesh_shape", [(2, 1), (1, 2)])
 def test_a_mesh_needs_all_reduces_only(mesh_shape):
     gru = ConvGRU(2, 3, 3, 3)

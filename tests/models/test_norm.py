@@ -125,6 +125,7 @@ def test_unknown_group_is_named():
         BatchNorm(groups="mouses").init(jax.random.key(0), features(), train=True)
 
 
+@pytest.mark.optimized
 @pytest.mark.parametrize("groups", ["mouse", "batch"])
 @pytest.mark.parametrize("mesh_shape", [(2, 1), (1, 2)])
 def test_a_mesh_needs_all_reduces_only(groups, mesh_shape):

@@ -1,4 +1,3 @@
-import jax
 import numpy as np
 import pytest
 
@@ -21,16 +20,6 @@ def get_config():
 """
 
 
-@pytest.fixture
-def quick():
-    """Fast compilation: both runs take as long to compile as to train."""
-    name = "jax_disable_most_optimizations"
-    before = jax.config.read(name)
-    jax.config.update(name, True)
-    yield
-    jax.config.update(name, before)
-
-
 def trained(folder, root):
     """What a run on this path or URL ends with: every array, and its score."""
     folder.mkdir()
@@ -43,7 +32,7 @@ def trained(folder, root):
 
 # Of ml_collections, which reads the recipe.
 @pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
-def test_a_store_over_http_trains_as_a_local_one(tmp_path, quick):
+def test_a_store_over_http_trains_as_a_local_one(tmp_path):
     tree = tiny.films(tmp_path / "tree", 2)
     convert(tree, tmp_path / "store", durable=False)
     local, score = trained(tmp_path / "local", tmp_path / "store")

@@ -33,7 +33,7 @@ def data(roots, name, wide=""):
 
 
 def take_steps(config):
-    """The losses of all steps, the first and the last state, and a score."""
+    """The losses of all steps, the first and the last state."""
     made, losses = build.parts(config), []
     with quickly(), jax.set_mesh(made.mesh), traces_of("train_step") as traces:
         state = made.start()
@@ -42,9 +42,15 @@ def take_steps(config):
         for batch in made.batches(0):
             state, tally = made.step(state, batch, none)
             losses.append(float(tally.loss))
-        score = made.validate(state)
     assert len(traces) == 1
-    return losses, first, state, score
+    return losses, first, state
+
+
+def score_of(config, state):
+    """What validation says of a state."""
+    made = build.parts(config)
+    with quickly(), jax.set_mesh(made.mesh):
+        return made.validate(state).score
 
 
 def moved(first, state):
@@ -60,12 +66,13 @@ def test_every_recipe_is_tested():
     assert set(configs.recipes()) == set(tiny.NARROW)
 
 
-@pytest.mark.parametrize("name", RECIPES)
+# generalization2022 is cnn2022 in every field, as test_golden_recipes.py sees.
+@pytest.mark.parametrize("name", [r for r in RECIPES if r != "generalization2022"])
 def test_a_recipe_trains(roots, name):
     config = tiny.recipe(name, data(roots, name))
-    losses, first, state, score = take_steps(config)
+    losses, first, state = take_steps(config)
     assert len(losses) == 3 and np.isfinite(losses).all()
-    assert -1 <= score.score <= 1
+    assert -1 <= score_of(config, state) <= 1
     changed = moved(first, state)
     still = {
         n for n in trees.named_leaves(first.params) if f"params/{n}" not in changed
@@ -79,29 +86,32 @@ def test_a_recipe_trains(roots, name):
 def test_a_recipe_trains_at_full_width(roots, name):
     config = tiny.recipe(name, data(roots, name, "wide "), narrow=False)
     config.train.update(batch=2, frames=1 if name in tiny.PICTURES else 39)
-    losses, _, _, score = take_steps(config)
+    losses, _, state = take_steps(config)
     assert len(losses) == 3 and np.isfinite(losses).all()
-    assert np.isfinite(score.score)
+    assert np.isfinite(score_of(config, state))
+
+
+def run_of(name, root, folder):
+    """A run of a recipe; a test above has compiled the same step."""
+    path = folder / "recipe.py"
+    path.write_text(
+        "from support.recordings import tiny\n"
+        "def get_config():\n"
+        f"    return tiny.recipe({name!r}, {str(root)!r})\n"
+    )
+    with quickly():
+        train(str(path), str(folder / "run"))
+    return str(folder / "run")
 
 
 def test_new_mice_learn_on_a_core_that_stays(roots, tmp_path):
-    path = tmp_path / "recipe.py"
-    path.write_text(
-        "import os\n"
-        "from support.recordings import tiny\n"
-        "def get_config():\n"
-        "    return tiny.recipe(os.environ['NAME'], os.environ['ROOT'], steps=2)\n"
-    )
-    with pytest.MonkeyPatch.context() as patch, quickly():
-        patch.setenv("NAME", "factorized2023")
-        patch.setenv("ROOT", str(roots["films"]))
-        train(str(path), str(tmp_path / "run"))
-    twin = load_twin(tmp_path / "run")
+    begin = run_of("factorized2023", roots["films"], tmp_path)
+    twin = load_twin(begin)
     config = tiny.recipe("finetune_new_mouse", roots["new"])
     with pytest.raises(UserError, match="random values"):
         take_steps(config)
-    config.model.start = str(tmp_path / "run")
-    losses, first, state, _ = take_steps(config)
+    config.model.start = begin
+    losses, first, state = take_steps(config)
     assert np.isfinite(losses).all()
     for name, value in trees.named_leaves(twin.variables["batch_stats"]).items():
         got = trees.named_leaves(state.batch_stats)[name]
@@ -112,38 +122,31 @@ def test_new_mice_learn_on_a_core_that_stays(roots, tmp_path):
     changed = moved(first, state)
     assert changed and all("readout" in n or "shifter" in n for n in changed)
     both = tiny.recipe("finetune_new_mouse", roots["films"])
-    both.model.start = str(tmp_path / "run")
+    both.model.start = begin
     with quickly():
         begun = build.parts(both).start()
     known = twin.variables["params"]["readout"]["features"]
     np.testing.assert_array_equal(begun.params["readout"]["features"], known)
     wider = tiny.recipe("finetune_new_mouse", roots["new"])
-    wider.model.start = str(tmp_path / "run")
+    wider.model.start = begin
     wider.model.changes.core.hidden_channels = (3, 5)
     with quickly(), pytest.raises(UserError, match="factorized2023.*hidden_channels"):
         build.parts(wider).start()
 
 
 def test_weights_of_other_units_are_refused(roots, tmp_path):
-    path = tmp_path / "recipe.py"
-    path.write_text(
-        "from support.recordings import tiny\n"
-        "def get_config():\n"
-        f"    return tiny.recipe('demo', {str(roots['films'])!r}, steps=1)\n"
-    )
-    with quickly():
-        train(str(path), str(tmp_path / "run"))
+    begin = run_of("demo", roots["films"], tmp_path)
     config = tiny.recipe("finetune_new_mouse", roots["new"])
-    config.model.update(name="demo", start=str(tmp_path / "run"))
+    config.model.update(name="demo", start=begin)
     config.model.changes = tiny.NARROW["demo"]
     config.data.response_scaling = "per_frame"
     with quickly(), pytest.raises(UserError, match="was per_neuron there"):
         build.parts(config).start()
     config.data.response_scaling = ""
     config.train.update(steps=1, frames=8)
-    losses, _, state, _ = take_steps(config)  # of a model with another core's names
+    losses, _, state = take_steps(config)  # of a model with another core's names
     assert np.isfinite(losses).all()
-    core = load_twin(tmp_path / "run").variables["params"]["core"]
+    core = load_twin(begin).variables["params"]["core"]
     for name, value in trees.named_leaves(core).items():
         got = trees.named_leaves(state.params["core"])[name]
         np.testing.assert_array_equal(got, value, err_msg=name)
@@ -165,7 +168,7 @@ def test_new_mice_learn_at_full_width(roots, tmp_path):
     config = tiny.recipe("finetune_new_mouse", root, narrow=False)
     config.train.update(batch=2, frames=39)
     config.model.start = str(tmp_path / "run")
-    losses, first, state, _ = take_steps(config)
+    losses, first, state = take_steps(config)
     assert len(losses) == 3 and np.isfinite(losses).all()
     assert not [name for name in moved(first, state) if "core" in name]
 
@@ -176,23 +179,23 @@ def test_recomputed_layers_bfloat16_and_parts_change_little(roots):
         config.train.update(scale_loss=False, mean_loss=True, **options)
         return take_steps(config)
 
-    plain, _, state, _ = of()
-    again, _, same, _ = of(remat=True)  # statistics move once, as without
+    plain, _, state = of()
+    again, _, same = of(remat=True)  # statistics move once, as without
     np.testing.assert_allclose(again, plain, rtol=1e-5)
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=0.05, atol=1e-3),
         state.batch_stats,
         same.batch_stats,
     )
-    low, _, state, _ = of(compute="bfloat16")
+    low, _, state = of(compute="bfloat16")
     np.testing.assert_allclose(low, plain, rtol=0.02)
     assert low != plain
     leaves = jax.tree.leaves((state.params, state.batch_stats))
     assert {leaf.dtype for leaf in leaves} == {np.dtype("float32")}
-    parts, _, _, _ = of(accumulate=2)  # batch norm sees the parts one by one
+    parts, _, _ = of(accumulate=2)  # batch norm sees the parts one by one
     np.testing.assert_allclose(parts, plain, rtol=0.1)
     assert parts != plain
-    clipped, _, _, _ = of(adaptive_clip=0.01)
+    clipped, _, _ = of(adaptive_clip=0.01)
     assert clipped[0] == plain[0] and clipped[1] != plain[1]
 
 
@@ -210,8 +213,7 @@ def test_the_official_crop_is_drawn_anew_each_time(tmp_path):
 
 
 def test_the_real_step_needs_no_implicit_transfer(roots):
-    config = tiny.recipe("ln2023", roots["films"], steps=4)
-    made = build.parts(config)
+    made = build.parts(tiny.recipe("ln2023", roots["films"]))
     with quickly(), jax.set_mesh(made.mesh), traces_of("train_step") as traces:
         state, batches = made.start(), made.batches(0)
         tally = jax.device_put(Tally.zero(), state.step.sharding)
@@ -219,4 +221,4 @@ def test_the_real_step_needs_no_implicit_transfer(roots):
         with jax.transfer_guard("disallow"):
             for batch in batches:
                 state, tally = made.step(state, batch, tally)
-    assert len(traces) == 1 and int(tally.steps) == 4
+    assert len(traces) == 1 and int(tally.steps) == 3
