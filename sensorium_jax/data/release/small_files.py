@@ -56,11 +56,13 @@ def link(first: Path, path: Path, partial: Path) -> bool:
     """
     temporary = f"{partial}/.{path.parent.name}-{path.name}.{os.getpid()}"
     try:
-        Path(temporary).unlink(missing_ok=True)
+        if os.path.lexists(temporary):
+            os.unlink(temporary)
         os.link(first, temporary)
     except (OSError, NotImplementedError):
         return False
     put(temporary, path)
     # Two names of one file are left alone by a rename, which then does nothing.
-    Path(temporary).unlink(missing_ok=True)
+    if os.path.lexists(temporary):
+        os.unlink(temporary)
     return True

@@ -81,7 +81,10 @@ def unanswered(where: str, x_tn: np.ndarray) -> np.ndarray:
     """Neurons [n] that are NaN in the whole trial; in a part of it they are refused."""
     if x_tn.dtype.kind != "f" or x_tn.ndim != 2:
         return np.zeros(x_tn.shape[-1:], bool)
-    gone_n = np.isnan(x_tn).sum(0)
+    odd_tn = np.isnan(x_tn)
+    if not odd_tn.any():
+        return np.zeros(x_tn.shape[1], bool)
+    gone_n = odd_tn.sum(0)
     some = np.flatnonzero((gone_n > 0) & (gone_n < len(x_tn)))
     if some.size:
         more = f", and {some.size - 1} more neurons in some" if some.size > 1 else ""

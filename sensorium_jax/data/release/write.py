@@ -273,7 +273,8 @@ class SessionWriter:
     def _rules_of(self, tiers: np.ndarray) -> Rules:
         """The rules with the tier that validates; unknown tiers are refused."""
         used = np.flatnonzero(tiers != UNUSED)
-        missing = [int(i) for i in used if not self.has(int(i))]
+        kept = (i for i in used.tolist() if i not in self.added)
+        missing = [i for i in kept if not self.has(i)]
         if missing:
             raise UserError(
                 f"{self.folder}: {len(missing)} trials of a tier were never added, "
@@ -376,7 +377,12 @@ class SessionWriter:
             train = [self._file(what, int(i)) for i in np.flatnonzero(tiers == TRAIN)]
             if not train[0].exists():
                 continue
-            every = [self._file(what, int(i)) for i in np.flatnonzero(tiers != UNUSED)]
+            used = (
+                np.flatnonzero(tiers != UNUSED)
+                if layout != session_facts.LAYOUTS[0]
+                else ()
+            )
+            every = [self._file(what, int(i)) for i in used]
             moments = layout_moments(
                 *(train, every, layout),
                 stimulus=what == VIDEO,
