@@ -83,13 +83,16 @@ def _in_time(connection: Any, answer: Any) -> Any:
     timer.daemon = True
     timer.start()
     try:
-        return answer()
+        response = answer()
     except (OSError, http.client.HTTPException):
-        if late.is_set():
-            raise TimeoutError("the headers took too long") from None
-        raise
+        if not late.is_set():
+            raise
+        response = None
     finally:
         timer.cancel()
+    if late.is_set():  # what came before may look like a whole answer
+        raise TimeoutError("the headers took too long")
+    return response
 
 
 def body(response: Any, most: int, name: str, *, total: float = TOTAL) -> bytes:

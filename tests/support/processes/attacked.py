@@ -103,6 +103,17 @@ def _store(path):
             session.trial(row)
 
 
+def _url(address):
+    """A store by its address, with limits of a second instead of a minute."""
+    from sensorium_jax.data.store import read
+    from sensorium_jax.io import small
+
+    small.whole.__kwdefaults__.update(stall=0.5, total=1.5, attempts=2, pause=0.01)
+    small.check_ranges.__kwdefaults__.update(stall=0.5)
+    read.RETRIES = 1
+    _store(address)
+
+
 def _validate(path, data):
     from sensorium_jax.data.recordings import Recordings
     from sensorium_jax.errors import UserError
@@ -129,6 +140,7 @@ CALLS = {
     "fetch": _fetch,
     "remote": _remote,
     "store": _store,
+    "url": _url,
     "validate": _validate,
     "read": _read,
 }
