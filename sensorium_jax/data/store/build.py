@@ -1,11 +1,8 @@
 """Turns recordings into a store: resumable, checked, one group in memory at a time."""
 
-import fcntl
 import json
 import shutil
-from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +14,7 @@ from sensorium_jax.data.session import VIDEO, Session
 from sensorium_jax.data.store import layout, verify as checks
 from sensorium_jax.data.store.write import Group, StoreWriter, begin_store
 from sensorium_jax.errors import UserError, unknown
-from sensorium_jax.io import atomic
+from sensorium_jax.io import atomic, lock
 from sensorium_jax.rules import UNUSED
 
 RESPONSE_DTYPES = ("float32", "float16")
@@ -68,7 +65,8 @@ def convert(
         raise unknown("type of responses", responses, RESPONSE_DTYPES)
     _check_target(source, target)
     recordings, store = Recordings.open(source, rules), Path(target).expanduser()
-    with _locked(store), ThreadPoolExecutor(threads) as pool:
+    writer = lock.only_writer(store, "conversion", f"{atomic.PARTIAL}/lock")
+    with writer, ThreadPoolExecutor(threads) as pool:
         if verify:
             checks.drop_damaged(store)
         begin_store(store, recordings.names)
@@ -212,17 +210,3 @@ def _check_space(store: Path, plans: list[MousePlan]) -> None:
         need += plan.trial_bytes * max(missing, 0)
     remedy = "Make room, choose another disk, or convert with responses as float16."
     atomic.need_space(store, need + SPARE, "for the store at most", remedy)
-
-
-@contextmanager
-def _locked(store: Path) -> Iterator[None]:
-    """One conversion at a time; the lock ends with its process."""
-    (store / atomic.PARTIAL).mkdir(parents=True, exist_ok=True)
-    with open(store / atomic.PARTIAL / "lock", "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(
-                f"Another conversion is writing to {store}. Wait until it ends."
-            ) from None
-        yield
