@@ -7,6 +7,7 @@ card. A leaf that leads with mice has one checksum for each, so that every proce
 run sums up the mice that it holds.
 """
 
+import inspect
 import json
 import re
 import sys
@@ -29,19 +30,7 @@ NOTES: set[Path] = set()  # folders of which it was said that they have none
 # What the storage library says where the system refused, and nothing is damaged; that a
 # file is not there (2) is damage.
 REFUSED = re.compile(r"OS error (?!2\b)\d+|RESOURCE_EXHAUSTED")
-# What orbax and the storage library raise on files that were cut or changed.
-UNREADABLE = (
-    ValueError,
-    KeyError,
-    IndexError,
-    AttributeError,
-    TypeError,
-    RuntimeError,
-    AssertionError,
-    FileNotFoundError,
-    NotADirectoryError,
-    IsADirectoryError,
-)
+GONE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
 
 class DamagedError(UserError):
@@ -202,22 +191,29 @@ def reading(folder: Path) -> Iterator[None]:
     Files that are cut, changed or gone are damage; a file that the system does not let
     us read (permissions, too many open files, a bad disk) is not.
     """
+    before = sys.unraisablehook
+
+    def late(args: Any) -> None:
+        # When one array fails, orbax ends without waiting for the others.
+        closed = "Event loop is closed" in str(args.exc_value)
+        if not closed and not inspect.iscoroutine(args.object):
+            before(args)
+
+    sys.unraisablehook = late
     try:
         yield
-    except UserError:
+        sys.unraisablehook = before  # after a failure it stays, as the others come late
+    except (UserError, MemoryError):
         raise
-    except UNREADABLE as error:
-        words = " ".join(str(error).split()) or type(error).__name__
-        said = f"The weights in {folder} cannot be read ({words[:300]})"
-        if REFUSED.search(words):
+    except Exception as error:  # orbax raises Exception itself, and many kinds of it
+        reason = error.__cause__ if type(error) is Exception else error
+        words = " ".join(str(reason).split())[:300] or type(reason).__name__
+        said = f"The weights in {folder} cannot be read ({words})"
+        system = isinstance(error, OSError) and not isinstance(error, GONE)
+        if system or REFUSED.search(str(reason)):
             raise UserError(f"{said}. See to the disk and its limits.") from error
         raise DamagedError(
-            f"{said}. It may be incomplete: copy or download it again."
-        ) from error
-    except OSError as error:
-        raise UserError(
-            f"The checkpoint {folder} cannot be read ({error}). See to its permissions "
-            "and the disk."
+            f"{said}. The folder may be incomplete: copy or download it again."
         ) from error
 
 

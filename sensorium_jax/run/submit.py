@@ -10,6 +10,7 @@ from sensorium_jax.data.session import Session
 from sensorium_jax.errors import UsageError
 from sensorium_jax.findings import HEADS
 from sensorium_jax.io import atomic
+from sensorium_jax.io.lock import only_writer
 from sensorium_jax.run import Outcome
 from sensorium_jax.run.score import one_model, opened
 from sensorium_jax.scoring.predict import predict
@@ -110,20 +111,20 @@ def predict_and_write(
     raw, unless it says so itself; files are in the judges' units, per_frame. single
     writes float32 instead of float64.
     """
-    Path(out).mkdir(parents=True, exist_ok=True)
     planned = writing.planned_files(
         sessions, out, track=track, tiers=tiers, names=names, mouse=mouse
     )
-    trials = 0
-    for file in planned:
-        stream = chain.from_iterable(
-            predict(twin, session, rows, batch=batch, units=units)
-            for session, rows in file.trials
-        )
-        stream = progress.track(stream, f"Predicting {file.tier}", file.count)
-        trials += writing.write(file, stream, single=single)
-    tables = {file.tier: file.path for file in planned}
-    return Submitted(track, tables, writing.uploads(out, track, planned), trials)
+    with only_writer(out, "submission"):
+        trials = 0
+        for file in planned:
+            stream = chain.from_iterable(
+                predict(twin, session, rows, batch=batch, units=units)
+                for session, rows in file.trials
+            )
+            stream = progress.track(stream, f"Predicting {file.tier}", file.count)
+            trials += writing.write(file, stream, single=single)
+        tables = {file.tier: file.path for file in planned}
+        return Submitted(track, tables, writing.uploads(out, track, planned), trials)
 
 
 def _inspected(

@@ -18,6 +18,7 @@ from sensorium_jax.checkpoints.layout import STEPS
 from sensorium_jax.data.session import Session
 from sensorium_jax.errors import UserError
 from sensorium_jax.io import atomic
+from sensorium_jax.io.lock import only_writer
 from sensorium_jax.run import (
     INTERRUPTED,
     Config,
@@ -114,12 +115,13 @@ def train_recipe(
                 count, parts = steps_within(limit, began, config)
             config = budget.of_steps(config, count)
         parts = parts or build.parts(config)
-        card = run_card(recipe, config, parts)
-        if jax.process_index() == 0:
-            claim(folder, card, fresh=fresh)
+        card, first = run_card(recipe, config, parts), jax.process_index() == 0
         try:
-            with jax.set_mesh(parts.mesh), profiler(folder, on=profile):
-                return _train(config, parts, folder, card, stopper)
+            with only_writer(folder, "run") if first else nullcontext():
+                if first:
+                    claim(folder, card, fresh=fresh)
+                with jax.set_mesh(parts.mesh), profiler(folder, on=profile):
+                    return _train(config, parts, folder, card, stopper)
         except jax.errors.JaxRuntimeError as error:
             if processes == 1:
                 raise

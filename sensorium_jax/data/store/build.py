@@ -1,10 +1,7 @@
 """Turns recordings into a store: resumable, checked, one group in memory at a time."""
 
-import fcntl
 import shutil
-from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +13,7 @@ from sensorium_jax.data.session import VIDEO, Session
 from sensorium_jax.data.store import facts, layout, verify as checks
 from sensorium_jax.data.store.write import Group, StoreWriter, begin_store
 from sensorium_jax.errors import UserError, unknown
-from sensorium_jax.io import atomic, plain_json, regular
+from sensorium_jax.io import atomic, lock, plain_json, regular
 from sensorium_jax.io.names import check_names
 from sensorium_jax.rules import UNUSED
 
@@ -69,7 +66,8 @@ def convert(
     _check_target(source, target)
     recordings, store = Recordings.open(source, rules), Path(target).expanduser()
     check_names(recordings.names, str(source))
-    with _locked(store), ThreadPoolExecutor(threads) as pool:
+    writer = lock.only_writer(store, "conversion", f"{atomic.PARTIAL}/lock")
+    with writer, ThreadPoolExecutor(threads) as pool:
         if verify:
             checks.drop_damaged(store)
         begin_store(store, recordings.names)
@@ -214,17 +212,3 @@ def _check_space(store: Path, plans: list[MousePlan]) -> None:
         need += plan.trial_bytes * max(missing, 0)
     remedy = "Make room, choose another disk, or convert with responses as float16."
     atomic.need_space(store, need + SPARE, "for the store at most", remedy)
-
-
-@contextmanager
-def _locked(store: Path) -> Iterator[None]:
-    """One conversion at a time; the lock ends with its process."""
-    (store / atomic.PARTIAL).mkdir(parents=True, exist_ok=True)
-    with open(store / atomic.PARTIAL / "lock", "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(
-                f"Another conversion is writing to {store}. Wait until it ends."
-            ) from None
-        yield

@@ -1,0 +1,57 @@
+"""One writer at a time for a folder; the lock ends with its process."""
+
+import errno
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sensorium_jax.errors import UserError
+
+LOCK = ".lock"
+# Some network disks have no locks; a run there goes on as if it were alone.
+WITHOUT = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
+
+
+@contextmanager
+def only_writer(folder: str | Path, who: str, name: str = LOCK) -> Iterator[None]:
+    """Hold a folder for as long as the block lasts, or say who (a word) holds it.
+
+    The folder is made if need be. The file of the lock is gone afterwards; one that a
+    kill left behind holds nothing.
+    """
+    path = Path(folder) / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = _locked(path)
+    if file is None:
+        raise UserError(
+            f"Another {who} is writing to {folder}. Wait until it ends, or choose "
+            "another folder."
+        )
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        file.close()
+
+
+def _locked(path: Path) -> Any:
+    """The open file of a lock that is ours, or None where another process has it."""
+    while True:
+        file = open(path, "a")  # noqa: SIM115 - closing it gives the lock back
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            return None
+        except OSError as error:
+            if error.errno in WITHOUT:
+                return file
+            file.close()
+            raise
+        # Its holder may have removed the file between our opening and locking it.
+        if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            return file
+        file.close()
