@@ -19,9 +19,13 @@ USUAL_RATE = 30.0  # frames per second where the recordings do not say
 LOOK_BACK = 0.6  # seconds of film that a response may depend on
 FILM_PIXELS, PICTURE_PIXELS = 1300, 2400  # of a pooled frame at most
 MANY = 1500  # neurons of all mice from which on the core is twice as wide
-JUDGED_FRAMES = 3000  # of each mouse in one validation, at most
+JUDGED_FRAMES = 3000  # of all mice in one validation, about
 SHORT = 0.1  # share of the training trials that may be too short for a window
 LOOKED_AT = 3  # training trials of each mouse that tell counts from calcium
+NOISE = 0.3  # share of the responses' size that may be below zero and still be noise
+TAUGHT = 10.0  # answers per second of film while training; more teach almost the same
+ANSWERS = 8  # of a window of a film
+WINDOWS = 12  # of all mice in a step, 2 to 8 of each
 
 
 class Facts(NamedTuple):
@@ -35,7 +39,7 @@ class Facts(NamedTuple):
     usual: int  # frames that nearly all training trials have
     judged: int  # frames of a trial that validates, on average
     rate: float  # frames per second
-    negative: bool  # whether responses go below zero, as dF/F does
+    negative: bool  # whether responses lie about zero, as z-scores do
     behaviors: int
 
 
@@ -58,11 +62,12 @@ def fitted(config: Config) -> Config:
             config.model.changes[part] = chosen
         config.model.json = json.dumps(words) if words else ""
     t, v = config.train, config.validate
-    outputs = 1 if facts.usual == 1 else 16 if facts.mice < 4 else 8
-    t.frames = t.frames or min(core["lags"] - 1 + outputs, facts.usual)
-    t.batch = t.batch or (64 if facts.usual == 1 else 8)
+    window = core["lags"] + (ANSWERS - 1) * core["train_stride"]
+    t.frames = t.frames or min(window, facts.usual)
+    windows = min(max(2, WINDOWS // facts.mice), 8)
+    t.batch = t.batch or (8 * windows if facts.usual == 1 else windows)
     t.loss = t.loss or ("mse" if facts.negative else "poisson")
-    v.trials = v.trials or max(1, JUDGED_FRAMES // facts.judged)
+    v.trials = v.trials or max(2, JUDGED_FRAMES // facts.judged // facts.mice)
     v.batch = 128 if facts.judged == 1 else v.batch
     print(f"note: {told(facts, config)}", file=sys.stderr)
     return config
@@ -89,8 +94,9 @@ def facts_of(sessions: Sequence[Session]) -> Facts:
 def _negative(session: Session) -> bool:
     rows = session.trials_of(TRAIN)
     some = np.unique(np.linspace(0, len(rows) - 1, LOOKED_AT).astype(int))
-    each = (session.read(RESPONSES, int(rows[i])) for i in some)
-    return any(np.nanmin(x, initial=0.0) < 0 for x in each)
+    each = [session.read(RESPONSES, int(rows[i])) for i in some]
+    below = sum(float(np.nansum(np.maximum(-x, 0))) for x in each)
+    return below > NOISE * sum(float(np.nansum(np.abs(x))) for x in each)
 
 
 def core_of(facts: Facts) -> dict[str, Any]:
@@ -106,6 +112,7 @@ def core_of(facts: Facts) -> dict[str, Any]:
         "pool": pool,
         "lags": lags,
         "bases": min(6, lags),
+        "train_stride": 1 if still else max(1, round(facts.rate / TAUGHT)),
         "kernels": (max(3, min(9, (side // 4) | 1)), 3),
         "contrast": 7 if side >= 14 else 0,
         "pairs": 8 * wide,
@@ -114,7 +121,7 @@ def core_of(facts: Facts) -> dict[str, Any]:
 
 
 def output_of(facts: Facts) -> dict[str, dict[str, Any]]:
-    """Rates above zero, or a straight line where responses go below it."""
+    """Rates above zero, or a straight line where responses lie about it."""
     if not facts.negative:
         return {}
     return {"output": {"kind": "none"}, "readout": {"softplus_bias": False}}
@@ -145,7 +152,7 @@ def told(facts: Facts, config: Config) -> str:
             f"{core['bases']} bumps over {core['lags']} frames "
             f"({core['lags'] / facts.rate:.2f} s)"
         )
-    kind = "go below zero" if facts.negative else "are never below zero"
+    kind = "lie about zero" if facts.negative else "are taken as rates, above zero"
     parts.append(f"responses {kind}, so the loss is {t.loss}")
     parts.append("with behavior" if facts.behaviors else "without behavior")
     parts.append(f"batches of {t.batch} windows of {t.frames} frames per mouse")

@@ -49,7 +49,7 @@ def test_negative_responses_get_a_straight_line_and_squared_errors(tmp_path, cap
     changes = f"--config.data.root={tmp_path}"
     chosen = own.fitted(configs.load("own", [f"{changes}/dff"]))
     assert chosen.train.loss == "mse" and chosen.model.changes.output.kind == "none"
-    assert "go below zero" in capsys.readouterr().err
+    assert "lie about zero" in capsys.readouterr().err
     chosen = own.fitted(configs.load("own", [f"{changes}/counts"]))
     assert chosen.train.loss == "poisson" and "output" not in chosen.model.changes
     words = capsys.readouterr().err
