@@ -42,11 +42,9 @@ def _opened(temporary: str, partial: Path) -> io.BufferedWriter:
 
 def put(temporary: str, path: Path) -> None:
     """Give a whole file its final name."""
-    try:
-        os.replace(temporary, path)
-    except FileNotFoundError:
+    if not os.path.isdir(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(temporary, path)
+    os.replace(temporary, path)
 
 
 def link(first: Path, path: Path, partial: Path) -> bool:
