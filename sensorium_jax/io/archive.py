@@ -115,6 +115,8 @@ def overlap(members: list[zipfile.ZipInfo], size: int) -> str:
     end, before = 0, ""
     for member in sorted(members, key=lambda m: m.header_offset):
         name = member.filename[:80]
+        if member.header_offset < 0:
+            return f"its member {name!r} lies before its beginning"
         if member.header_offset < end:
             return f"its members {before!r} and {name!r} overlap"
         end, before = member.header_offset + 30 + member.compress_size, name

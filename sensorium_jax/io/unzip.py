@@ -75,7 +75,9 @@ def unzip(
         raise BadArchive(f"{archive} cannot be unpacked: {error}.") from error
     except UserError:
         raise
-    except (*zips.FAILURES, ValueError) as error:
+    except (*zips.FAILURES, ValueError, OSError) as error:
+        if getattr(error, "errno", None):  # of the disk, not of what is unpacked
+            raise
         raise _broken(archive, zips.words(error)) from error
     finally:
         shutil.rmtree(working, ignore_errors=True)

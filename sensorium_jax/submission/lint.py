@@ -86,7 +86,7 @@ def _table(
     if fault:
         return [fault], 0
     faults = list(readable.columns(name, path, kind))
-    if any("missing column" in f.finding for f in faults):
+    if any(readable.COLUMN in f.finding for f in faults if f.level == "error"):
         return faults, 0
     about = None
     if kind == PICTURES:
@@ -116,7 +116,7 @@ def _trials(
     if named and found and set(tiers) - {None} == {found} and found != named:
         finding = f"wrong tier: trials of {found} in a file of {named}"
         yield error(name, finding, f"predict {named}, or give the file its own name")
-    wanted = found if named not in tiers and found else named
+    wanted = found if (named is None or named not in tiers) and found else named
     others = {t: n for t, n in tiers.items() if t not in (wanted, None)}
     for other, count in others.items():
         finding = f"mixed tiers: {count} trials of {other} among those of {wanted}"

@@ -21,6 +21,7 @@ from sensorium_jax.submission import csv2022, expected, parquet2023
 from sensorium_jax.submission.parquet2023 import FileRow
 
 MAGIC = b"PAR1"
+COLUMN = "column"  # in the words for columns that are missing or there twice
 LOOKS = 64  # trials that say how long the longest may be
 
 
@@ -126,10 +127,10 @@ def columns(
     have = schema.names if schema is not None else csv2022.header(path)
     for column in needed:
         if have.count(column) > 1:
-            finding = f"column '{column}' occurs {have.count(column)} times"
+            finding = f"{COLUMN} '{column}' occurs {have.count(column)} times"
             yield error(name, finding, "write every column once")
         elif column not in have:
-            finding = f"missing column '{column}'; it has {', '.join(have) or 'none'}"
+            finding = f"missing {COLUMN} '{column}'; it has {', '.join(have) or 'none'}"
             yield error(name, finding, f"write the columns {', '.join(needed)}")
         elif schema is not None:
             yield from _type(name, column, schema.field(column).type)

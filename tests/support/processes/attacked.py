@@ -174,6 +174,7 @@ def _memory(key):
 def _called(words):
     from sensorium_jax import cli
     from sensorium_jax.errors import UserError
+    from sensorium_jax.text import printable
 
     if words[0] not in CALLS:
         return cli.main(words)
@@ -181,7 +182,7 @@ def _called(words):
         CALLS[words[0]](*words[1:])
     except (UserError, OSError) as error:
         reason, code = cli._reason(error)
-        print(f"sensorium: {reason}", file=sys.stderr)
+        print(f"sensorium: {printable(reason)}", file=sys.stderr)
         return code
     return 0
 
