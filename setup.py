@@ -57,5 +57,5 @@ setup(
     ],
     extras_require=extras
     | {"all": sorted({p for group in extras.values() for p in group})},
-    entry_points={"console_scripts": ["sensorium=sensorium_jax.cli:main"]},
+    entry_points={"console_scripts": ["sensorium=sensorium_jax.cli:start"]},
 )

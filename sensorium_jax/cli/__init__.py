@@ -8,10 +8,11 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from sensorium_jax import __version__
-from sensorium_jax.cli import bring, insilico, models, recordings, scores
 from sensorium_jax.errors import UsageError, UserError
+from sensorium_jax.stop import ends_in_time
 from sensorium_jax.text import printable
 
 WORDS = "Models of mouse visual cortex: recordings, training, scores, submissions."
@@ -20,14 +21,52 @@ LONGEST = 4000  # characters of an error; more of it would come from a file
 OK, FAULT, USAGE, INTERRUPT = 0, 1, 2, 130
 
 
+def start() -> NoReturn:
+    """The program `sensorium`: main, and an end that a Ctrl-C cannot spoil.
+
+    After one the program leaves without taking Python apart, which threads of libraries
+    do not always survive.
+    """
+    code, ending, told = INTERRUPT, None, False
+    try:
+        with ends_in_time(_leave) as ending:
+            code = main()
+            told = code == INTERRUPT
+    except KeyboardInterrupt:  # while main began, or spoke
+        pass
+    except Exception:
+        if not (ending and ending.ordered):
+            raise
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # Other processes of a run must be told that this one ends.
+    jax = sys.modules.get("jax")
+    alone = not (jax and jax.distributed.is_initialized())
+    if alone and (code == INTERRUPT or (ending and ending.ordered)):
+        _leave(told=told)
+    sys.exit(code)
+
+
+def _leave(*, told: bool = False) -> None:
+    """End the program at once, as interrupted."""
+    with contextlib.suppress(Exception):
+        if not told:
+            print("sensorium: interrupted", file=sys.stderr)
+            if "--json" in sys.argv:
+                _print_failure("interrupted", INTERRUPT)
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+    os._exit(INTERRUPT)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; 0 done, 1 bad input, 2 bad usage, 130 interrupted.
 
     With --json, standard output is one JSON object, which after a failure says why.
     """
     words = sys.argv[1:] if argv is None else list(argv)
-    args, overrides = _parsed(words)
+    args = argparse.Namespace(json="--json" in words)
     try:
+        args, overrides = _parsed(words)
         outcome = args.call(args, overrides)
         if args.json:
             print(json.dumps(outcome.data, allow_nan=False, default=float), flush=True)
@@ -100,6 +139,9 @@ def _is_override(word: str) -> bool:
 
 def build() -> argparse.ArgumentParser:
     """The parser; verbs import what they call only when called."""
+    # Here, so that a Ctrl-C while they are read is heard by start.
+    from sensorium_jax.cli import bring, insilico, models, recordings, scores
+
     parser = argparse.ArgumentParser(
         prog="sensorium", description=WORDS, allow_abbrev=False
     )

@@ -1,7 +1,6 @@
 """`python -m sensorium_jax.cli` is `sensorium`."""
 
-import sys
+from sensorium_jax.cli import start
 
-from sensorium_jax.cli import main
-
-sys.exit(main())
+if __name__ == "__main__":
+    start()

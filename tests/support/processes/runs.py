@@ -17,6 +17,7 @@ from sensorium_jax.trees import named_leaves
 TESTS = Path(__file__).parents[2]
 # Programs find the tests and this checkout.
 PATHS = {"PYTHONPATH": os.pathsep.join(map(str, (TESTS, TESTS.parent)))}
+PROGRAM = (sys.executable, "-m", "sensorium_jax.cli")
 RECIPE = """
 import os
 import jax
@@ -38,8 +39,7 @@ def get_config():
 def command(folder: Path, *overrides: str) -> list[str]:
     """The words of `sensorium train` on a tiny recipe in this folder."""
     (folder / "recipe.py").write_text(RECIPE)
-    start = "import sys; from sensorium_jax.cli import main; sys.exit(main())"
-    words = [sys.executable, "-c", start, "train", f"--config={folder}/recipe.py"]
+    words = [*PROGRAM, "train", f"--config={folder}/recipe.py"]
     return [*words, f"--workdir={folder}/run", *overrides]
 
 
