@@ -5,7 +5,7 @@ import pytest
 
 from sensorium_jax import insilico
 from sensorium_jax.insilico import fields
-from support.cells import cells, true_cells
+from support.cells import cells, one_device, true_cells  # noqa: F401
 from support.quick import quick  # noqa: F401
 
 
