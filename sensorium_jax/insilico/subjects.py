@@ -185,7 +185,8 @@ class _Some:
 
 def _for_all(value: Array, shape: tuple[int, ...]) -> Array:
     """A state [K] of all clips, or one of each [B, K], in every frame."""
-    return jnp.broadcast_to(value.reshape(-1, 1, shape[-1]), shape)
+    each = value[None, None] if value.ndim == 1 else value[:, None]
+    return jnp.broadcast_to(each, shape)
 
 
 def of(

@@ -76,31 +76,24 @@ def test_many_that_differ(twin):
     assert pairs.max() < 0  # three phases of a third of a turn: -1/2
 
 
-@pytest.mark.parametrize(
-    "climb, near",
-    [
-        # Low frequencies come first there, and the filter has no lowest ones.
-        (Climb(steps=40, domain="fourier"), 0.7),
-        (
-            Climb(
-                steps=40,
-                optimizer=optax.sgd(0.3, momentum=0.5),
-                smooth=0.7,
-                transparency=0.2,
-                variation=0.02,
-                spectrum=0.01,
-            ),
-            0.85,
-        ),
-    ],
-    ids=["fourier", "all at once"],
-)
-def test_other_ways_up(twin, climb, near):
+def test_other_ways_up(twin):
+    """Own optimizer, another domain and every penalty at once.
+
+    Low frequencies come first in that domain, and the filter has no lowest ones.
+    """
+    climb = Climb(
+        steps=40,
+        optimizer=optax.sgd(0.3, momentum=0.5),
+        domain="fourier",
+        transparency=0.2,
+        variation=0.02,
+        spectrum=0.01,
+        jitter=1,
+    )
     result = insilico.mei(insilico.subject(twin), [0], climb=climb)
-    assert correlation(z(result, 0), twin.even_nhw[0]) > near
-    if climb.transparency:
-        alpha = result["alpha"][0]
-        assert np.ptp(alpha) > 0.4 and alpha.min() >= 0 and alpha.max() <= 1
+    assert correlation(z(result, 0), twin.even_nhw[0]) > 0.6
+    alpha = result["alpha"][0]
+    assert np.ptp(alpha) > 0.3 and alpha.min() >= 0 and alpha.max() <= 1
 
 
 def test_a_surround_leaves_its_center(twin, best):

@@ -23,7 +23,7 @@ def tree(tmp_path_factory):
 
 @pytest.fixture
 def made(monkeypatch):
-    """Whatever tree is named, cells whose rates are a formula answer: they are small."""
+    """Whatever tree is named, small cells answer whose rates are a formula."""
     monkeypatch.setattr(asked.rates, "load", lambda path: cells())
 
 
