@@ -1,4 +1,4 @@
-"""Verbs of experiments on twins: tune, rf."""
+"""Verbs of experiments on twins: tune, mei, rf, screen, state, invariance."""
 
 import argparse
 from collections.abc import Callable
@@ -7,6 +7,7 @@ from typing import Any
 
 from sensorium_jax.cli.verb import add, count, number, seconds
 
+COUNTS = ("last", "mean", "peak")
 CURVES = (
     *("orientation", "frequency", "tf", "size", "contrast"),
     *("size_contrast", "plaid"),
@@ -16,7 +17,11 @@ CURVES = (
 def insilico_verbs(verbs: Any) -> None:
     """Every experiment."""
     _tune(verbs)
+    _mei(verbs)
     _rf(verbs)
+    _screen(verbs)
+    _state(verbs)
+    _invariance(verbs)
 
 
 def asks(verb: str) -> Callable[..., Any]:
@@ -78,6 +83,72 @@ def _tune(verbs: Any) -> None:
     verb.add_argument("--draws", type=count, default=1000, help="permutations")
 
 
+def _mei(verbs: Any) -> None:
+    words = "The stimulus that drives each neuron most, or least; pictures or films."
+    verb = _verb(verbs, "mei", words)
+    verb.add_argument("--least", action="store_true", help="the least instead")
+    words = "several for each neuron that differ, each nearly as good"
+    verb.add_argument("--diverse", type=count, default=1, metavar="D", help=words)
+    words = "noises to start from, of which the best end is kept"
+    verb.add_argument("--starts", type=count, default=2, help=words)
+    verb.add_argument("--off", metavar="LIST", help="neurons that it shall not drive")
+    words = "a second run, model or simulated tree that is asked of the same stimuli"
+    verb.add_argument("--check", metavar="RUN", help=words)
+    _film(verb)
+    _budget(verb)
+    _climb(verb)
+
+
+def _film(verb: argparse.ArgumentParser) -> None:
+    words = "of the stimulus; as many as a rate depends on"
+    verb.add_argument("--frames", type=count, help=words)
+    verb.add_argument("--burn", type=number, help="grey frames before it")
+    words = "which rate counts: of the last frame, the mean, the highest"
+    verb.add_argument("--count", default="last", choices=COUNTS, help=words)
+
+
+def _budget(verb: argparse.ArgumentParser) -> None:
+    words = "root mean square over pixels and frames, at most (0.2)"
+    verb.add_argument("--contrast", type=seconds, help=words)
+    verb.add_argument("--norm", type=seconds, help="or the L2 norm, at most")
+    verb.add_argument("--exactly", action="store_true", help="just that much")
+    words = "of every pixel; black and white"
+    verb.add_argument(
+        "--range", type=float, nargs=2, metavar=("LOW", "HIGH"), help=words
+    )
+    words = "what these are in: SDs around grey, or the model's input"
+    levels = ("contrast", "input")
+    verb.add_argument("--levels", default=levels[0], choices=levels, help=words)
+    words = "only so far around where the neuron looks, as 8px or 20deg"
+    verb.add_argument("--mask", metavar="RADIUS", help=words)
+    words = "folder of an earlier mei: its stimuli stay, a surround is sought"
+    verb.add_argument("--around", metavar="OUT", help=words)
+    verb.add_argument("--center", metavar="RADIUS", help="of what stays, as 6px")
+
+
+def _climb(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--steps", type=count, default=200)
+    verb.add_argument("--rate", type=seconds, default=0.5, help="shares of the budget")
+    verb.add_argument("--optimizer", default="sgd", choices=("sgd", "adam"))
+    words = "what steps are taken in; fourier prefers what is smooth"
+    verb.add_argument("--domain", default="pixel", choices=("pixel", "fourier"))
+    for flag, words in (
+        ("smooth", "SD of a Gaussian over the gradient, pixels"),
+        ("smooth-spectrum", "exponent of (1 - sqrt(2) f) over its spectrum"),
+        ("blur", "SD of a Gaussian over the stimulus after every step"),
+        ("variation", "weight of differences of neighbours"),
+        ("spectrum", "weight of how unlike natural spectra it is"),
+        ("transparency", "weight of how much of the screen it covers"),
+    ):
+        verb.add_argument(f"--{flag}", type=float, default=0.0, help=words)
+    words = "weight of how alike the most alike of several are"
+    verb.add_argument("--likeness", type=float, default=0.3, help=words)
+    words = "most pixels that it is moved by before each step"
+    verb.add_argument("--jitter", type=number, default=0, help=words)
+    words = "steps without growth after which it stops"
+    verb.add_argument("--patience", type=count, default=50, help=words)
+
+
 def _rf(verbs: Any) -> None:
     words = "Receptive fields from gradients or noise: place, size, angle, latency."
     verb = _verb(verbs, "rf", words)
@@ -86,3 +157,37 @@ def _rf(verbs: Any) -> None:
     verb.add_argument("--clips", type=count, help=words)
     words = "how the noise of gradients falls with frequency (1)"
     verb.add_argument("--exponent", type=float, default=1.0, help=words)
+
+
+def _screen(verbs: Any) -> None:
+    words = "Which frames of recordings, or pictures, drive each neuron most and least."
+    verb = _verb(verbs, "screen", words)
+    words = "tree, store, its URL, or a folder of .npy files of pictures"
+    verb.add_argument("--data", required=True, help=words)
+    verb.add_argument("--tier", help="only trials of this tier")
+    verb.add_argument("--top", type=count, default=5)
+    words = "frames between ranked ones of a clip; half a second"
+    verb.add_argument("--apart", type=count, help=words)
+
+
+def _state(verbs: Any) -> None:
+    words = "What running, or another signal, does to gain and tuning."
+    verb = _verb(verbs, "state", words)
+    words = "number of a behavior signal, or pupil_x, pupil_y"
+    verb.add_argument("--signal", required=True, help=words)
+    words = "values in the model's units, the first to compare with"
+    verb.add_argument("--levels", type=float, nargs="+", required=True, help=words)
+    verb.add_argument("--orientations", type=count, default=8)
+    verb.add_argument("--phases", type=count, default=2)
+
+
+def _invariance(verbs: Any) -> None:
+    words = "A ring of stimuli that a neuron cannot tell from its best one."
+    verb = _verb(verbs, "invariance", words)
+    verb.add_argument("--points", type=count, default=8, help="on the ring")
+    verb.add_argument("--steps", type=count, default=100)
+    verb.add_argument("--starts", type=count, default=2)
+    words = "root mean square over pixels and frames, SDs around grey"
+    verb.add_argument("--contrast", type=seconds, default=0.2, help=words)
+    verb.add_argument("--frames", type=count, help="of films")
+    verb.add_argument("--count", default="last", choices=COUNTS)

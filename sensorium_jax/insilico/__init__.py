@@ -4,9 +4,33 @@
 >>> print(sj.insilico.tune(subject, range(20)))
 """
 
+from sensorium_jax.insilico.ascend import Climb
+from sensorium_jax.insilico.constraints import Budget
 from sensorium_jax.insilico.fields import rf
+from sensorium_jax.insilico.invariances import invariance
+from sensorium_jax.insilico.optimal import Aim, check_on, mei
+from sensorium_jax.insilico.ranking import Clip, screen
 from sensorium_jax.insilico.record import Result, load
+from sensorium_jax.insilico.states import state
 from sensorium_jax.insilico.subjects import Subject, of as subject
 from sensorium_jax.insilico.tuning import Values, refine, tune
 
-__all__ = ["Result", "Subject", "Values", "load", "refine", "rf", "subject", "tune"]
+__all__ = [
+    "Aim",
+    "Budget",
+    "Climb",
+    "Clip",
+    "Result",
+    "Subject",
+    "Values",
+    "check_on",
+    "invariance",
+    "load",
+    "mei",
+    "refine",
+    "rf",
+    "screen",
+    "state",
+    "subject",
+    "tune",
+]

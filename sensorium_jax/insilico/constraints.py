@@ -72,17 +72,19 @@ def target(budget: Budget, size: int) -> float | None:
     return None if budget.contrast is None else float(budget.contrast * np.sqrt(size))
 
 
-def project(x: Array, budget: Budget, mask_hw: Array | None = None) -> Array:
+def project(x: Array, budget: Budget, mask_bhw: Array | None = None) -> Array:
     """The stimuli with mask, mean, norm and range, in this order, brought to obey.
+
+    The mask is one for all ([1, H, W]) or one for each.
 
     Cutting to the range makes the norm smaller; with `exactly` it is then brought up
     again where there is room, a few times.
     """
     wanted = target(budget, int(np.prod(x.shape[1:])))
-    if mask_hw is not None:
-        x = x * mask_hw[None, None, :, :, None]
+    if mask_bhw is not None:
+        x = x * mask_bhw[:, None, :, :, None]
     if budget.flat_mean:
-        x = without_mean(x, mask_hw)
+        x = without_mean(x, mask_bhw)
     for _ in range(4 if budget.exactly else 1):
         if wanted is not None:
             x = to_norm(x, wanted, exactly=budget.exactly)
@@ -90,11 +92,11 @@ def project(x: Array, budget: Budget, mask_hw: Array | None = None) -> Array:
     return x
 
 
-def without_mean(x: Array, mask_hw: Array | None) -> Array:
+def without_mean(x: Array, mask_bhw: Array | None) -> Array:
     """The stimuli less their mean under the mask."""
-    mask = jnp.ones(x.shape[2:4]) if mask_hw is None else mask_hw
-    weight = mask[None, None, :, :, None]
-    count = jnp.sum(mask) * x.shape[1] * x.shape[4]
+    mask = jnp.ones((1, *x.shape[2:4])) if mask_bhw is None else mask_bhw
+    weight = mask[:, None, :, :, None]
+    count = jnp.sum(weight, AXES, keepdims=True) * x.shape[1] * x.shape[4]
     mean = jnp.sum(x * weight, AXES, keepdims=True) / jnp.maximum(count, TINY)
     return x - mean * weight
 
@@ -219,16 +221,28 @@ def shifted(x: Array, shift_b2: Array) -> Array:
     return jax.vmap(lambda one, by: jnp.roll(one, (by[0], by[1]), (1, 2)))(x, shift_b2)
 
 
-def to_spectrum(x: Array) -> tuple[Array, Array]:
-    """Real and imaginary part of the orthonormal spectrum over time and space."""
-    s = jnp.fft.rfftn(x, axes=(1, 2, 3), norm="ortho")
-    return jnp.real(s), jnp.imag(s)
+def to_spectrum(x: Array) -> dict[str, Array]:
+    """What from_spectrum gives the stimuli of."""
+    s = jnp.fft.rfftn(x, axes=(1, 2, 3), norm="ortho") / _falling(x.shape)
+    return {"real": jnp.real(s), "imaginary": jnp.imag(s)}
 
 
-def from_spectrum(parts: tuple[Array, Array], shape: tuple[int, ...]) -> Array:
-    """The stimuli [B, T, H, W, C] of a spectrum."""
-    s = parts[0] + 1j * parts[1]
+def from_spectrum(parts: dict[str, Array], shape: tuple[int, ...]) -> Array:
+    """The stimuli [B, T, H, W, C] of an orthonormal spectrum over time and space.
+
+    Amplitudes are in units that fall with spatial frequency as those of natural films
+    do, so that a step of equal size changes low frequencies more.
+    """
+    s = (parts["real"] + 1j * parts["imaginary"]) * _falling(shape)
     return jnp.fft.irfftn(s, s=shape[1:4], axes=(1, 2, 3), norm="ortho")
+
+
+def _falling(shape: tuple[int, ...]) -> Array:
+    h, w = shape[2:4]
+    f = np.hypot(np.fft.fftfreq(h)[:, None], np.fft.rfftfreq(w)[None])
+    least = 1 / max(h, w)
+    scale = (least / np.maximum(f, least)).astype(np.float32)
+    return jnp.asarray(scale)[None, None, :, :, None]
 
 
 def disc(shape: tuple[int, int], center: tuple[float, float], radius: float):

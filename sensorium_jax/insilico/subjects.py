@@ -134,8 +134,8 @@ class Subject:
 
     def _whole(self, respond, video_bthwc: Array) -> Array:
         b, t = video_bthwc.shape[:2]
-        behavior = jnp.broadcast_to(self.behavior_k[None, None], (b, t, self.signals))
-        pupil = jnp.broadcast_to(self.pupil_2[None, None], (b, t, 2))
+        behavior = _for_all(self.behavior_k, (b, t, self.signals))
+        pupil = _for_all(self.pupil_2, (b, t, 2))
         shown = (video_bthwc, behavior if self.signals else None, pupil)
         return ask.whole(respond, self.asking, *shown, jnp.zeros(b, jnp.int32))
 
@@ -146,7 +146,7 @@ class Subject:
     @property
     def signals(self) -> int:
         """Behavior signals that the twin takes."""
-        return len(self.behavior_k)
+        return int(self.behavior_k.shape[-1])
 
     def about(self) -> dict[str, Any]:
         """What every result says of how it was asked."""
@@ -181,6 +181,12 @@ class _Some:
         """Rates of the chosen ones."""
         rates_btn = self.twin.respond(video_bthwc, *args, **options)
         return rates_btn[..., np.array(self.chosen)]
+
+
+def _for_all(value: Array, shape: tuple[int, ...]) -> Array:
+    """A state [K] of all clips, or one of each [B, K], in every frame."""
+    each = value[None, None] if value.ndim == 1 else value[:, None]
+    return jnp.broadcast_to(each, shape)
 
 
 def of(

@@ -58,7 +58,7 @@ def tune(
     centers_n2 (x, y in pixels) says where the neurons look; without, it is found from
     gradients. draws are permutations of the tests.
     """
-    values = _sized(subject, values or Values())
+    values = sized(subject, values or Values())
     for name in curves:
         if name not in CURVES:
             raise unknown("curve", name, CURVES)
@@ -405,7 +405,8 @@ def refine(
     return batches.every(ascend, rows, memory=memory)
 
 
-def _sized(subject: Subject, values: Values) -> Values:
+def sized(subject: Subject, values: Values) -> Values:
+    """The values with diameters that fit the frame, where none are given."""
     if len(values.sizes):
         return values
     longest = max(subject.frame[:2])

@@ -126,4 +126,84 @@ def _some(result: Shown) -> range:
     return range(min(len(result.neurons), NEURONS))
 
 
-PAGES = {"tune": tuning, "rf": fields}
+def optimal(result: Shown) -> Figure:
+    """Each neuron's stimuli, as frames, and how the objective grew."""
+    some = _some(result)
+    stimulus = result.arrays["stimulus"]
+    several = stimulus.ndim == 6
+    first = stimulus[0][:, 0] if several else stimulus[0]
+    at = np.unique(np.linspace(0, len(first) - 1, STEPS).round().astype(int))
+    figure = Figure(figsize=(8, 0.9 * len(some) + 0.4), layout="constrained")
+    axes = figure.subplots(len(some), len(at) + 1, squeeze=False)
+    screen = result.about["screen"]
+    for i, row in zip(some, axes, strict=True):
+        frames = stimulus[i][:, 0] if several else stimulus[i][at]
+        for axis, frame in zip(row, frames, strict=False):
+            away = np.abs(frame - screen["grey"]).max() or 1.0
+            low, high = screen["grey"] - away, screen["grey"] + away
+            axis.imshow(frame.mean(-1), "gray", vmin=low, vmax=high)
+        for axis in row[:-1]:
+            axis.set(xticks=[], yticks=[], frame_on=False)
+        row[0].set_ylabel(str(result.neurons[i]), fontsize=7)
+        row[-1].plot(result.arrays["history"][i], "k", lw=0.8)
+        row[-1].axhline(float(result.arrays["blank"][i]), color="C1", lw=0.6)
+        row[-1].tick_params(labelsize=5)
+    axes[0, -1].set_title("objective, grey", fontsize=6)
+    return figure
+
+
+def states(result: Shown) -> Figure:
+    """Gain at every level, and how gains are spread over neurons."""
+    figure = Figure(figsize=(6, 2.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    levels, gain = result.shared["levels"], result.arrays["gain"]
+    left.plot(levels, gain.T, color="0.6", lw=0.6)
+    left.plot(levels, np.median(gain, axis=0), "k", lw=1.5)
+    left.set(xlabel=f"signal {result.about['signal']}", ylabel="gain")
+    right.hist(result.arrays["log_gain_slope"], 30, color="0.4")
+    right.set(xlabel="log gain per unit of the signal", ylabel="neurons")
+    return figure
+
+
+def rings(result: Shown) -> Figure:
+    """The stimuli of each ring, and the rate around it."""
+    some, ring = _some(result), result.arrays["ring"]
+    at = np.unique(np.linspace(0, ring.shape[1] - 1, STEPS).round().astype(int))
+    figure = Figure(figsize=(8, 0.9 * len(some) + 0.4), layout="constrained")
+    axes = figure.subplots(len(some), len(at) + 1, squeeze=False)
+    grey = result.about["screen"]["grey"]
+    for i, row in zip(some, axes, strict=True):
+        away = np.abs(ring[i] - grey).max() or 1.0
+        for axis, k in zip(row, at, strict=False):
+            frame = ring[i, k, -1].mean(-1)
+            axis.imshow(frame, "gray", vmin=grey - away, vmax=grey + away)
+            axis.set(xticks=[], yticks=[], frame_on=False)
+        row[0].set_ylabel(str(result.neurons[i]), fontsize=7)
+        row[-1].plot(
+            result.shared["ring"], result.arrays["ring_curve"][i], "k.-", lw=0.8
+        )
+        row[-1].set_ylim(bottom=0)
+        row[-1].tick_params(labelsize=5)
+    return figure
+
+
+def ranks(result: Shown) -> Figure:
+    """Rates of the best and the worst frames, and the mean of all."""
+    figure = Figure(figsize=(5, 3), layout="constrained")
+    axis = figure.subplots()
+    for name, color in (("best", "C3"), ("worst", "C0")):
+        axis.plot(result.arrays[f"{name}_rate"].T, color=color, lw=0.6)
+    axis.plot(np.median(result.arrays["best_rate"], axis=0), "k", lw=1.5)
+    axis.axhline(float(result.arrays["mean"].mean()), color="0.5", ls=":")
+    axis.set(xlabel="rank (best red, worst blue)", ylabel="rate")
+    return figure
+
+
+PAGES = {
+    "tune": tuning,
+    "rf": fields,
+    "mei": optimal,
+    "state": states,
+    "invariance": rings,
+    "screen": ranks,
+}

@@ -5,7 +5,7 @@ import pytest
 
 from sensorium_jax import insilico
 from sensorium_jax.insilico import fields
-from support.cells import cells, true_cells
+from support.cells import cells, one_device, true_cells  # noqa: F401
 from support.quick import quick  # noqa: F401
 
 
@@ -35,8 +35,8 @@ def test_gradients_show_the_filter(twin):
 
 
 def test_noise_shows_it_too(twin):
-    result = insilico.rf(insilico.subject(twin), [0, 3], method="noise", clips=3000)
-    assert correlation(result["field"][0], twin.even_nhw[0]) > 0.85
+    result = insilico.rf(insilico.subject(twin), [0, 3], method="noise", clips=1500)
+    assert correlation(result["field"][0], twin.even_nhw[0]) > 0.8
     center = twin.about[0]
     assert np.hypot(result["x"][1] - center["x"], result["y"][1] - center["y"]) < 2
 

@@ -7,7 +7,7 @@ from sensorium_jax import insilico
 from sensorium_jax.errors import UserError
 from sensorium_jax.insilico import tuning
 from sensorium_jax.insilico.tuning import Values
-from support.cells import UNIT, cells
+from support.cells import UNIT, cells, one_device  # noqa: F401
 from support.quick import quick  # noqa: F401
 
 VALUES = Values(frequencies=(0.08, 0.15), sizes=(4, 8, 14), contrasts=(0.25, 1))

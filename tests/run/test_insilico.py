@@ -1,22 +1,30 @@
 """Verbs of experiments: what they write, that they resume, and what they refuse."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from sensorium_jax import insilico
 from sensorium_jax.cli import main
-from support.cells import kept, true_cells
+from sensorium_jax.run.insilico import asked, rf
+from support.cells import GREY, UNIT, cells, kept, one_device, true_cells  # noqa: F401
 from support.quick import quick  # noqa: F401
 
-RF = "rf --neurons 0-1,9 --clips 3 --seed 3"
+RF = "rf --neurons 0-1,9 --clips 2 --seed 3"
 
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory):
     """Three true cells on disk."""
     return kept(tmp_path_factory.mktemp("truth"), true_cells("simple", 3))
+
+
+@pytest.fixture
+def made(monkeypatch):
+    """Whatever tree is named, small cells answer whose rates are a formula."""
+    monkeypatch.setattr(asked.rates, "load", lambda path: cells())
 
 
 def run(words, tree, out, capsys):
@@ -26,53 +34,76 @@ def run(words, tree, out, capsys):
     return code, json.loads(said), err
 
 
-def test_a_result_is_written_and_resumed(tree, tmp_path, capsys, monkeypatch):
-    from sensorium_jax.run.insilico import rf
-
+def test_a_result_is_written_and_resumed(made, tree, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(rf.BLOCK, "gradient", 1)
     out = tmp_path / "rf"
     code, said, _ = run(RF, tree, out, capsys)
     assert code == 0 and said["neurons"] == [0, 1]
-    assert said["failed"] == {"9": "there is no such neuron: made has numbers 0 to 2"}
-    assert said["about"]["seed"] == 3 and said["about"]["behavior"] == [40.0, 0.0]
+    assert said["failed"] == {"9": "there is no such neuron: made has numbers 0 to 6"}
+    assert said["about"]["seed"] == 3 and said["about"]["behavior"] == [0.0]
     names = {p.name for p in out.iterdir()}
     assert names == {"request.json", "rf.npz", "rf.json", "rf.png"}
     first = insilico.load(out / "rf.npz")
 
     # Killed after the first block: only the second is asked again.
-    part = first.__class__(**{**vars(first), "failed": {}})
-    part = part.__class__(
-        **{
-            **vars(part),
-            "neurons": first.neurons[:1],
-            "arrays": {k: v[:1] for k, v in first.arrays.items()},
-        }
-    )
+    arrays = {k: v[:1] for k, v in first.arrays.items()}
+    part = replace(first, failed={}, neurons=first.neurons[:1], arrays=arrays)
     part.save(out / "parts/0.npz")
     (out / "rf.npz").unlink()
-    asked = []
+    blocks = []
     ask = rf.ask
-    monkeypatch.setattr(rf, "ask", lambda s, n, **o: asked.append(n) or ask(s, n, **o))
-    assert run(RF, tree, out, capsys)[0] == 0 and asked == [[1]]
+    monkeypatch.setattr(rf, "ask", lambda s, n, **o: blocks.append(n) or ask(s, n, **o))
+    assert run(RF, tree, out, capsys)[0] == 0 and blocks == [[1]]
     again = insilico.load(out / "rf.npz")
     for name, array in first.arrays.items():
         np.testing.assert_array_equal(array, again[name])
     assert again.failed == first.failed
 
     code, said, _ = run(RF.replace("--seed 3", "--seed 4"), tree, out, capsys)
-    assert code == 1 and "differs in about" not in said["error"]
+    assert code == 1
     assert "holds another experiment, which differs in seed" in said["error"]
 
 
-def test_tuning_of_true_cells(tree, tmp_path, capsys):
-    words = "tune --neurons 0 --curves orientation --orientations 4 --phases 1"
-    words += " --frequencies 0.1cpp --tfs 2Hz --draws 9 --no-figure"
+def test_tuning(made, tree, tmp_path, capsys):
+    words = "tune --neurons 3 --curves orientation --orientations 4 --phases 1"
+    words += " --frequencies 0.15cpp --draws 9 --no-figure"
     code, said, _ = run(words, tree, tmp_path / "tune", capsys)
-    assert code == 0 and 0 <= said["osi"][0] <= 1 and said["tf"] == [2.0]
+    assert code == 0 and 0.3 <= said["osi"][0] <= 1 and said["frequency"] == [0.15]
     assert not (tmp_path / "tune/tune.png").exists()
-    degrees = words.replace("0.1cpp", "0.1cpd")
+    degrees = words.replace("0.15cpp", "0.15cpd")
     code, said, _ = run(degrees, tree, tmp_path / "other", capsys)
     assert code == 1 and "--degrees-per-pixel" in said["error"]
+
+
+def test_optimal_stimuli_checked_on_a_second_twin(made, tree, tmp_path, capsys):
+    words = "mei --neurons 3-4 --steps 3 --levels input --contrast 8 --starts 1"
+    words += f" --no-figure --memory 1 --check {tree}"
+    code, said, _ = run(words, tree, tmp_path / "mei", capsys)
+    assert code == 0 and said["neurons"] == [3, 4]
+    np.testing.assert_allclose(said["check_response"], said["response"], rtol=1e-4)
+    np.testing.assert_allclose(said["contrast"], 8 / UNIT, rtol=1e-3)
+    impossible = words.replace("--contrast 8", "--contrast 300")
+    code, said, _ = run(impossible, tree, tmp_path / "none", capsys)
+    assert code == 1 and "No stimulus has a contrast of 7.5" in said["error"]
+
+
+def test_screening_states_and_rings(made, tree, tmp_path, capsys):
+    (tmp_path / "pictures").mkdir()
+    best = GREY + UNIT * 2 * cells().even_nhw[1]
+    pictures = np.stack([np.full_like(best, GREY), best]).astype(np.uint8)
+    np.save(tmp_path / "pictures/a.npy", pictures)
+    words = f"screen --data {tmp_path / 'pictures'} --top 1"
+    code, said, _ = run(words, tree, tmp_path / "screen", capsys)
+    assert code == 0 and said["about"]["frames_ranked"] == 2
+    ranked = insilico.load(tmp_path / "screen/screen.npz")
+    assert ranked["best_clip"][1, 0] == 1 and ranked["worst_clip"][1, 0] == 0
+    words = "state --neurons 3-6 --signal 0 --levels 0 1 --orientations 2 --phases 1"
+    code, said, _ = run(words, tree, tmp_path / "state", capsys)
+    assert code == 0 and said["neurons"] == [3, 4, 5] and "6" in said["failed"]
+    np.testing.assert_allclose(said["log_gain_slope"], np.log(2), rtol=1e-3)
+    words = "invariance --neurons 3 --steps 9 --points 4 --starts 1 --no-figure"
+    code, said, _ = run(words, tree, tmp_path / "ring", capsys)
+    assert code == 0 and 0 <= said["level"][0] <= 1
 
 
 def test_what_cannot_be_asked_is_said(tree, tmp_path, capsys):

@@ -3,15 +3,26 @@
 from pathlib import Path
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
+from sensorium_jax.insilico import batches
 from sensorium_jax.rules import RELEASES
 from sensorium_jax.simulation.cortex import filters, rates, truth
 from sensorium_jax.simulation.cortex.neurons import draw
 from sensorium_jax.simulation.cortex.rates import Truth
 
 GREY, UNIT = 120.0, 40.0
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_device():
+    """For whole modules of tests: programs for one device compile in half the time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(batches, "devices", lambda: jax.local_devices()[:1])
+        yield
 
 
 class Cells(NamedTuple):

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ from sensorium_jax.insilico.record import Result
 from sensorium_jax.insilico.subjects import Subject
 from sensorium_jax.io import atomic
 from sensorium_jax.run import Outcome
-from sensorium_jax.simulation.cortex import rates
+from sensorium_jax.simulation.cortex import rates, truth
 
 PARTS, REQUEST = "parts", "request.json"
 
@@ -68,8 +69,8 @@ def twin(names: Sequence[str]) -> Any:
 
 def second(name: str, asked: Asked, first: Subject) -> Subject:
     """The same mouse of a second twin; the truth where the path is a simulation."""
-    simulated = Path(name).is_dir() and not layout.saved_steps(Path(name))
-    other = rates.load(name) if simulated and _is_truth(name) else twin([name])
+    simulated = Path(name).is_dir() and truth.mice(Path(name))
+    other = rates.load(name) if simulated else twin([name])
     found = _subject(other, asked._replace(behavior=None, pupil=None), first.name)
     subjects.same_films(first, found, f"The second model {name}")
     if found.neurons != first.neurons:
@@ -78,10 +79,6 @@ def second(name: str, asked: Asked, first: Subject) -> Subject:
             f"{first.neurons}. Take a model of the same recording."
         )
     return found
-
-
-def _is_truth(name: str) -> bool:
-    return any(Path(name).glob("**/ground_truth/neurons.npz"))
 
 
 def _subject(of: Any, asked: Asked, mouse: str | None = None) -> Subject:
@@ -152,7 +149,7 @@ def resumed(
                 bar.add(len(some))
         result = record.join(parts)
         failed = dict(sorted({**result.failed, **wrong}.items()))
-        result = result.__class__(**{**vars(result), "failed": failed})
+        result = replace(result, failed=failed)
         result.save(final)
     return written(result, folder, figure=asked.figure)
 
