@@ -17,6 +17,8 @@ import traceback
 from pathlib import Path
 from typing import NamedTuple
 
+import pytest
+
 SECONDS, MEGABYTES = 10, 500  # of work, that one input may take
 HANGS = 90  # seconds by the clock, on a machine that others use too
 OUT = "out"  # the folder of a case that may change
@@ -28,6 +30,17 @@ class Case(NamedTuple):
     name: str
     words: tuple[str, ...]  # of the command, or of one of CALLS
     said: str = ""
+
+
+# Of a long family one half runs with every test, the other with the slow suites.
+HALVES = pytest.mark.parametrize(
+    "half", [0, pytest.param(1, marks=pytest.mark.soak)], ids=["fast", "slow"]
+)
+
+
+def of_half(inputs: dict, half: int) -> list:
+    """Every other input with its place among all, beginning with the first or second."""
+    return [(i, *item) for i, item in enumerate(inputs.items()) if i % 2 == half]
 
 
 def run(root: Path, cases: list[Case], *, healthy: list[Case], env=None) -> list[str]:
@@ -154,15 +167,17 @@ def _late(*_):
     raise Late
 
 
-def _listing(root):
-    """Every file below, but for what a case may write."""
-    places = []
-    for folder, below, files in os.walk(root):
-        below[:] = [b for b in below if b != OUT]
-        for name in (*below, *files):
-            info = os.lstat(os.path.join(folder, name))
-            size = info.st_size if name in files else 0
-            places.append((os.path.join(folder, name), size, info.st_mode))
+def _listing(root, case):
+    """What lies beside a case, and every file of its own, but for what it may write."""
+    own = [Path(w).relative_to(root) for w in case.words if w.startswith(f"{root}/")]
+    places = [(entry.path, 0, 0) for entry in os.scandir(root)]
+    for top in {path.parts[0] for path in own if path.parts[0] != OUT}:
+        for folder, below, files in os.walk(os.path.join(root, top)):
+            below[:] = [b for b in below if b != OUT]
+            for name in (*below, *files):
+                info = os.lstat(os.path.join(folder, name))
+                size = info.st_size if name in files else 0
+                places.append((os.path.join(folder, name), size, info.st_mode))
     return sorted(places)
 
 
@@ -188,7 +203,7 @@ def _called(words):
 
 
 def _looked(case, root, *, healthy, most):
-    before, problems, code = _listing(root), [], None
+    before, problems, code = _listing(root, case), [], None
     said = io.StringIO()
     with contextlib.suppress(OSError):  # the peak counts from here on
         Path("/proc/self/clear_refs").write_text("5")
@@ -211,8 +226,9 @@ def _looked(case, root, *, healthy, most):
     text = said.getvalue()
     if most and peak > most + MEGABYTES:
         problems.append(f"took {peak - most} MB more than a healthy input")
-    if _listing(root) != before:
-        changed = set(_listing(root)) ^ set(before)
+    after = _listing(root, case)
+    if after != before:
+        changed = set(after) ^ set(before)
         problems.append(f"changed {sorted(changed)[:3]}")
     if healthy:
         problems += [f"ended in {code}: {text[-500:]}"] if code else []
