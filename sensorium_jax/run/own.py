@@ -113,7 +113,7 @@ def core_of(facts: Facts) -> dict[str, Any]:
         "lags": lags,
         "bases": min(6, lags),
         "train_stride": 1 if still else max(1, round(facts.rate / TAUGHT)),
-        "kernels": (max(3, min(9, (side // 4) | 1)), 3),
+        "kernels": (max(3, min(9, (side // 3) | 1)), 3),
         "contrast": 7 if side >= 14 else 0,
         "pairs": 8 * wide,
         "mixtures": 24 * wide,

@@ -122,7 +122,9 @@ def test_another_process_draws_the_same_in_any_order_and_depth(both):
     stream = Stream(Recordings.open(store), batch=5, frames=9, epochs=True)
     for i, line in enumerate(said[0]):
         batch = stream.batch_at(7, i)
-        here = blake2b(b"".join(x.astype(float).tobytes() for x in batch if x is not None))
+        here = blake2b(
+            b"".join(x.astype(float).tobytes() for x in batch if x is not None)
+        )
         assert line == f"{i} {here.hexdigest()}"
     assert len({line.split()[1] for line in said[0]}) == 3
 
