@@ -159,7 +159,8 @@ def test_all_mice_have_rows_of_their_own(cells, maps):
         def stack(x):
             return np.concatenate([x, x])
 
-        two = batch._replace(**{k: stack(getattr(batch, k)) for k in batch._fields})
+        there = {k: x for k, x in batch._asdict().items() if x is not None}
+        two = batch._replace(**{k: stack(x) for k, x in there.items()})
         two.neurons_mn[1, 10:] = False
         return two
 
