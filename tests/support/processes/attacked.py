@@ -39,7 +39,7 @@ HALVES = pytest.mark.parametrize(
 
 
 def of_half(inputs: dict, half: int) -> list:
-    """Every other input with its place among all, from the first or second on."""
+    """Every other input with its place among all, from the first or the second on."""
     return [(i, *item) for i, item in enumerate(inputs.items()) if i % 2 == half]
 
 
