@@ -21,7 +21,7 @@ FRAME, INFO = (8, 9, 1), mice([5, 9])
 NEURONS = np.array([3, 8, 0, 3])
 
 
-def twin(name="factorized2023", asked=asking.PLAIN, seed=0, **changes):
+def twin(name="ln2023", asked=asking.PLAIN, seed=0, **changes):
     changes = {**NARROW[name], **changes}
     encoder = build(name, Inputs(FRAME, 2), **changes)
     shapes = jax.eval_shape(lambda: describe.init(encoder, INFO, 0))
@@ -46,15 +46,12 @@ def own(rates_btn):
 
 
 @pytest.mark.parametrize(
-    "name, changes",
-    [
-        ("factorized2023", {}),
-        ("ln2023", {"readout.kind": "attention", "shifter": None}),
-    ],
+    "changes",
+    [{}, {"readout.kind": "attention", "shifter": None}],
     ids=["gaussian", "attention"],
 )
-def test_each_clip_is_for_one_neuron(name, changes):
-    one = twin(name, **changes)
+def test_each_clip_is_for_one_neuron(changes):
+    one = twin(**changes)
     x, behavior, pupil = clips()
     every = np.asarray(one.respond(x, behavior, pupil, 1))
     got = one.each(x, NEURONS, behavior, pupil, 1)
@@ -81,7 +78,7 @@ def test_no_other_neuron_is_kept():
 
 def test_an_ensemble_of_twins_asked_differently():
     wants = Asking(mode="window", frames=6, hop=2)
-    both = ensemble([twin("ln2023"), twin("ln2023", wants, seed=1)])
+    both = ensemble([twin(), twin(asked=wants, seed=1)])
     x, behavior, pupil = clips()
     every = np.asarray(both.respond(x, behavior, pupil, 1))
     got = both.each(x, NEURONS, behavior, pupil, 1)
