@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test slow fixtures lint format clean
+.PHONY: demo test slow fixtures minimum lint format clean
 
 $(STAMP): setup.py pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -25,6 +25,19 @@ slow: $(STAMP)
 fixtures: $(STAMP)
 	$(BIN)/pytest -m fixtures
 
+# The core at exactly the lower bounds of setup.py, without pandas and other extras.
+# Old packages use what newer ones have deprecated, which is no error here.
+MINIMUM := .venv-minimum/bin
+CORE := tests/hostile tests/training tests/io tests/test_door.py \
+	tests/submission/test_without_pandas.py tests/run/test_workdir.py
+
+minimum:
+	test -x $(MINIMUM)/python || $(PYTHON) -m venv .venv-minimum
+	sed -n 's/^ *"\([A-Za-z-]*\)>=\([0-9.]*\)",$$/\1==\2/p' setup.py > .venv-minimum/bounds
+	$(MINIMUM)/pip install --quiet --constraint .venv-minimum/bounds \
+		--editable . pytest pytest-xdist
+	$(MINIMUM)/pytest -n 2 --dist worksteal -W default $(CORE)
+
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -35,4 +48,4 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv build dist *.egg-info
+	rm -rf .venv .venv-minimum build dist *.egg-info

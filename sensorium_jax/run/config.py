@@ -1,20 +1,37 @@
 """Recipes from names or paths, with changes from the command line."""
 
 import re
+import traceback
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from absl import flags
-from ml_collections import config_flags
+from ml_collections import ConfigDict, config_flags
 
 from sensorium_jax import configs
+from sensorium_jax.configs.base import base
 from sensorium_jax.errors import UsageError, UserError, unknown
 from sensorium_jax.run import Config
 
 SHIPPED = Path(configs.__file__).parent
 NOT_RECIPES = {"__init__", "base"}
+
+
+# What the code of a recipe may raise.
+MISTAKES = (
+    AttributeError,
+    ArithmeticError,
+    ImportError,
+    LookupError,
+    NameError,
+    OSError,
+    RecursionError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+)
 
 
 def recipes() -> dict[str, Path]:
@@ -49,9 +66,45 @@ def load(name: str, overrides: Sequence[str] = ()) -> Config:
             values(words)
             config: Config = values["config"].value
             config.to_dict()
-    except (AttributeError, KeyError, flags.Error, TypeError, ValueError) as error:
-        raise UserError(f"The config '{name}' does not load: {error}") from error
+    except (*MISTAKES, flags.Error) as error:
+        kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+        raise UserError(
+            f"The config '{name}' does not load: {kind}{error}{_line(error, name)}"
+        ) from error
     return config.copy_and_resolve_references()
+
+
+def _line(error: BaseException, name: str) -> str:
+    """Where in a config's own file an error came up, if it did."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [f for f in frames if Path(f.filename).name == find(name).name]
+    return f" (line {own[-1].lineno} of {own[-1].filename})" if own else ""
+
+
+def check_types(config: Config) -> None:
+    """Refuse configs that lack a section, and fields of another type than usual."""
+    for section, default in base().items():
+        if not isinstance(default, ConfigDict):
+            continue
+        if not isinstance(config.get(section), ConfigDict):
+            raise UsageError(
+                f"The config has no section '{section}'. Begin a recipe with "
+                "sensorium_jax.configs.base.base() and change its fields."
+            )
+        for name, usual in default.items():
+            value = config[section].get(name, usual)
+            if not isinstance(value, _kinds(usual)):
+                raise UsageError(
+                    f"config.{section}.{name} is {value!r}, expected "
+                    f"{type(usual).__name__}, such as {usual!r}."
+                )
+
+
+def _kinds(usual: Any) -> tuple[type, ...]:
+    """The types that may stand where a field's default is of this one."""
+    if isinstance(usual, float):
+        return (float, int)
+    return (tuple, list) if isinstance(usual, tuple) else (type(usual),)
 
 
 LEAST = {  # of fields that count something

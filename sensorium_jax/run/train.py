@@ -103,6 +103,7 @@ def train_recipe(
             if stopper.asked:
                 hosts.tell_again()
         config, folder = configs.load(recipe, overrides), Path(workdir)
+        configs.check_types(config)
         limit = budget.seconds(config.train.budget) if config.train.budget else 0.0
         config = own.fitted(config)
         configs.check_numbers(config)

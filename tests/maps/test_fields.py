@@ -91,7 +91,7 @@ def test_confidence_is_earned(cells):
         **{
             k: getattr(cells.train, k)[:, :3]
             for k in cells.train._fields
-            if k != "neurons_mn"
+            if k not in ("neurons_mn", "observed_mbn")
         }
     )
     seen = moments.gather(PLAN, [few], lambda b: b.video_mbthwc)

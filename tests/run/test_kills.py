@@ -1,3 +1,4 @@
+import os
 import random
 import resource
 import signal
@@ -6,7 +7,9 @@ import time
 
 import pytest
 
-from support.processes import runs
+from support.processes import runs, verbs
+from support.processes.verbs import Verb
+from support.processes.web import served
 from support.recordings import tiny
 
 
@@ -82,19 +85,147 @@ def test_sigterm_at_any_time_exits_well(films, tmp_path, after):
 
 @pytest.mark.soak
 def test_a_full_disk_stops_with_words_and_the_run_goes_on_later(films, tmp_path):
-    process = runs.spawn(tmp_path, films, steps=100_000, said=subprocess.PIPE)
+    both = "--config.train.sinks=('jsonl','tensorboard')"
+    process = runs.spawn(tmp_path, films, both, steps=100_000, said=subprocess.PIPE)
     runs.until(lambda: any(runs.saved(tmp_path)))
     # No file may grow any more, which the system reports as it does a full disk.
     resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (64, resource.RLIM_INFINITY))
     said = process.communicate(timeout=60)[0].decode()
     assert process.returncode == 1 and "is unharmed" in said, said
     assert "Traceback" not in said, said
+    assert said.count("could not write") == 1 and len(said.splitlines()) < 12, said
     before = runs.saved(tmp_path)
     assert before
     rest = runs.spawn(tmp_path, films, steps=100_000)
     runs.until(lambda: runs.saved(tmp_path)[-1] > before[-1] or rest.poll() is not None)
     runs.stop(rest)
     assert runs.finish(rest) == [0], runs.words(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """Simulated recordings, a run that was trained on them, and a mirror of zips."""
+    root = tmp_path_factory.mktemp("world")
+    simulated = simulate(root / "data")
+    verbs.finished(simulated)
+    mirror = verbs.zipped(next(root.glob("data/dynamic*")), root / "mirror")
+    with served(mirror) as url:
+        setting = {"data": root / "data", "run": root / "run", "url": url}
+        verbs.finished(train(root / "run", setting))
+        yield setting
+
+
+def simulate(out, setting=None):
+    words = ("simulate", str(out), "--preset", "tiny", "--trials", "24")
+    return Verb(words, out)
+
+
+def convert(out, setting):
+    return Verb(("convert", str(setting["data"]), str(out)), out)
+
+
+def download(out, setting):
+    return Verb(
+        ("download", verbs.NAME, "--to", str(out), "--from", setting["url"]), out
+    )
+
+
+def train(out, setting):
+    fields = {
+        "data.root": setting["data"],
+        "train.steps": 24,
+        "train.checkpoint_every": 8,
+        "validate.every": 12,
+        "validate.trials": 1,
+    }
+    changes = [f"--config.{name}={value}" for name, value in fields.items()]
+    return Verb(("train", "--config", "demo", "--workdir", str(out), *changes), out)
+
+
+def score(out, setting):
+    words = ("score", "--data", str(setting["data"]), "--workdir", str(setting["run"]))
+    return Verb((*words, "--tier", "oracle", "--csv", str(out / "scores.csv")), out)
+
+
+def submit(out, setting):
+    words = ("submit", "--data", str(setting["data"]), "--workdir", str(setting["run"]))
+    return Verb((*words, "--out", str(out)), out)
+
+
+VERBS = (simulate, convert, download, train, score, submit)
+
+
+def results(out):
+    """What a verb left, bit by bit; the arrays of a run's last step."""
+    if (out / "checkpoints").is_dir():
+        step = max((out / "checkpoints").glob("[0-9]*"), key=lambda p: int(p.name))
+        return {name: x.tobytes() for name, x in runs.read_state(step).items()}
+    return verbs.content(out)
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.__name__)
+def test_a_verb_that_was_ended_again_and_again_ends_the_same(
+    world, tmp_path, verb, number
+):
+    """Seven times each, 42 kills and 42 Ctrl-C in all; the first one may come early."""
+    whole = verb(tmp_path / "whole", world)
+    whole.out.mkdir()
+    took = verbs.finished(whole)
+    cut = verb(tmp_path / "cut", world)
+    cut.out.mkdir()
+    times = int(os.environ.get("SENSORIUM_ENDED", "7"))
+    seed = 10 * VERBS.index(verb) + number
+    verbs.interrupted(cut, times, number, took, seed=seed)
+    assert results(cut.out) == results(whole.out) != {}
+
+
+@pytest.mark.processes
+def test_the_first_ctrl_c_saves_and_the_second_ends_at_once(world, tmp_path):
+    """Also while a program is compiled, when Python itself hears nothing."""
+    verb = train(tmp_path / "run", world)
+    endless = verb._replace(words=(*verb.words, "--config.train.steps=100000"))
+    first = verbs.program(endless)
+    runs.until(lambda: any((tmp_path / "run/checkpoints").glob("[0-9]*")))
+    first.send_signal(signal.SIGINT)
+    said = first.communicate(timeout=60)[0].decode()
+    assert first.returncode == 130 and "stopped on request" in said, said
+    for after in (0.5, 2.0, 4.0, 6.0):
+        again = verbs.program(endless)
+        runs.until(lambda p=again: verbs.listens(p))
+        time.sleep(after)
+        again.send_signal(signal.SIGINT)
+        time.sleep(0.2)
+        again.send_signal(signal.SIGINT)
+        began = time.monotonic()
+        said = again.communicate(timeout=60)[0].decode()
+        took = time.monotonic() - began
+        assert again.returncode == 130 and "Traceback" not in said, said
+        print(f"the second Ctrl-C ended it in {took:.1f} s")
+    last = verbs.program(endless)
+    runs.until(lambda: "step" in (tmp_path / "run/log.jsonl").read_text())
+    last.send_signal(signal.SIGINT)
+    said = last.communicate(timeout=60)[0].decode()
+    assert last.returncode == 130 and "damaged" not in said, said
+
+
+@pytest.mark.processes
+def test_few_open_files_end_in_words(world, tmp_path):
+    for limit in (16, 24, 40, 64):
+        verb = train(tmp_path / f"run{limit}", world)
+        process = subprocess.Popen(
+            [*runs.PROGRAM, *verb.words],
+            env=os.environ | runs.PATHS | {"JAX_PLATFORMS": "cpu"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            preexec_fn=lambda n=limit: resource.setrlimit(
+                resource.RLIMIT_NOFILE, (n, n)
+            ),
+        )
+        said = process.communicate(timeout=200)[0].decode()
+        assert process.returncode in (0, 1), said
+        assert "Traceback" not in said, said
 
 
 def test_a_run_that_cannot_start_says_so_in_one_line(tmp_path):

@@ -1,6 +1,9 @@
 import json
+import resource
 import struct
 import sys
+import threading
+import time
 import types
 
 import jax
@@ -34,6 +37,41 @@ def test_every_sink_gets_every_number(tmp_path):
     assert [(r["step"], r["loss"]) for r in rows] == [(3, 2.5), (6, 1.5)]
     wanted = [(3, "loss", 2.5), (6, "loss", 1.5), (6, "score", 0.25)]
     assert events(tmp_path / "tb") == wanted
+
+
+def test_events_need_no_thread_and_no_clock(tmp_path, monkeypatch):
+    """The clock is set back by a year; a thread that waits by it would end."""
+    before, hours = threading.active_count(), iter([0, -8760, 8760, -8760, 0])
+    honest = time.time
+    monkeypatch.setattr(time, "time", lambda: honest() + 3600 * next(hours, 0))
+    with open_log(tmp_path, 9, 0, sinks=("tensorboard",)) as log:
+        for step in range(6):
+            log(step, {"loss": 2.5})
+        assert threading.active_count() == before
+    assert [step for step, *_ in events(tmp_path / "tb")] == list(range(6))
+
+
+def test_an_unknown_sink_is_named(tmp_path):
+    with (
+        pytest.raises(UserError, match="Unknown sink 'jsnl'. Did you mean 'jsonl'"),
+        open_log(tmp_path, 9, 0, sinks=("jsnl",)),
+    ):
+        pass
+
+
+def test_a_full_disk_is_raised_by_the_report_that_met_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("sensorium_jax.training.log.FLUSH_S", -1)
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with (
+        pytest.raises(OSError, match="too large"),
+        open_log(tmp_path, 9, 0, sinks=("tensorboard",)) as log,
+    ):
+        log(1, {"loss": 2.5})
+        resource.setrlimit(resource.RLIMIT_FSIZE, (64, limit[1]))
+        try:
+            log(2, {"loss": 2.5})
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limit)
 
 
 def test_a_disk_still_full_on_resume_takes_no_lines(tmp_path, monkeypatch):

@@ -47,7 +47,7 @@ def interrupt(monkeypatch, after):
     monkeypatch.setattr(os, "replace", dying)
 
 
-@pytest.mark.parametrize("after", [0, 1, 2, 5, 9, 14, 23, 31, 44, 57, 66])
+@pytest.mark.parametrize("after", [0, 1, 2, 5, 9, 14, 23, 31, 44, 52, 57])
 def test_killed_at_any_instant_and_rerun_gives_the_same_tree(
     source, tmp_path, monkeypatch, after
 ):
@@ -68,7 +68,7 @@ def test_the_kills_above_cover_the_whole_run(source, tmp_path, monkeypatch):
     calls, replace = [], os.replace
     monkeypatch.setattr(os, "replace", lambda *a: (calls.append(a), replace(*a)))
     foreign.bring(source[0], tmp_path)
-    assert 66 < len(calls) < 72
+    assert 57 < len(calls) < 62
 
 
 def test_again_is_nothing_to_do_and_other_flags_are_refused(source, tmp_path):
