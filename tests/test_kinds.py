@@ -97,7 +97,9 @@ def interrupted(folder, pictures, steps, monkeypatch):
 
     @contextmanager
     def asked():
-        yield Stopper(asked=True)
+        stopper = Stopper()
+        stopper.asked = True
+        yield stopper
 
     with monkeypatch.context() as patch:
         patch.setattr(train, "stop_on_signals", asked)
