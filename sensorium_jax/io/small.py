@@ -13,6 +13,7 @@ from sensorium_jax.io.served import AGENT, check_address, refusal, words
 from sensorium_jax.io.web import BUSY, STALL, TOTAL, body, opened
 
 ATTEMPTS, PAUSE = 5, 0.5
+PROBE = 15.0  # seconds; a process that ends waits for such questions
 
 
 @contextlib.contextmanager
@@ -61,7 +62,7 @@ def whole(
     )
 
 
-def check_ranges(url: str, *, stall: float = STALL) -> int:
+def check_ranges(url: str, *, stall: float = PROBE) -> int:
     """The bytes of a file whose server sends exactly the range that it is asked for.
 
     Libraries that read ranges take in whatever comes, however much that is.

@@ -6,7 +6,7 @@ from typing import Any
 from sensorium_jax.errors import UserError, need_extra
 from sensorium_jax.io import plain_json, regular
 
-MOST = 4_000_000  # values, each counted as often as it is referred to
+SPARE = 10_000  # values, each counted as often as it is referred to
 AGAIN = "Write it again, without references."
 
 
@@ -29,7 +29,8 @@ def read(path: Path, most: int, purpose: str, kind: str = "YAML") -> Any:
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         words = " ".join(str(error).split())[:160]
         raise UserError(f"{path} is no {kind} that can be read ({words}).") from None
-    plain_json.check_size(value, str(path), AGAIN, most=MOST)
+    # Without references there are fewer values than bytes.
+    plain_json.check_size(value, str(path), AGAIN, most=SPARE + 4 * len(content))
     return value
 
 

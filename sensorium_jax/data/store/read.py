@@ -40,7 +40,9 @@ class Reading:
     def result(self) -> None:
         """Wait until the frames are there."""
         try:
-            self.future.result(LONGEST)
+            begun = self.future.result(LONGEST)
+            if begun is not None:  # a read that waited for its shard to be asked for
+                begun.result(LONGEST)
         except TimeoutError:
             raise UserError(
                 f"{self.where} did not come within {LONGEST:.0f} seconds. Check the "
@@ -125,10 +127,10 @@ class StoreReader:
         if address in self.asked:
             return Reading(begin(), where)
 
-        def after_probe() -> None:
+        def after_probe() -> Any:
             small.check_ranges(address)
             self.asked.add(address)
-            begin().result(LONGEST)
+            return begin()
 
         return Reading(_probes().submit(after_probe), where)
 
