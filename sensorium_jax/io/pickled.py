@@ -39,6 +39,7 @@ class Layout(NamedTuple):
 
 
 MOST_STEPS, MOST_CONTAINERS = 4_000_000, 1_000_000  # the published files need 2,000
+SPARE, DENSEST = 100_000, 4  # lists of any file, and bytes that each one more takes
 LARGEST = 1 << 63  # of whole numbers; longer ones would take for ever to write out
 MALFORMED = (
     *(ValueError, IndexError, KeyError, TypeError, AttributeError),
@@ -77,6 +78,7 @@ def interpret(
     puts a state into such a record, and returns whether it may have one. steps and
     containers bound the work and the memory, which a byte each would cost.
     """
+    containers = min(containers, SPARE + len(pickled) // DENSEST)
     machine = _Machine(REBUILD if rebuild is None else rebuild, fill, kind, containers)
     try:
         for step, (opcode, argument, _) in enumerate(pickletools.genops(pickled)):

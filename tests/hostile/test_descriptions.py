@@ -102,7 +102,7 @@ PLANTED = {
     "nwb device": (lambda p: device(p / "x.nwb"), "a device"),
 }
 FLAGS = {
-    "a regex that is none": ("--config.train.frozen=((", "no regex"),
+    "a regex that is none": ("--config.train.frozen=((", "no regular expression"),
     "an unknown sink": ("--config.train.sinks=('tensorbord',)", "Did you mean"),
 }
 
