@@ -1,6 +1,5 @@
 """The card beside the weights: which model they are of, of which mice, asked how."""
 
-import json
 import math
 import sys
 import textwrap
@@ -12,10 +11,13 @@ from typing import Any
 from sensorium_jax import asking
 from sensorium_jax.asking import Asking
 from sensorium_jax.checkpoints.digests import DIGESTS, DamagedError
+from sensorium_jax.errors import UserError
+from sensorium_jax.io import plain_json
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "sensorium-jax")
 Card = Mapping[str, Any]
 LARGEST = 16 << 20  # bytes of a card's file
+AGAIN = "Copy the folder again."
 # Beyond what anybody records, and still within memory.
 PIXELS, SIGNALS, NEURONS = 1 << 26, 1 << 12, 1 << 24
 FIELDS: dict[str, type | tuple[type, ...]] = {
@@ -65,15 +67,12 @@ def versions() -> dict[str, str]:
 def read_card(path: Path) -> dict[str, Any]:
     """A card from its file, with its checksums; every field has its type and range."""
     try:
-        if not path.is_file():
-            raise OSError("it is no file")
-        if (size := path.stat().st_size) > LARGEST:
-            raise ValueError(f"it has {size / 1e6:.0f} MB, expected less than 16 MB")
-        card = json.loads(path.read_text())
-    except (OSError, ValueError, RecursionError) as error:
-        words = str(error) or type(error).__name__
+        card = plain_json.load(path, AGAIN, most=LARGEST)
+    except UserError as error:
+        raise DamagedError(f"The card {error}") from None
+    except OSError as error:
         raise DamagedError(
-            f"The card {path} cannot be read ({words}). Copy the folder again."
+            f"The card {path} cannot be read ({error}). {AGAIN}"
         ) from None
     if not isinstance(card, dict):
         raise DamagedError(

@@ -113,14 +113,6 @@ def norms(x: Array, p: int = 2) -> Array:
     return jnp.sum(jnp.abs(x) ** p, AXES) ** (1 / p)
 
 
-def to_spread(x: Array, spread: float) -> Array:
-    """Scaled around its mean to this SD (of a sample)."""
-    mean = jnp.mean(x, AXES, keepdims=True)
-    size = int(np.prod(x.shape[1:]))
-    square = jnp.sum((x - mean) ** 2, AXES, keepdims=True)
-    return mean + (x - mean) * spread / (jnp.sqrt(square / (size - 1)) + TINY)
-
-
 def blur(x: Array, sigma: float, *, truncate: float = 4.0) -> Array:
     """Blurred in space by a Gaussian, edges reflected."""
     if sigma <= 0:
@@ -156,11 +148,6 @@ def smooth_spectrum(x: Array, exponent: float) -> Array:
     spectrum = jnp.fft.fft2(x, axes=(2, 3))
     scaled = spectrum * scale.astype(np.float32)[None, None, :, :, None]
     return jnp.real(jnp.fft.ifft2(scaled, axes=(2, 3)))
-
-
-def by_mean_magnitude(x: Array) -> Array:
-    """Each stimulus (or gradient) by its mean magnitude."""
-    return x / (jnp.mean(jnp.abs(x), AXES, keepdims=True) + 1e-12)
 
 
 def by_size(x: Array) -> Array:

@@ -51,12 +51,8 @@ def invariance(
     constraints.check(budget, None, shape)
     asked, failed = split(subject, neurons)
     n, s = len(asked), aim.starts
-    rows = {
-        "neuron": np.repeat(np.asarray(asked, np.int32), s),
-        "start": np.tile(np.arange(s, dtype=np.int32), n),
-    }
     program = _program(subject, aim, climb, budget, shape, burn, points, seed)
-    out = batches.every(program, rows, memory=memory, tell=tell)
+    out = batches.every(program, optimal.starts(asked, s), memory=memory, tell=tell)
     best = np.arange(n) * s + out["mean"].reshape(n, s).argmax(1)
     pair = out["pair"][best].astype(np.float64)
     looks = fields.gradients(subject, asked, 4, memory=memory)

@@ -68,10 +68,7 @@ def mei(
     asked, failed = held.neurons, {**failed, **held.failed}
     constraints.check(budget, None if held.mask is None else held.mask.max(0), shape)
     s = aim.starts
-    rows = {
-        "neuron": np.repeat(np.asarray(asked, np.int32), s),
-        "start": np.tile(np.arange(s, dtype=np.int32), len(asked)),
-    }
+    rows = starts(asked, s)
     if held.mask is not None:
         rows["mask"] = np.repeat(held.mask, s, 0)
     if held.fixed is not None:
@@ -86,6 +83,14 @@ def mei(
     about |= {"climb": {k: _word(v) for k, v in climb._asdict().items()}}
     result = Result("mei", about, np.array(asked), arrays, {}, failed, _notes(subject))
     return record.keep(result, best["slope"] > 0, lambda _: FLAT)
+
+
+def starts(neurons: Sequence[int], count: int) -> dict[str, np.ndarray]:
+    """The rows of a program: every neuron, from each of its starts."""
+    return {
+        "neuron": np.repeat(np.asarray(neurons, np.int32), count),
+        "start": np.tile(np.arange(count, dtype=np.int32), len(neurons)),
+    }
 
 
 def check_on(result: Result, made: Subject, other: Subject, name: str) -> Result:

@@ -5,9 +5,9 @@ contrast that fits to both sides of grey. Places are (x, y) of a pixel's middle,
 the right and y down, the first pixel at 0. An orientation is the direction across the
 stripes, from right to down; what drifts goes that way.
 
-The formulas are those of sinzlab/insilico-stimuli and of Burg et al. 2021, with one
-convention for all: there, center-surround, bars and plaids of gratings turn the other
-way round than Gabors, and both parts of a plaid have the second contrast.
+The formulas are those that the field uses (Burg et al. 2021), with one convention for
+all: elsewhere center-surround, bars and plaids of gratings turn the other way round
+than Gabors, and both parts of a plaid have the second contrast.
 """
 
 import inspect
@@ -267,7 +267,6 @@ KINDS: dict[str, Callable[..., Array]] = {
     "dots": dots,
     "noise": noise,
 }
-LENGTHS = ("radius", "size", "length", "width")  # that must fit the frame
 
 
 class Product(NamedTuple):

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from sensorium_jax import axes
 from sensorium_jax.metrics import correlation, repeats
-from sensorium_jax.metrics.slots import EXACT, Slots, by_neuron
+from sensorium_jax.metrics.slots import EXACT, Slots, frames_by_neuron
 from sensorium_jax.metrics.summary import Summary, summarize
 
 THRESHOLD = 0.15  # least FEV of a neuron whose FEVE counts
@@ -104,7 +104,7 @@ def merge(a: State, b: State) -> State:
     return State(
         repeats.merge(a.responses, b.responses),
         near,
-        a.rates_mstn + step * by_neuron(part),
+        a.rates_mstn + step * frames_by_neuron(part),
         a.error_mstn + b.error_mstn,
         a.bad_msn | b.bad_msn,
     )
@@ -112,7 +112,7 @@ def merge(a: State, b: State) -> State:
 
 def _shown(state: repeats.State) -> jax.Array:
     """Stimuli [M, S, 1 or N] of which there is any trial."""
-    return by_neuron(state.count_mst > 0).any(2)
+    return frames_by_neuron(state.count_mst > 0).any(2)
 
 
 def value(
@@ -170,9 +170,9 @@ def to_average(state: State, neurons_mn: jax.Array | None = None) -> Summary:
 
 def _normalized(state: State) -> jax.Array:
     """CC_norm [M, N], the mean over clips where it is defined."""
-    keep = by_neuron(repeats.frames_of(state.responses, least=2))
+    keep = frames_by_neuron(repeats.frames_of(state.responses, least=2))
     frames = jnp.maximum(keep.sum(2), 1).astype(jnp.float32)
-    shown = by_neuron(state.responses.count_mst).max(2).astype(jnp.float32)
+    shown = frames_by_neuron(state.responses.count_mst).max(2).astype(jnp.float32)
 
     def centered(x_mstn: jax.Array) -> jax.Array:
         middle = jnp.where(keep, x_mstn, 0.0).sum(2) / frames

@@ -23,7 +23,7 @@ import jax.numpy as jnp
 from sensorium_jax import axes
 from sensorium_jax.metrics import compensated as two
 from sensorium_jax.metrics.correlation import EPS
-from sensorium_jax.metrics.slots import EXACT, Slots, by_neuron
+from sensorium_jax.metrics.slots import EXACT, Slots, frames_by_neuron
 from sensorium_jax.metrics.summary import Summary, summarize
 
 TOTAL_EPS = 1e-9  # added to the total variance, as in the originals
@@ -107,9 +107,9 @@ def _moments(slots: Slots, responses_mbtn: jax.Array) -> State:
 def merge(a: State, b: State) -> State:
     """The state of the trials of a and b together (Chan, Golub & LeVeque 1983)."""
     count = a.count_mst + b.count_mst
-    part = by_neuron(b.count_mst / jnp.maximum(count, 1)).astype(jnp.float32)
+    part = frames_by_neuron(b.count_mst / jnp.maximum(count, 1)).astype(jnp.float32)
     step = b.mean_mstn - a.mean_mstn
-    weight = by_neuron(a.count_mst) * part
+    weight = frames_by_neuron(a.count_mst) * part
     return State(
         count,
         a.mean_mstn + step * part,
@@ -167,8 +167,8 @@ def over_stimuli(x_mstn: jax.Array) -> jax.Array:
 
 def variances(state: State) -> Variances:
     """Signal and noise of every neuron over stimuli shown at least twice."""
-    keep = by_neuron(frames_of(state, least=2))
-    repeats = by_neuron(jnp.maximum(state.count_mst, 2)).astype(jnp.float32)
+    keep = frames_by_neuron(frames_of(state, least=2))
+    repeats = frames_by_neuron(jnp.maximum(state.count_mst, 2)).astype(jnp.float32)
     frames = keep.sum((1, 2)).astype(jnp.float32)
     trials = jnp.where(keep, repeats, 0.0).sum((1, 2))
     count = jnp.maximum(trials, 1)

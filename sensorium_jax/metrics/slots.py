@@ -11,7 +11,7 @@ import jax.numpy as jnp
 EXACT = jax.lax.Precision.HIGHEST
 
 
-def by_neuron(count: jax.Array) -> jax.Array:
+def frames_by_neuron(count: jax.Array) -> jax.Array:
     """Counts [M, S, T] or [M, S, T, N] as [M, S, T, 1] or [M, S, T, N]."""
     return count[..., None] if count.ndim == 3 else count
 
@@ -20,10 +20,9 @@ class Slots(NamedTuple):
     """Which trials of a batch belong to which stimulus, and which frames count."""
 
     slot_mbs: jax.Array  # 1 or 0
-    keep_mbt1: (
-        jax.Array
-    )  # bool; [M, B, T, N] where neurons miss trials that others have
-    count_mst: jax.Array  # int32; then [M, S, T, N]
+    # Where neurons miss trials that others have, the last axis of these two is N.
+    keep_mbt1: jax.Array  # bool
+    count_mst: jax.Array  # int32
 
     @classmethod
     def of(
@@ -57,4 +56,4 @@ class Slots(NamedTuple):
 
     def mean(self, x_mbtn: jax.Array) -> jax.Array:
         """Mean over the trials of each stimulus, [M, S, T, N]."""
-        return self.add(x_mbtn) / by_neuron(jnp.maximum(self.count_mst, 1))
+        return self.add(x_mbtn) / frames_by_neuron(jnp.maximum(self.count_mst, 1))

@@ -62,7 +62,8 @@ def fitted(config: Config) -> Config:
             config.model.changes[part] = chosen
         config.model.json = json.dumps(words) if words else ""
     t, v = config.train, config.validate
-    window = core["lags"] + (ANSWERS - 1) * core["train_stride"]
+    final = {**core, **(config.model.changes["core"] or {})}
+    window = final["lags"] + (ANSWERS - 1) * final["train_stride"]
     t.frames = t.frames or min(window, facts.usual)
     windows = min(max(2, WINDOWS // facts.mice), 8)
     t.batch = t.batch or (8 * windows if facts.usual == 1 else windows)

@@ -7,7 +7,6 @@ OUT/<mouse>/<i>.npy       float32 [frames, neurons] of trial <i>
 OUT/<mouse>.npz           with --npz all of that in one file, trials as rates_<i>
 """
 
-import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,15 +18,17 @@ from sensorium_jax import progress
 from sensorium_jax.axes import Prediction
 from sensorium_jax.data import statistics
 from sensorium_jax.data.session import Session, tier_named
-from sensorium_jax.errors import UserError, unknown
+from sensorium_jax.errors import unknown
 from sensorium_jax.io import atomic
 from sensorium_jax.normalize import JUDGED, SCALINGS, at_frames
 from sensorium_jax.rules import UNUSED
 from sensorium_jax.run import Outcome
+from sensorium_jax.run.claimed import claim
 from sensorium_jax.run.score import known_sessions, one_model, opened
 from sensorium_jax.scoring.predict import predict as rates_of
 
 ASKED, ALL = "predictions.json", "all"
+ANOTHER = "predictions of another model, tier, recording or unit, which differ in"
 UNITS = ("raw", *SCALINGS)
 
 
@@ -99,7 +100,7 @@ def write(
     rows = {s.name: _rows(s, sessions, tier) for s in sessions}
     recorded = [[s.name, s.unit_digest, s.recording_digest] for s in sessions]
     facts = {"recordings": recorded, "tier": tier, "units": units}
-    _claim(folder, {**(asked or {}), **facts})
+    claim(folder / ASKED, {**(asked or {}), **facts}, ANOTHER)
     whole = {s.name for s in sessions if (folder / f"{s.name}.npz").exists()}
     todo, count = {}, sum(map(len, rows.values()))
     for session in sessions:
@@ -131,21 +132,6 @@ def _rows(session: Session, sessions: Sequence[Session], tier: str) -> list[int]
                 session.trials_of(name)  # says which there are
         rows = np.flatnonzero(np.isin(session.tiers, sorted(names)))
     return rows[session.lengths(rows) > session.rules.skip].tolist()
-
-
-def _claim(folder: Path, asked: dict[str, Any]) -> None:
-    """Note what a folder is for; one that is for something else is refused."""
-    path = folder / ASKED
-    if path.exists():
-        if json.loads(path.read_text()) != json.loads(json.dumps(asked)):
-            raise UserError(
-                f"{folder} holds predictions of another model, tier, recording or of "
-                f"other units (see {ASKED}). Give another --out, or delete it."
-            )
-        return
-    if folder.exists() and any(folder.iterdir()):
-        raise UserError(f"{folder} holds other files. Give another --out.")
-    atomic.write_json(path, asked)
 
 
 def _mouse(

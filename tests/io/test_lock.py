@@ -37,12 +37,16 @@ def test_a_folder_has_one_writer_until_it_ends_or_dies(tmp_path):
 
 
 def test_a_disk_without_locks_is_written_to_all_the_same(tmp_path, monkeypatch):
+    asked = []
+
     def refuse(*words):
+        asked.append(words)
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(fcntl, "flock", refuse)
     with only_writer(tmp_path, "run"):
-        pass
+        assert len(asked) == 1 and (tmp_path / ".lock").exists()
+    assert not any(tmp_path.iterdir())
 
 
 def test_a_lock_file_that_its_holder_removed_holds_nothing(tmp_path, monkeypatch):

@@ -55,9 +55,12 @@ def test_negative_responses_get_a_straight_line_and_squared_errors(tmp_path, cap
     words = capsys.readouterr().err
     assert "1 mice, 3 neurons" in words and "20 frames per second" in words
     assert chosen.model.changes.core.lags == 12
+    assert chosen.train.frames == 12 + 7 * 2  # eight answers, one in two frames
     given = [f"{changes}/counts", "--config.train.loss=mse", "--config.train.batch=3"]
-    chosen = own.fitted(configs.load("own", given))
+    core = '{"core": {"lags": 5, "train_stride": 1}}'
+    chosen = own.fitted(configs.load("own", [*given, f"--config.model.json={core}"]))
     assert chosen.train.loss == "mse" and chosen.train.batch == 3
+    assert chosen.train.frames == 5 + 7
 
 
 @pytest.mark.parametrize("words", ["soon", "-3s", "0min", "5", "3 days"])

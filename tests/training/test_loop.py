@@ -12,26 +12,10 @@ from sensorium_jax.errors import UserError
 from sensorium_jax.stop import stop_on_signals
 from sensorium_jax.training.log import open_log
 from sensorium_jax.training.loop import Progress, Schedule, fit
-from sensorium_jax.training.optimizer.chain import make_optimizer
 from sensorium_jax.training.optimizer.plateau import Plateau
 from sensorium_jax.training.saving import manager as checkpoint
-from sensorium_jax.training.state import create
-from sensorium_jax.training.step import jit_step, make_step
-from support.models.toy import (
-    toy_batch,
-    toy_forward,
-    toy_objective,
-    toy_penalty,
-    toy_variables,
-)
+from support.models.toy import STEP, fresh, toy_batch
 from support.processes import runs
-
-OPTIMIZER = make_optimizer(lambda step: 0.01)
-STEP = jit_step(make_step(toy_forward, toy_objective, toy_penalty, OPTIMIZER))
-
-
-def fresh():
-    return create(toy_variables(), OPTIMIZER, 7, ema=False)
 
 
 def batches(start, *, bad=None, signal_at=None, number=signal.SIGTERM):

@@ -298,9 +298,3 @@ def _no_variable(variable: str, names: list[str], path: Path) -> UserError:
         f"{path} has no variable '{variable}'. {did_you_mean(variable, names)}It "
         f"holds: {', '.join(names[:12]) or 'nothing'}."
     )
-
-
-def read_times(array: Lazy) -> np.ndarray:
-    """Times from a file: one column of them."""
-    values = array.whole()
-    return values.reshape(-1) if 1 in values.shape and values.ndim == 2 else values

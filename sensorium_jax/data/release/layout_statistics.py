@@ -226,7 +226,7 @@ def _fill_in(
     mine = missing[:, part]
     for row in np.flatnonzero(mine[some].all(0) & ~mine.all(0)):
         for x, i in zip(trials, _evenly(np.flatnonzero(~mine[:, row])), strict=False):
-            values = np.load(files[i], mmap_mode="r")[part][row]
+            values = open_npy(files[i])[part][row]
             # Other files may be longer; the median takes no harm from fewer frames.
             last = min(np.size(values), x.shape[-1]) if x.ndim > 1 else None
             x[row] = values if last is None else np.resize(values[:last], x.shape[-1])

@@ -26,7 +26,7 @@ def fits(geometry: Geometry, kernel: Array) -> bool:
     """Whether the kernel is over rows and columns or over time only, in unit steps."""
     kt, kh, kw = kernel.shape[:3]
     steps = set(geometry.stride) | set(geometry.dilation)
-    still, points = geometry.padding[:1] == (0,), geometry.padding[1:] == (0, 0)
+    still, points = geometry.padding[0] == 0, geometry.padding[1:] == (0, 0)
     return steps == {1} and ((kt == 1 and still) or (kh * kw == 1 and points))
 
 

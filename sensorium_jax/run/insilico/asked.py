@@ -1,6 +1,5 @@
 """What all experiments on twins share: who is asked, resuming, and what is written."""
 
-import json
 import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +15,7 @@ from sensorium_jax.insilico.record import Result
 from sensorium_jax.insilico.subjects import Subject
 from sensorium_jax.io import atomic
 from sensorium_jax.run import Outcome
+from sensorium_jax.run.claimed import claim
 from sensorium_jax.simulation.cortex import rates, truth
 
 PARTS, REQUEST = "parts", "request.json"
@@ -132,7 +132,7 @@ def resumed(
     atomic.need_place(folder, folder=True)
     neurons = numbers(asked.neurons, one.neurons)
     request = _request(verb, asked, one, neurons, options)
-    _claim(folder, request)
+    claim(folder / REQUEST, request, "another experiment, which differs in")
     final = folder / f"{verb}.npz"
     if final.is_file():
         result = record.load(final)
@@ -182,7 +182,7 @@ def _request(verb, asked: Asked, one: Subject, neurons, options) -> dict[str, An
         steps.append(
             f"{source}" + (f" step {layout.best_step(saved)}" if saved else "")
         )
-    words = {
+    return {
         "experiment": verb,
         "of": steps,
         "neurons": neurons,
@@ -190,20 +190,3 @@ def _request(verb, asked: Asked, one: Subject, neurons, options) -> dict[str, An
         "about": one.about(),
         "options": dict(options),
     }
-    return json.loads(json.dumps(words, default=float))
-
-
-def _claim(folder: Path, request: dict[str, Any]) -> None:
-    path = folder / REQUEST
-    if path.is_file():
-        old = json.loads(path.read_text())
-        odd = [k for k in request if old.get(k) != request[k]]
-        if odd:
-            raise UserError(
-                f"{folder} holds another experiment, which differs in "
-                f"{', '.join(odd)}. Repeat its command to continue it, or choose "
-                "another --out."
-            )
-    elif folder.is_dir() and any(folder.iterdir()):
-        raise UserError(f"{folder} holds other files. Choose another --out.")
-    atomic.write_json(path, request)

@@ -5,6 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from sensorium_jax.axes import Batch
+from sensorium_jax.training.optimizer.chain import make_optimizer
+from sensorium_jax.training.state import create
+from sensorium_jax.training.step import jit_step, make_step
 
 
 def toy_batch(mice=3, windows=8, frames=6, neurons=5, seed=0, padded=None) -> Batch:
@@ -75,3 +78,12 @@ def random_batch(seed=0):
         np.zeros((3, 4, 7), np.int32),
     )
     return rates, batch
+
+
+OPTIMIZER = make_optimizer(lambda step: 0.01)
+STEP = jit_step(make_step(toy_forward, toy_objective, toy_penalty, OPTIMIZER))
+
+
+def fresh():
+    """The state of a toy's run before its first step."""
+    return create(toy_variables(), OPTIMIZER, 7, ema=False)
