@@ -4,6 +4,7 @@ import json
 import os
 import random
 import shutil
+import time
 from itertools import count
 
 import jax
@@ -96,6 +97,18 @@ def test_each_file_of_the_newest_step_cut_short_costs_that_step_only(
     small = {"_CHECKPOINT_METADATA", "card/card.json", "metrics/metrics"}
     assert small | {"state/_METADATA"} <= set(back)
     assert sum("/d/" in name for name in back) >= 1
+
+
+def test_a_clock_that_jumps_by_a_year_changes_nothing(whole, tmp_path, monkeypatch):
+    honest, turn = time.time, count()
+
+    def jumping():
+        return honest() + 3.2e7 * (next(turn) % 3 - 1)
+
+    monkeypatch.setattr(time, "time", jumping)
+    train(tmp_path)
+    same(train(tmp_path, steps=12), whole)
+    assert next(turn) > 10 and sorted(layout.saved_steps(tmp_path)) == [4, 8, 12]
 
 
 @pytest.mark.parametrize("file", ["card/card.json", "metrics/metrics", "state"])

@@ -25,6 +25,10 @@ from sensorium_jax.training.saving.disk import (
 )
 from sensorium_jax.trees import is_row, named_leaves, unflatten
 
+# Seconds that a save may take. The library reads the clock of the day, which may jump
+# while a save runs; a disk that fails says so itself, and hosts watch each other.
+PATIENCE = 10 * 365 * 24 * 3600
+
 
 class BestUntilThen(NamedTuple):
     """Keeps, for each of the last n checkpoints, the best one until then.
@@ -67,7 +71,7 @@ def open_manager(workdir: str | Path, *, keep: int = 2) -> Iterator[Any]:
             # Made ahead, folders would be waited for by threads of the library, for
             # minutes where the save fails first, and the process could not end.
             async_options=ocp.options.AsyncOptions(
-                create_directories_asynchronously=False
+                timeout_secs=PATIENCE, create_directories_asynchronously=False
             ),
         ),
     )
