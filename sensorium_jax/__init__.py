@@ -217,8 +217,9 @@ def score(
     from sensorium_jax.run.score import known_sessions, report
 
     sessions = known_sessions(twin, recordings)
-    beside = fitted(sessions, (recordings.path,)) if linear else None
-    return report(twin, sessions, linear=beside, **options)
+    if linear:
+        options["linear"] = lambda: fitted(sessions, (recordings.path,))
+    return report(twin, sessions, **options)
 
 
 def predict(

@@ -27,6 +27,8 @@ QUICK = (
     "one_frame",
     "one_trial",
     "all_silent",
+    "short45",
+    "two_tiers",
 )
 FILMS = {"core": {"channels": (2, 2), "lags": 3, "bases": 2, "kernels": (3, 3)}}
 PICTURES = {"core": tiny.NARROW_2D | {"layers": 1}, "asking": {"scale": 1.0}}

@@ -1,7 +1,7 @@
 """What `sensorium score` does: a model and recordings in, the judges' numbers out."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,7 @@ def score(
     twin = load.load(source, step=step)
     other = load.load(against) if against else None
     sessions = known_sessions(twin, recordings)
+    places = (recordings.path, workdir)
     found = report(
         twin,
         sessions,
@@ -76,7 +77,7 @@ def score(
         ceiling=ceiling,
         draws=draws,
         against=(str(against), other) if against else None,
-        linear=None if no_linear else fitted(sessions, (recordings.path, workdir)),
+        linear=None if no_linear else lambda: fitted(sessions, places),
         neurons=per_neuron is not None,
     )
     if csv:
@@ -113,20 +114,21 @@ def report(
     ceiling: str = "auto",
     draws: int = suites.DRAWS,
     against: tuple[str, Any] | None = None,
-    linear: Any = None,
+    linear: Callable[[], Any] | None = None,
     neurons: bool = False,
 ) -> Report:
     """Every number of a twin on one tier or on all; against another by its name.
 
     neurons: the report also has a row of scores for each neuron, in `neurons`.
-    linear is the twin that every table has beside the model's; see run.linear.fitted.
+    linear makes the twin that every table has beside the model's (run.linear.fitted),
+    which takes long: only once all else that was asked for is there.
     """
     check_draws(draws)
     plans = trials.plan(sessions, trials.tiers_of(sessions, tier), stimuli=stimuli)
     rates = true_rates(sessions, ceiling)
     mice = measure_tiers(twin, plans, truth=rates)
     if linear is not None:
-        mice = beside(mice, measure_tiers(linear, plans))
+        mice = beside(mice, measure_tiers(linear(), plans))
     scores = {name: suites.report(m, draws=draws) for name, m in mice.items()}
     if against:
         model, second = against

@@ -15,7 +15,8 @@ from support.processes import runs
 
 def test_no_data_moves_between_eight_devices():
     """Its own process, for eight devices must be asked for before jax starts."""
-    flags = "--xla_force_host_platform_device_count=8"
+    eight = " --xla_force_host_platform_device_count=8"
+    flags = os.environ.get("XLA_FLAGS", "") + eight
     inherited = {k: v for k, v in os.environ.items() if k != "JAX_NUM_CPU_DEVICES"}
     done = subprocess.run(
         [sys.executable, "-m", "support.processes.sharded_program"],

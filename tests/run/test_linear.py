@@ -8,6 +8,7 @@ import pytest
 import sensorium_jax as sj
 from sensorium_jax.data.recordings import Recordings
 from sensorium_jax.data.store.build import convert
+from sensorium_jax.errors import UserError
 from sensorium_jax.run import linear, passes
 from sensorium_jax.run.score import report
 from support.quick import quickly
@@ -50,7 +51,9 @@ def weights(twin, mouse="mouse0"):
 
 def test_it_is_counted_as_the_model_is(recordings, twin):
     with quickly():
-        found = report(twin, recordings.sessions, linear=twin, draws=20).tiers["test"]
+        found = report(twin, recordings.sessions, linear=lambda: twin, draws=20).tiers[
+            "test"
+        ]
     assert found.all.single_trial > 0.4  # of a ceiling near .5
     for _, name, scores in found.parts():
         assert scores.linear == pytest.approx(scores.single_trial, abs=1e-12), name
@@ -59,10 +62,16 @@ def test_it_is_counted_as_the_model_is(recordings, twin):
     assert "not clearly better than the linear model: +0.000" in str(found)
 
 
+def test_nothing_is_fitted_for_a_tier_that_is_not_there(recordings):
+    never = {"linear": lambda: pytest.fail("fitted")}
+    with pytest.raises(UserError, match="Unknown tier 'nothing'"):
+        report(guess(recordings), recordings.sessions, tier="nothing", **never)
+
+
 def test_a_model_that_loses_is_told_so_and_what_to_try(recordings, twin):
     with quickly():
         model = guess(recordings)
-        found = report(model, recordings.sessions, linear=twin, draws=20)
+        found = report(model, recordings.sessions, linear=lambda: twin, draws=20)
         bare = report(model, recordings.sessions, draws=20)
     one = found.tiers["test"]
     assert one.all.over_linear == one.all.single_trial - one.all.linear < 0

@@ -175,7 +175,7 @@ def test_new_mice_learn_at_full_width(roots, tmp_path):
 
 def test_recomputed_layers_bfloat16_and_parts_change_little(roots):
     def of(**options):
-        config = tiny.recipe("factorized2023", roots["films"], steps=2)
+        config = tiny.recipe("cnn2022", roots["pictures"], steps=2)
         config.train.update(scale_loss=False, mean_loss=True, **options)
         return take_steps(config)
 

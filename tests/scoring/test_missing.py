@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import jax
 import numpy as np
 import pytest
 
@@ -88,6 +89,11 @@ def test_resamples_draw_from_observed_trials(measured):
         assert found[n] == pytest.approx(correlate(*series(again, n)), abs=1e-6)
 
 
+UPDATE, SCORES, CEILINGS = map(
+    jax.jit, (explained.update, explained.value, repeats.value)
+)
+
+
 @pytest.mark.parametrize("batch", [5, 24])
 def test_repeats_are_those_that_a_neuron_has(batch):
     """Each neuron by itself, with its own trials, has the same scores and ceiling."""
@@ -101,15 +107,15 @@ def test_repeats_are_those_that_a_neuron_has(batch):
         rows = slice(start, start + batch)
         known = np.ones((1, len(y[rows]), 7), bool)
         parts = (p[None, rows], y[None, rows], known, slot[None, rows])
-        state = explained.update(state, *parts, seen[None, rows])
-    got, ceilings = explained.value(state), repeats.value(state.responses)
+        state = UPDATE(state, *parts, seen[None, rows])
+    got, ceilings = SCORES(state), CEILINGS(state.responses)
     for n in (0, 1):
         mine = seen[:, n]
         alone = explained.zero(1, 4, 7, 1)
         only = (p[mine][..., n : n + 1], y[mine][..., n : n + 1])
-        alone = feed(explained.update, alone, 24, slot[mine], *only)
-        pairs = [(got, explained.value(alone))]
-        pairs.append((ceilings, repeats.value(alone.responses)))
+        alone = feed(UPDATE, alone, 24, slot[mine], *only)
+        pairs = [(got, SCORES(alone))]
+        pairs.append((ceilings, CEILINGS(alone.responses)))
         for ours, theirs in pairs:
             for name in theirs._fields:
                 if name != "repeats_m":

@@ -9,7 +9,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
+EIGHT = " --xla_force_host_platform_device_count=8"
+os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + EIGHT
 os.environ["JAX_PLATFORMS"] = "cpu"
 
 import jax  # noqa: E402
