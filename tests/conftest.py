@@ -6,17 +6,12 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "agg")
 
 import jax  # noqa: E402
-
-if jax.__version_info__ < (0, 11):
-    # The older way to machine code takes half the time; the programs are the same.
-    # Newer compilers have only one way, and end where they do not know a flag.
-    flags = os.environ.get("XLA_FLAGS", "")
-    os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_use_fusion_emitters=false".strip()
-
 import pytest  # noqa: E402
 
+from sensorium_jax.cli import compiling  # noqa: E402
 from support.quick import quickly  # noqa: E402
 
+compiling.short_way()
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_num_cpu_devices", 2)
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from sensorium_jax import __version__
+from sensorium_jax.cli import compiling
 from sensorium_jax.errors import UsageError, UserError
 from sensorium_jax.stop import ends_in_time
 from sensorium_jax.text import printable
@@ -30,6 +31,7 @@ def start() -> NoReturn:
     code, ending, told = INTERRUPT, None, False
     try:
         with ends_in_time(_leave) as ending:
+            compiling.settle()
             code = main()
             told = code == INTERRUPT
     except KeyboardInterrupt:  # while main began, or spoke

@@ -1,25 +1,16 @@
 """Published weights on this machine: downloaded once, converted, and kept."""
 
 import hashlib
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
 from sensorium_jax.checkpoints import card, layout, write
 from sensorium_jax.errors import UserError, unknown
+from sensorium_jax.io.cache import cache
 from sensorium_jax.io.get import fetch_file
 from sensorium_jax.zoo.published.sources import BASE, FILES, LICENSE, PAGE
 from sensorium_jax.zoo.published.translate import Converted, convert_file
-
-
-def cache() -> Path:
-    """Where fetched models are kept: $SENSORIUM_CACHE, or under ~/.cache."""
-    root = os.environ.get("SENSORIUM_CACHE")
-    if root:
-        return Path(root).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "sensorium_jax"
 
 
 def fetch(name: str, *, base: str = BASE, **options: Any) -> Path:
