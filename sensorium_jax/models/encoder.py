@@ -243,7 +243,8 @@ def _split(
             "A mixed batch on a mesh that cuts mice needs batch norm over the whole "
             "batch. Set the core's norm_groups to 'batch', or use a mesh of mouse=1."
         )
-    return tuple(x.reshape(parts, -1, *x.shape[1:]) for x in (video, behavior, pupil))
+    each = video.shape[0] // parts
+    return tuple(x.reshape(parts, each, *x.shape[1:]) for x in (video, behavior, pupil))
 
 
 def _check_maps(core: Core, x: Array, feat: Array, *, train: bool) -> None:
