@@ -153,7 +153,7 @@ def test_missing_extremes_and_unknown_inputs_are_named(sessions):
 
 
 def test_raw_responses_stay_and_are_brought_to_the_judges_units(sessions):
-    for session in sessions:
+    for session in Recordings.open(sessions).sessions:
         raw = statistics.precision(session, "raw")
         np.testing.assert_array_equal(raw, np.ones((1, session.neurons)))
         judged = statistics.to_judged(session, "raw")
