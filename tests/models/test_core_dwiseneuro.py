@@ -1,5 +1,7 @@
 """The winner of 2023 repeats its original: rates, gradients, running statistics."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,20 +10,18 @@ import pytest
 from sensorium_jax import trees
 from sensorium_jax.errors import UserError
 from sensorium_jax.models.cores.dwiseneuro import DwiseNeuroCore, nearest
-from sensorium_jax.models.encoder import Encoder
 from sensorium_jax.models.parts.drop import drop_features, drop_path
-from sensorium_jax.models.parts.output import Output, softplus
+from sensorium_jax.models.parts.output import softplus
 from sensorium_jax.models.parts.sinusoids import add_position
-from sensorium_jax.models.readouts.grouped import GroupedReadout
-from sensorium_jax.models.rows import mouse_rows
-from sensorium_jax.zoo.published import dwise2023, names
+from sensorium_jax.training import forward
+from sensorium_jax.zoo.published import dwise2023, names, translate
 from support.models.cores import assert_gradients, start
-from support.models.mice import mice
 from support.originals import golden
 from support.originals.golden import relative
 
 CASE = golden.load("dwiseneuro")
 NEURONS = CASE.config["readout_outputs"]
+WIDTH = 14  # outputs of the larger readout
 VIDEO = golden.video(CASE.input["x"])[0]
 
 
@@ -31,36 +31,30 @@ def in_our_names(arrays):
     assert not found.left
     leaves = dict(found.shared)
     for name in found.mice.get("0", {}):
-        rows = [found.mice[str(m)][name][:n] for m, n in enumerate(NEURONS)]
-        leaves[name] = golden.stack(rows)
+        leaves[name] = golden.stack([found.mice[str(m)][name] for m in range(2)])
     return trees.unflatten(leaves)
-
-
-def match(neurons):
-    """Numbers whose parity is the half of the features that a neuron reads."""
-    half = -(-neurons // 2)
-    return 2 * (np.arange(neurons) % half) + np.arange(neurons) // half
 
 
 @pytest.fixture(scope="module")
 def original():
+    """Encoder and variables from the original's state dict, as an import makes them."""
     c = CASE.config
-    core = DwiseNeuroCore(
-        features=tuple(c["core_features"]),
-        strides=tuple(c["spatial_strides"]),
-        expansion=c["expansion_ratio"],
-        squeeze=c["se_reduce_ratio"],
-        cortex_features=tuple(c["cortex_features"]),
-        drop_path=c["drop_path_rate"],
+    core = {
+        "features": c["core_features"],
+        "strides": c["spatial_strides"],
+        "squeeze": c["se_reduce_ratio"],
+        "cortex_features": c["cortex_features"],
+        "drop_path": c["drop_path_rate"],
+    }
+    found = translate.convert(
+        CASE.param, "dwise2023", core=core, readout={"drop": c["drop_rate"]}
     )
-    encoder = Encoder(
-        core,
-        GroupedReadout(drop=c["drop_rate"]),
-        output=Output("softplus", beta=c["softplus_beta"]),
-    )
-    match_mn = golden.stack([match(n) for n in NEURONS])
-    info = mouse_rows(mice(NEURONS), match_mn=match_mn)
-    return encoder, {**in_our_names(CASE.param), "info": info}
+    # An odd number of neurons is filled up in the file, which does not say so.
+    assert found.neurons == (14, 8) and found.mice == ("mouse0", "mouse1")
+    assert found.inputs.frame_shape[2] == 1 and found.inputs.behaviors == 2
+    assert found.changes["core.expansion"] == c["expansion_ratio"]
+    encoder: Any = forward.without_signals(found.encoder)
+    return encoder, found.variables
 
 
 def rates_of(encoder, variables, x, **options):
@@ -74,12 +68,13 @@ def rates_of(encoder, variables, x, **options):
 def of_both(arrays, kind):
     """The original's arrays of both mice as ours, [B, M, T, N]."""
     each = [np.moveaxis(arrays[f"{kind}{m}"], 1, 2) for m in range(2)]
-    return np.moveaxis(golden.stack(each), 0, 1)
+    both = np.moveaxis(golden.stack(each), 0, 1)
+    return np.pad(both, [(0, 0)] * 3 + [(0, WIDTH - both.shape[-1])])
 
 
 def real(rates_bmtn):
     """Rates without those of neurons that do not exist."""
-    there = np.arange(max(NEURONS)) < np.array(NEURONS)[:, None]
+    there = np.arange(WIDTH) < np.array(NEURONS)[:, None]
     return np.where(there[None, :, None], rates_bmtn, 0)
 
 

@@ -6,6 +6,7 @@ from sensorium_jax import asking as ask
 from sensorium_jax.asking import Joined
 from sensorium_jax.zoo import describe
 from sensorium_jax.zoo.assemble import asking_of, build
+from sensorium_jax.zoo.published import dwise2023, names
 
 
 def test_patterns_find_them_by_year():
@@ -31,3 +32,20 @@ def test_dwiseneuro_blends_every_window_of_a_trial():
     got, start = joined.value()
     assert start == 0
     np.testing.assert_allclose(got, total / count[:, None], rtol=1e-6)
+
+
+def test_the_authors_mice_are_known_by_the_sizes_of_their_readouts():
+    counts = list(dwise2023.MICE.values())
+    mice = {
+        str(m): {"params/readout/bias": np.zeros(n + n % 2)}
+        for m, n in enumerate(counts)
+    }
+    mice = dict(sorted(mice.items(), reverse=True))  # files may have any order
+    found = dwise2023.of_mice(names.Read({}, mice, ()))
+    assert list(found.mice) == list(dwise2023.MICE)
+    for own, n in zip(found.mice.values(), counts, strict=True):
+        assert len(own["params/readout/bias"]) == n
+        half = -(-n // 2)
+        parity = own["info/match_n"] % 2
+        np.testing.assert_array_equal(parity, np.arange(n) >= half)
+        assert len(np.unique(own["info/match_n"])) == n

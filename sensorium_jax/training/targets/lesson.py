@@ -87,7 +87,8 @@ def make_lessons(
 
 def see(encoder: Any, asking: Asking, info: Tree, batch: MixedBatch) -> Array:
     """Frames [B, T, H, W, C] as the core sees them, signals as channels beside them."""
-    statistics = jax.tree.map(lambda x: x[batch.mouse_b], info["video"])
+    of_mice = partial(jnp.take, indices=batch.mouse_b, axis=0)
+    statistics = jax.tree.map(of_mice, info["video"])
     one = partial(normalize.prepare, scale=asking.scale, canvas=asking.canvas)
     video = batch.video_bthwc.astype(jnp.float32)
     video = jax.vmap(lambda v, s, f: one(v[None], s, f[None])[0])(
