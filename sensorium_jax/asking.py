@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from sensorium_jax.errors import UserError, unknown
-from sensorium_jax.normalize import INPUTS, JUDGED, SCALINGS
+from sensorium_jax.normalize import INPUTS, JUDGED, UNITS
 
 Array = Any
 MODES = ("whole", "window")
@@ -29,7 +29,7 @@ class Asking(NamedTuple):
     inputs: str = "normalized"  # units of video, behavior and pupil; see normalize
     scale: float = 1.0  # frames are shrunk by this after normalization
     canvas: tuple[int, int] | None = None  # and then put in the middle of this
-    units: str = JUDGED  # of its rates, as responses are normalized
+    units: str = JUDGED  # of its rates, as responses are normalized; see normalize
     causal: bool = True  # what comes later changes no rate
 
     @property
@@ -81,7 +81,7 @@ def check(asking: Asking, where: str) -> None:
         ("mode", MODES),
         ("blend", BLENDS),
         ("inputs", INPUTS),
-        ("units", SCALINGS),
+        ("units", UNITS),
     ):
         if getattr(asking, word) not in known:
             value = str(getattr(asking, word))

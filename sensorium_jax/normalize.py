@@ -16,6 +16,8 @@ Array = Any
 FLOOR = 0.01  # responses with less than 1 % of the mean std are divided by that instead
 JUDGED = "per_frame"  # the units that the judges compare in
 SCALINGS = (JUDGED, "per_neuron")  # of responses, and so of the rates that learn them
+RAW = "raw"  # responses as recorded
+UNITS = (*SCALINGS, RAW)  # in which a model may answer
 INPUTS = ("normalized", "minmax", "raw")  # what a model is given of video and signals
 
 

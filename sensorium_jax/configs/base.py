@@ -42,8 +42,12 @@ def data() -> Any:
             # How the model is asked, over what its preset says; 0 and "" leave that:
             "scale": 0.0,  # of the frames, after normalization
             "stride": 0,  # every so many frames
-            "response_scaling": "",  # per_frame, the judges', or per_neuron
+            "response_scaling": "",  # per_frame, the judges'; per_neuron; or raw
             "epochs": True,  # without replacement, as the official loaders
+            "mixed": False,  # each sample of a batch is of a mouse drawn at random
+            "clip_responses": False,  # at zero
+            "fold": -1,  # the films that are held out and judged; -1: tiers decide
+            "fold_tests": False,  # labelled trials of test tiers belong to folds too
         }
     )
 
@@ -70,6 +74,9 @@ def train() -> Any:
             "adaptive_clip": 0.0,
             "ema": 0.0,
             "accumulate": 1,
+            "cutmix": 0.0,  # probability of a box of another film; of mixed batches
+            "teacher": "",  # a run whose rates are targets too; of mixed batches
+            "teacher_share": 0.0,  # of all weight that its targets have
             "compute": "float32",
             "remat": False,  # recompute the core's layers to save memory (not demo's)
             "loss": "poisson",
@@ -98,6 +105,7 @@ def validate() -> Any:
             "tier": "val",  # oracle in 2023, validation in 2022
             "every": 0,  # steps; 0 is once an epoch
             "window": "whole",  # whole trials, or random80: the official crop
+            "hop": 0,  # frames between windows; 0: as the model is asked
             "batch": 1,  # trials per mouse at a time
             "trials": 0,  # of each mouse at most; 0 is all of the tier
             "skip": -1,  # first frames of a trial not judged; -1: as the rules say

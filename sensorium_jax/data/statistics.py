@@ -12,7 +12,7 @@ import numpy as np
 
 from sensorium_jax.data.session import BEHAVIOR, PUPIL, RESPONSES, VIDEO, Session, Stats
 from sensorium_jax.errors import UserError, unknown
-from sensorium_jax.normalize import INPUTS, JUDGED, response_precision
+from sensorium_jax.normalize import INPUTS, JUDGED, RAW, response_precision
 
 SAME = 1e-6  # relative spread under which stored values count as one value
 
@@ -153,7 +153,10 @@ def precision(session: Session, mode: str = JUDGED) -> np.ndarray:
     """What a mouse's responses are multiplied by, [t or 1, n]; float32.
 
     The 1 % floor comes from every neuron and frame, so cut frames or neurons after.
+    In mode "raw" they stay as recorded.
     """
+    if mode == RAW:
+        return np.ones((1, session.neurons), np.float32)
     std = np.asarray(session.statistics[RESPONSES].std, np.float64)
     if std.ndim < 2:
         std = np.broadcast_to(std, (session.neurons,))
@@ -163,9 +166,8 @@ def precision(session: Session, mode: str = JUDGED) -> np.ndarray:
 
 
 def to_judged(session: Session, units: str) -> np.ndarray:
-    """What rates in these units, or "raw", are multiplied by to be the judges'."""
-    precision_tn = precision(session, JUDGED)
-    return precision_tn if units == "raw" else precision_tn / precision(session, units)
+    """What rates in these units are multiplied by to be the judges'."""
+    return precision(session, JUDGED) / precision(session, units)
 
 
 def mean_rates(session: Session, mode: str = JUDGED) -> np.ndarray:

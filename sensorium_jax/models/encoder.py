@@ -84,7 +84,7 @@ class Encoder(nn.Module):
         else:
             inputs = video_mbthwc, behavior_mbtk, pupil_mbt2
             _check_rows(mouse, video_mbthwc, self.variables.get("params", {}))
-        x = self._frames(*inputs)
+        x = self.frames(*inputs)
         feat = self.core(x, train=train, mice_m=None if all_readouts else mice_m)
         _check_maps(self.core, x, feat, train=train)
         if self.gru is not None:
@@ -120,8 +120,12 @@ class Encoder(nn.Module):
         key = self.make_rng("sample")
         return jax.vmap(jax.random.fold_in, (None, 0))(key, mouse.id)
 
-    def _frames(self, video: Array, behavior: Array, pupil: Array) -> Array:
-        """The core's input: video, then behavior and pupil as constant maps."""
+    @nn.nowrap
+    def frames(self, video: Array, behavior: Array, pupil: Array) -> Array:
+        """The core's input: video, then behavior and pupil as constant maps.
+
+        All lead with [M, B, T]; needs no parameters.
+        """
         parts, (h, w) = [video], video.shape[3:5]
         signals = [behavior] if self.behavior_as_channels else []
         signals += [pupil] if self.pupil_as_channels else []
@@ -243,7 +247,8 @@ def _split(
             "A mixed batch on a mesh that cuts mice needs batch norm over the whole "
             "batch. Set the core's norm_groups to 'batch', or use a mesh of mouse=1."
         )
-    return tuple(x.reshape(parts, -1, *x.shape[1:]) for x in (video, behavior, pupil))
+    each = video.shape[0] // parts
+    return tuple(x.reshape(parts, each, *x.shape[1:]) for x in (video, behavior, pupil))
 
 
 def _check_maps(core: Core, x: Array, feat: Array, *, train: bool) -> None:

@@ -2,11 +2,12 @@
 
 import json
 import sys
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
 from sensorium_jax import normalize
 from sensorium_jax.asking import Asking
@@ -14,13 +15,15 @@ from sensorium_jax.axes import Batch, MouseInfo
 from sensorium_jax.data import statistics
 from sensorium_jax.data.recordings import Recordings
 from sensorium_jax.data.session import tier_named
+from sensorium_jax.data.stimuli import folds
+from sensorium_jax.data.stream import pools
 from sensorium_jax.data.stream.stream import Stream, prefetch
 from sensorium_jax.errors import UserError, unknown
 from sensorium_jax.models.encoder import create as create_variables
 from sensorium_jax.models.rows import mouse_rows
 from sensorium_jax.normalize import seen_shape
 from sensorium_jax.rules import OWN
-from sensorium_jax.run import Config, length_checks, positions
+from sensorium_jax.run import Config, length_checks, mixed, positions
 from sensorium_jax.run.objective import make_objective, make_optimizer, make_penalty
 from sensorium_jax.run.warm_start import begin
 from sensorium_jax.training import forward
@@ -31,6 +34,8 @@ from sensorium_jax.training.state import TrainState, create
 from sensorium_jax.training.step import jit_step, make_step
 from sensorium_jax.zoo import fitting
 from sensorium_jax.zoo.assemble import asking_of, build, spec
+
+Rows = dict[str, np.ndarray] | None  # of the table of trials, by mouse
 
 
 class Parts(NamedTuple):
@@ -55,9 +60,10 @@ class Parts(NamedTuple):
 
 def parts(config: Config) -> Parts:
     """Build a run; reads metadata only, and compiles nothing."""
+    mixed.check(config)
     recordings, t = open_recordings(config), config.train
     mesh = shard.make_mesh(
-        config.mesh.mouse,
+        1 if config.data.mixed else config.mesh.mouse,
         config.mesh.data,
         mice=len(recordings),
         windows=t.batch // t.accumulate,
@@ -71,15 +77,20 @@ def parts(config: Config) -> Parts:
     asking = how_asked(config, encoder, asked)
     seen = seen_shape(info.frame_shape, asking.scale, asking.canvas)
     fitting.check(encoder.core, seen[:2], recorded=info.frame_shape[:2])
+    shown, held = folded(config, recordings)
     stream = Stream(
         recordings,
         tier=config.data.tier,
+        trials=shown,
         batch=t.batch,
         frames=t.frames,
         stride=asking.stride,
+        mixed=config.data.mixed,
         epochs=config.data.epochs,
         response_scaling=asking.units,
         inputs=asking.inputs,
+        clip_responses=config.data.clip_responses,
+        drop_short=config.data.mixed,
         padded_mice=mesh.shape["mouse"],
     )
     lost = encoder.core.lost_frames
@@ -91,8 +102,16 @@ def parts(config: Config) -> Parts:
         encoder, asking, compute=t.compute, frozen=t.frozen
     )
     objective = make_objective(config, stream.info, stream.mice)
+    batches: Callable[..., Any] = partial(
+        placed, stream, mesh, config.seed, depth=t.prefetch
+    )
+    learns, more = run_model, {}
+    if config.data.mixed:
+        learning = mixed.learning(config, encoder, asking, stream, mesh)
+        learns, batches = learning.run_model, learning.batches
+        more = {"lesson": learning.lesson}
     step = make_step(
-        run_model,
+        learns,
         objective,
         make_penalty(config, encoder),
         update,
@@ -100,6 +119,7 @@ def parts(config: Config) -> Parts:
         ema_decay=t.ema,
         stride=encoder.core.train_stride,
         project=partial(regularizer.clip, rules=t.bounds),
+        **more,
     )
 
     def start(*, warm: bool = True) -> TrainState:
@@ -107,7 +127,9 @@ def parts(config: Config) -> Parts:
         state = create(variables, update, config.seed, ema=t.ema > 0)
         return jax.device_put(state, shard.state_shardings(state, mesh))
 
-    validate, judged_by = make_validation(config, stream, mesh, run_model, asking, lost)
+    validate, judged_by = make_validation(
+        config, stream, mesh, run_model, asking, lost, held
+    )
     return Parts(
         changes=changes,
         asking=asking,
@@ -123,10 +145,16 @@ def parts(config: Config) -> Parts:
         validate=validate,
         judged_by=judged_by,
         skip=prescribed_skip(config, recordings),
-        batches=partial(
-            placed, stream, mesh, config.seed, stop=steps, depth=t.prefetch
-        ),
+        batches=partial(batches, stop=steps),
     )
+
+
+def folded(config: Config, recordings: Recordings) -> tuple[Rows, Rows]:
+    """Rows that are trained on and rows that judge, by mouse; None where tiers say."""
+    d, tests = config.data, config.data.fold_tests
+    if d.fold < 0:
+        return None, None
+    return folds.split_fold(recordings.sessions, d.fold, tests=tests)
 
 
 def open_recordings(config: Config) -> Recordings:
@@ -230,23 +258,26 @@ def make_validation(
     run_model: forward.Forward,
     asking: Asking,
     lost: int,
+    held: Rows,
 ) -> tuple[Callable, str]:
     """The score that chooses the best weights, and what it is in words."""
     v, recordings = config.validate, stream.recordings
-    tier = validation_tier(config, recordings)
+    judges = held or tier_rows(recordings, validation_tier(config, recordings))
     if v.window not in ("whole", "random80"):
         raise unknown("validation window", v.window, ["whole", "random80"])
     whole, data = v.window == "whole", mesh.shape["data"]
-    limit = v.trials if v.trials < fewest(recordings, tier) else 0
+    fewest = min(map(len, judges.values()))
+    limit = v.trials if v.trials < fewest else 0
+    if v.hop:
+        asking = asking._replace(hop=v.hop)
     judged = Stream(
         recordings,
-        tier=tier,
+        trials=pools.some(judges, limit) if limit else judges,
         batch=-(-v.batch // data) * data,
-        frames=longest(recordings, tier) if whole else 80,
+        frames=longest(recordings, judges) if whole else 80,
         stride=1 if whole else asking.stride,
         start=0 if whole else "random",
         once=True,
-        trials=limit or None,
         response_scaling=normalize.JUDGED,
         inputs=asking.inputs,
         padded_mice=mesh.shape["mouse"],
@@ -279,6 +310,8 @@ def make_validation(
     differs += [f"{limit} trials"] if limit else []
     prescribed = all(s.rules.skip == skip for s in recordings.sessions)
     differs += [] if prescribed else [f"skip {skip}"]
+    differs += [f"fold {config.data.fold}"] if held else []
+    differs += [f"hop {v.hop}"] if v.hop else []
     return validate, f"val ({', '.join(differs)})" if differs else "val"
 
 
@@ -299,12 +332,12 @@ def prescribed_skip(config: Config, recordings: Recordings) -> int:
     return max(session.rules.skip for session in recordings.sessions)
 
 
-def longest(recordings: Recordings, tier: str) -> int:
-    """Frames of the longest trial of a tier."""
+def tier_rows(recordings: Recordings, tier: str) -> dict[str, np.ndarray]:
+    """Rows of a tier by mouse."""
+    return {s.name: s.trials_of(tier) for s in recordings.sessions}
+
+
+def longest(recordings: Recordings, judges: Mapping[str, np.ndarray]) -> int:
+    """Frames of the longest of the trials that judge."""
     sessions = recordings.sessions
-    return max(int(s.lengths(s.trials_of(tier)).max()) for s in sessions)
-
-
-def fewest(recordings: Recordings, tier: str) -> int:
-    """Trials of a tier that every mouse has."""
-    return min(len(session.trials_of(tier)) for session in recordings.sessions)
+    return max(int(s.lengths(judges[s.name]).max()) for s in sessions)

@@ -123,7 +123,9 @@ LEAST = {  # of fields that count something
     "validate.batch": 1,
     "validate.trials": 0,
     "validate.stages": 0,
+    "validate.hop": 0,
     "data.stride": 0,
+    "data.fold": -1,
     "mesh.mouse": 0,
     "mesh.data": 0,
 }

@@ -45,6 +45,8 @@ def make_objective(config: Config, info: MouseInfo, mice: int) -> Callable:
     t = config.train
     if t.loss not in TERMS:
         raise unknown("loss", t.loss, TERMS, "Set config.train.loss.")
+    if config.data.mixed:
+        return loss.mixed_objective(TERMS[t.loss])
     counts = {"all": info.trials_m, "train": info.train_trials_m}
     if t.scale_trials not in counts:
         raise unknown(

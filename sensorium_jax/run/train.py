@@ -201,7 +201,7 @@ def schedule(config: Config, parts: build.Parts) -> Schedule:
         report_every=t.report_every,
         validate_every=v.every or parts.epoch,
         checkpoint_every=t.checkpoint_every,
-        windows=parts.stream.batch * len(parts.stream.sources),
+        windows=parts.stream.windows_per_step,
         plateau=plateau if v.stages else None,
         restore_best=v.restore_best,
         staircase=t.schedule == "staircase",

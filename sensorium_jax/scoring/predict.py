@@ -18,7 +18,7 @@ from sensorium_jax.data.session import BEHAVIOR, PUPIL, RESPONSES, VIDEO, Sessio
 from sensorium_jax.errors import UserError, unknown
 from sensorium_jax.normalize import (
     JUDGED,
-    SCALINGS,
+    UNITS,
     at_frames,
     judged,
     standardize,
@@ -28,7 +28,7 @@ from sensorium_jax.scoring.trials import Planned
 BUCKET = 20  # whole trials are lengthened to a multiple, so that few lengths compile
 RATES = 4_000_000  # numbers that one call may answer
 FILMS, WINDOWS, PICTURES = 4, 16, 128  # clips of one call at most
-UNITS = ("auto", *SCALINGS, "raw")  # of rates; auto asks the twin
+AUTO = "auto"  # units of rates that the twin itself tells
 Rows = Sequence[int] | np.ndarray
 WORDS = dict(zip((VIDEO, BEHAVIOR, PUPIL), SIGNALS, strict=True))
 
@@ -85,9 +85,9 @@ def to_judged(session: Session, own: str, units: str = "auto") -> np.ndarray | N
 
     own is what the twin says of its rates; units, unless "auto", overrules it.
     """
-    if units not in UNITS:
-        raise unknown("response units", units, UNITS, "Give --units.")
-    units = own if units == "auto" else units
+    if units not in (AUTO, *UNITS):
+        raise unknown("response units", units, (AUTO, *UNITS), "Give --units.")
+    units = own if units == AUTO else units
     if units == JUDGED:
         return None
     return statistics.to_judged(session, units)
@@ -113,15 +113,15 @@ class Inputs(NamedTuple):
     @classmethod
     def of(cls, twin: Twin, session: Session) -> "Inputs":
         """What this twin does not take as recorded is normalized here."""
-        raw = getattr(twin, "raw", SIGNALS)
+        raw, inputs = getattr(twin, "raw", SIGNALS), asked.of(twin).inputs
         scales = {}
         for what, word in WORDS.items():
             if word in raw or not session.has(what):
                 continue
             if what == VIDEO:
-                mean, std = (x[0] for x in statistics.video_stats([session]))
+                mean, std = (x[0] for x in statistics.video_stats([session], inputs))
             else:
-                rows = statistics.row_stats(session, what)
+                rows = statistics.row_stats(session, what, inputs)
                 mean, std = rows.mean_tk, rows.std_tk
             scales[what] = mean, std
         behaviors = getattr(twin, "behaviors", session.behaviors)

@@ -1,7 +1,7 @@
 """From a Batch as it travels to rates: prepare the frames, run the encoder."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -17,6 +17,7 @@ from sensorium_jax.data.session import BEHAVIOR, PUPIL, Session
 from sensorium_jax.data.stream import pools
 from sensorium_jax.errors import unknown
 from sensorium_jax.training.step import Forward
+from sensorium_jax.training.targets.lesson import Lesson
 
 Tree = Any
 
@@ -56,31 +57,70 @@ def make_forward(
     regex of leaves) has no gradient, and its batch norms run as in evaluation: the
     statistics they were trained with stay, and normalize.
     """
-    if compute not in DTYPES:
-        raise unknown("compute dtype", compute, DTYPES, "Set config.train.compute.")
-    dtype = DTYPES[compute]
+    ask = make_ask(encoder, compute, frozen)
 
     def forward(
         variables: Tree, batch: Batch, keys: Tree, *, train: bool
     ) -> tuple[jax.Array, Tree]:
-        video = prepare(batch, variables["info"]["video"], asking).astype(dtype)
+        video = prepare(batch, variables["info"]["video"], asking)
+        seen = video, batch.behavior_mbtk, batch.pupil_mbt2
+        mice_m = batch.neurons_mn.any(1)
+        return ask(variables, seen, keys, train=train, mice_m=mice_m)
+
+    return forward
+
+
+def make_mixed_forward(
+    encoder: Any, *, compute: str = "float32", frozen: str = ""
+) -> Forward:
+    """The same of a targets.lesson.Lesson, whose samples every mouse answers.
+
+    What the core sees is in the lesson already, signals among it.
+    """
+    ask = make_ask(without_signals(encoder), compute, frozen)
+
+    def forward(
+        variables: Tree, batch: Lesson, keys: Tree, *, train: bool
+    ) -> tuple[jax.Array, Tree]:
+        seen = batch.seen_bthwc, batch.behavior_btk, batch.pupil_bt2
+        rates, running = ask(variables, seen, keys, train=train, all_readouts=True)
+        return rates.swapaxes(0, 1), running
+
+    return forward
+
+
+def without_signals(encoder: Any) -> Any:
+    """The encoder whose input has the signals among its channels already."""
+    return encoder.clone(behavior_as_channels=False, pupil_as_channels=False)
+
+
+def make_ask(encoder: Any, compute: str, frozen: str) -> Callable[..., Any]:
+    """ask(variables, (video, behavior, pupil), keys, train) -> (rates, batch_stats)."""
+    if compute not in DTYPES:
+        raise unknown("compute dtype", compute, DTYPES, "Set config.train.compute.")
+    dtype = DTYPES[compute]
+
+    def ask(
+        variables: Tree, seen: Any, keys: Tree, *, train: bool, **options: Any
+    ) -> tuple[jax.Array, Tree]:
+        video, behavior, pupil = seen
         params = lower(hold(variables["params"], frozen), dtype)
         with nn.intercept_methods(partial(settle_norms, frozen)):
             out = encoder.apply(
                 {**variables, "params": params},
-                video,
-                batch.behavior_mbtk,
-                batch.pupil_mbt2,
+                video.astype(dtype),
+                behavior,
+                pupil,
                 train=train,
-                mice_m=batch.neurons_mn.any(1),
                 mutable=["batch_stats"] if train else False,
                 rngs=keys,
+                **options,
             )
         rates, updated = out if train else (out, {})
         running = {**variables["batch_stats"], **updated.get("batch_stats", {})}
         return rates.astype(jnp.float32), running
 
-    return forward
+    return ask
 
 
 def hold(params: Tree, frozen: str) -> Tree:

@@ -22,7 +22,7 @@ class TrainState(NamedTuple):
     seed: jax.Array  # uint32
 
 
-USES = ("sample", "dropout")
+USES = ("sample", "dropout", "mix")
 
 
 def key_for(seed: jax.Array, step: jax.Array, use: str) -> jax.Array:

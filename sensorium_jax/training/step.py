@@ -50,18 +50,21 @@ def make_step(
     ema_decay: float = 0.0,
     stride: int = 1,
     project: Callable[[Tree], Tree] = lambda params: params,
+    lesson: Callable[[TrainState, Any], Any] = lambda state, batch: batch,
 ) -> Callable[[TrainState, Batch, Tally], tuple[TrainState, Tally]]:
     """The pure step; wrap it with jit_step.
 
     The loss is the sum over mice of objective and penalty. With `accumulate` > 1 the
     windows are cut into that many parts whose gradients are summed by a scan; batch
     norm then sees the parts one after another. stride is that of the frames which the
-    model answers in training; project brings parameters back into their bounds.
+    model answers in training; project brings parameters back into their bounds; lesson
+    makes what travels into a Batch, or what has its fields (targets.lesson).
     """
 
     gradients = summed_gradients(forward, objective, accumulate, stride)
 
     def step(state: TrainState, batch: Batch, tally: Tally):
+        batch = lesson(state, batch)
         mice_m = batch.neurons_mn.any(1)
         loss, grads, stats, corr = gradients(state, batch)
         cost, cost_grads = jax.value_and_grad(penalty)(
@@ -103,7 +106,7 @@ def summed_gradients(
         return loss, (stats, train_correlation(rates, batch))
 
     def gradients(state: TrainState, batch: Batch):
-        windows = batch.video_mbthwc.shape[1]
+        windows = batch.valid_mbt.shape[1]
 
         def body(carry, xs):
             part, piece = xs

@@ -12,6 +12,7 @@ from sensorium_jax.axes import MouseInfo
 from sensorium_jax.errors import UserError, unknown
 from sensorium_jax.models.cores.basic3d import Basic3dCore
 from sensorium_jax.models.cores.core import PAGE, check_core
+from sensorium_jax.models.cores.dwiseneuro import DwiseNeuroCore
 from sensorium_jax.models.cores.energy import EnergyCore
 from sensorium_jax.models.cores.factorized3d import Factorized3dCore
 from sensorium_jax.models.cores.rotation2d import RotationEquivariant2dCore
@@ -25,8 +26,9 @@ from sensorium_jax.models.parts.shifter import MLPShifter, StaticAffineShifter
 from sensorium_jax.models.readouts.attention import AttentionReadout
 from sensorium_jax.models.readouts.factorized import FactorizedReadout
 from sensorium_jax.models.readouts.gaussian import CortexPredictor, GaussianReadout
+from sensorium_jax.models.readouts.grouped import GroupedReadout
 from sensorium_jax.zoo.outside import is_outside, outside_core
-from sensorium_jax.zoo.presets.baselines import PRESETS
+from sensorium_jax.zoo.presets.named import PRESETS
 
 CORES = {
     "stacked2d": Stacked2dCore,
@@ -35,11 +37,13 @@ CORES = {
     "basic3d": Basic3dCore,
     "temporal_bases": TemporalBasesCore,
     "energy": EnergyCore,
+    "dwiseneuro": DwiseNeuroCore,
 }
 READOUTS = {
     "gaussian": GaussianReadout,
     "factorized": FactorizedReadout,
     "attention": AttentionReadout,
+    "grouped": GroupedReadout,
 }
 SHIFTERS = {"mlp": MLPShifter, "static_affine": StaticAffineShifter}
 MODULATORS = {"mlp": MLPModulator, "log_gain": LogGain}

@@ -150,3 +150,11 @@ def test_missing_extremes_and_unknown_inputs_are_named(sessions):
         statistics.row_stats(session, "pupil_center", "minmax")
     with pytest.raises(UserError, match="Did you mean 'minmax'"):
         statistics.video_stats([session], "min-max")
+
+
+def test_raw_responses_stay_and_are_brought_to_the_judges_units(sessions):
+    for session in Recordings.open(sessions).sessions:
+        raw = statistics.precision(session, "raw")
+        np.testing.assert_array_equal(raw, np.ones((1, session.neurons)))
+        judged = statistics.to_judged(session, "raw")
+        np.testing.assert_array_equal(judged, statistics.precision(session))

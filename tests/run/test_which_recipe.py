@@ -29,7 +29,7 @@ KINDS = {
     **{f"modulator {name}": cls for name, cls in assemble.MODULATORS.items()},
     **PARTS,
 }
-SHARED = "every core but temporal_bases and energy"
+SHARED = "cores of layers: stacked2d, rotation2d, factorized3d, basic3d"
 NEEDED = "needed"
 
 

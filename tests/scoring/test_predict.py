@@ -283,3 +283,19 @@ def test_bad_answers_are_named():
         list(predict(First(lambda x_bt: x_bt * np.nan), session([30]), [0]))
     with pytest.raises(UserError, match="per_trial"):
         list(predict(First(), session([30]), [0], units="per_trial"))
+
+
+def test_a_model_of_raw_inputs_without_statistics_sees_what_was_recorded():
+    class Shown(First):
+        raw = ()
+
+    one = session((40,))
+    video, behavior, pupil = Inputs.of(Shown(inputs="raw"), one).read(0)
+    for got, what in (
+        (video, "videos"),
+        (behavior, "behavior"),
+        (pupil, "pupil_center"),
+    ):
+        np.testing.assert_array_equal(got, one.read(what, 0))
+    normalized = Inputs.of(Shown(), one).read(0)[0]
+    assert np.abs(normalized - video).max() > 1

@@ -111,6 +111,8 @@ def test_unwraps_a_trainers_dictionary(tmp_path):
         + b"u."
     )
     assert list(torchfile.load(checkpoint(tmp_path, whole))) == ["a"]
+    argus = whole.replace(b"\x0a\x00\x00\x00state", b"\x0d\x00\x00\x00nn_state")
+    assert list(torchfile.load(checkpoint(tmp_path, argus))) == ["a"]
 
 
 class Bomb:

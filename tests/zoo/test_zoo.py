@@ -19,7 +19,7 @@ from sensorium_jax.models.rows import mouse_rows
 from sensorium_jax.zoo import describe
 from sensorium_jax.zoo.assemble import Inputs, build
 from sensorium_jax.zoo.load import load
-from sensorium_jax.zoo.presets.baselines import PRESETS
+from sensorium_jax.zoo.presets.named import PRESETS
 from sensorium_jax.zoo.twins.ensemble import ensemble
 from sensorium_jax.zoo.twins.twin import Twin
 from support.models.mice import mice
@@ -47,6 +47,9 @@ COUNTS = {
         "shifter": 57,
         "total": 2_587_401,
     },
+    # Cores and the cortex of 5,402,624 that belongs to them.
+    "dwise2023": {"core": 3_673_404 + 5_402_624, "readout": 16_392_000, "shifter": 0},
+    "dwise2023_distill": {"core": 3_075_736 + 5_402_624, "readout": 16_392_000},
 }
 
 

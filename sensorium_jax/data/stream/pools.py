@@ -67,6 +67,12 @@ def trials(
     return pools
 
 
+def some(rows: Mapping[str, np.ndarray], count: int) -> dict[str, np.ndarray]:
+    """That many of each mouse's rows, drawn once; mice in the order of the sessions."""
+    each = enumerate(rows.items())
+    return {name: _some(np.sort(own), count, m, 1) for m, (name, own) in each}
+
+
 def neurons(sessions: Sequence[Session], chosen: Any = None) -> list[np.ndarray | None]:
     """Rows of each session's neurons to use; None where all are."""
     given = _per_mouse(sessions, chosen, "neurons")

@@ -90,6 +90,11 @@ class Stream:
             [sum(sizes)] if self.mixed else sizes, self.batch
         )
 
+    @property
+    def windows_per_step(self) -> int:
+        """Windows of all mice in a batch."""
+        return self.batch if self.mixed else self.batch * len(self.sources)
+
     @cached_property
     def neurons_mn(self) -> np.ndarray:
         """Which of the padded neurons are real; all False for a padded mouse."""

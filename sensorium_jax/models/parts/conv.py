@@ -50,12 +50,13 @@ class Pointwise(nn.Module):
 
     features: int
     use_bias: bool = True
+    kernel_init: Callable[..., Array] = xavier_normal
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
         """Mixed channels."""
         shape = (x.shape[-1], self.features)
-        kernel = self.param("kernel", xavier_normal, shape).astype(x.dtype)
+        kernel = self.param("kernel", self.kernel_init, shape).astype(x.dtype)
         bias = None
         if self.use_bias:
             bias = self.param("bias", nn.initializers.zeros, (self.features,))

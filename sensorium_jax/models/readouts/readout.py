@@ -57,7 +57,7 @@ def drawn(mouse: Mouse, draw: Callable[..., Array]) -> Callable[..., Array]:
     return start
 
 
-def normal(mouse: Mouse, deviation: float) -> Callable[..., Array]:
+def normal(mouse: Mouse, deviation: Array) -> Callable[..., Array]:
     """Start of a parameter [N, ...]: normal with mean zero."""
     return drawn(mouse, lambda key, shape: deviation * jax.random.normal(key, shape))
 

@@ -164,6 +164,25 @@ def mixed(
     return jnp.sum(weights_bm * loss_bm, 0) / jnp.sum(weights_bm)
 
 
+def mixed_objective(terms: Terms = poisson_terms) -> Callable[..., Array]:
+    """The step's objective of a lesson (targets.lesson), whose pairs have weights."""
+
+    def loss(rates_mbtn: Array, batch: Any, windows: int) -> Array:
+        del windows
+        observed = batch.observed_mbn
+        return mixed(
+            terms,
+            rates_mbtn.swapaxes(0, 1),
+            batch.responses_mbtn.swapaxes(0, 1),
+            batch.weight_mb.T,
+            batch.neurons_mn,
+            batch.valid_mbt.any(0),
+            None if observed is None else observed.swapaxes(0, 1),
+        )
+
+    return loss
+
+
 def aligned(
     rates_mbtn: Array,
     targets_mbtn: Array,

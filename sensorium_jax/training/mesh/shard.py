@@ -15,7 +15,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec as P
 
 from sensorium_jax import trees
-from sensorium_jax.axes import Batch
+from sensorium_jax.axes import Batch, MixedBatch
 from sensorium_jax.errors import UserError
 
 AXES = ("mouse", "data")
@@ -139,6 +139,17 @@ def put_windows(local: np.ndarray, mesh: Mesh, mice: int, windows: int) -> jax.A
     """Place this process's part of an array [mice, windows, ...]."""
     shape = (mice, windows, *local.shape[2:])
     return jax.make_array_from_process_local_data(on(mesh, P(*AXES)), local, shape)
+
+
+def put_samples(local: MixedBatch, mesh: Mesh, samples: int) -> MixedBatch:
+    """Place this process's part of a mixed batch, cut over the data axis."""
+    where = on(mesh, P("data"))
+
+    def put(x: np.ndarray) -> jax.Array:
+        shape = (samples, *x.shape[1:])
+        return jax.make_array_from_process_local_data(where, x, shape)
+
+    return MixedBatch(*(None if x is None else put(x) for x in local))
 
 
 def put_rows(local: np.ndarray, mesh: Mesh, mice: int) -> jax.Array:

@@ -1,7 +1,8 @@
 """How a table of names works: their tensor, our leaf, and the layout between them.
 
-A row's names hold {i}, a layer; {2j}, a number that is twice our layer j (Sequential
-counts activations too); and {mouse}. The same table reads a file and writes one.
+A row's names hold {i}, a layer; {2j} or {2k+1}, numbers that are twice our layer j, or
+one more than twice our layer k (Sequential counts what lies between layers too); and
+{mouse}. The same table reads a file and writes one.
 """
 
 import re
@@ -54,6 +55,22 @@ ORDERS = {
         lambda x: x[:, 0].transpose(1, 2, 0), lambda x: x.transpose(2, 0, 1)[:, None]
     ),
     "pointwise": Order(lambda x: x[..., 0, 0].T, lambda x: x.T[..., None, None]),
+    # 3-D kernels of one frame and pixel
+    "point3d": Order(lambda x: x[..., 0, 0, 0].T, lambda x: x.T[..., None, None, None]),
+    # 3-D kernels of single channels, of one frame or of one pixel
+    "depthwise_spatial": Order(
+        lambda x: x[:, 0, 0].transpose(1, 2, 0),
+        lambda x: x.transpose(2, 0, 1)[:, None, None],
+    ),
+    "depthwise_temporal": Order(
+        lambda x: x[:, 0, :, 0, 0].T, lambda x: x.T[:, None, :, None, None]
+    ),
+    # (out, in / 2, 1) and (2, in / 2, out / 2)
+    "in_two_groups": Order(
+        lambda x: x[..., 0].reshape(2, -1, x.shape[1]).swapaxes(1, 2),
+        lambda x: x.swapaxes(1, 2).reshape(-1, x.shape[1], 1),
+    ),
+    "rows": Order(lambda x: x[..., 0], lambda x: x[..., None]),
     "linear": Order(lambda x: x.T, lambda x: x.T),
     "features": Order(lambda x: x[0, :, 0].T, lambda x: x.T[None, :, None]),
     "point": Order(lambda x: x[0, :, 0], lambda x: x[None, :, None]),
@@ -63,8 +80,10 @@ ORDERS = {
 HOLES = {
     "{i}": r"(?P<i>\d+)",
     "{2j}": r"(?P<j>\d+)",
+    "{2k+1}": r"(?P<k>\d+)",
     "{mouse}": r"(?P<mouse>[^.]+)",
 }
+TWICE = {"j": 0, "k": 1}  # what is added to twice our number to make theirs
 
 
 class Read(NamedTuple):
@@ -120,11 +139,10 @@ def _find(table: Iterable[Row], name: str) -> tuple[Row, dict[str, str]] | None:
         if match is None:
             continue
         holes = match.groupdict()
-        if "j" in holes:
-            if int(holes["j"]) % 2:
-                continue
-            holes["j"] = str(int(holes["j"]) // 2)
-        return row, holes
+        if any(int(holes[h]) % 2 != odd for h, odd in TWICE.items() if h in holes):
+            continue
+        halves = {h: str(int(holes[h]) // 2) for h in TWICE if h in holes}
+        return row, holes | halves
     return None
 
 
@@ -136,8 +154,9 @@ def _named(
         if match is None or ("{mouse}" in row.theirs) != ("mouse" in given):
             continue
         holes = {**match.groupdict(), **given}
-        if "j" in holes:
-            holes["j"] = str(2 * int(holes["j"]))
+        for hole, odd in TWICE.items():
+            if hole in holes:
+                holes[hole] = str(2 * int(holes[hole]) + odd)
         array = ORDERS[row.order].write(np.asarray(value))
         return {_fill(row.theirs, holes): np.ascontiguousarray(array)}
     return {}
@@ -151,11 +170,14 @@ def _regex(template: str) -> re.Pattern[str]:
         first, *others = pattern.split(re.escape(hole))
         for n, other in enumerate(others):
             first += (group if n == 0 else f"(?P={name})") + other
-        pattern = first.replace(r"\{j\}", r"(?P<j>\d+)")
+        pattern = first
+        for hole in TWICE:
+            pattern = pattern.replace(rf"\{{{hole}\}}", rf"(?P<{hole}>\d+)")
     return re.compile(pattern)
 
 
 def _fill(template: str, holes: Mapping[str, str]) -> str:
     for name, value in holes.items():
         template = template.replace("{" + name + "}", value)
-    return template.replace("{2j}", holes.get("j", ""))
+    template = template.replace("{2j}", holes.get("j", ""))
+    return template.replace("{2k+1}", holes.get("k", ""))

@@ -25,6 +25,7 @@ from sensorium_jax.zoo.assemble import (
 )
 from sensorium_jax.zoo.published import (
     basic2023,
+    dwise2023,
     factorized2023,
     gru2023,
     names,
@@ -42,6 +43,8 @@ FAMILIES = {
     "factorized2023": factorized2023,
     "gru2023": gru2023,
     "basic3d2023": basic2023,
+    "dwise2023": dwise2023,
+    "dwise2023_distill": dwise2023,
 }
 
 
@@ -79,6 +82,8 @@ def convert(state: Mapping[str, Array], model: str, **changes: Any) -> Converted
             f"this is no '{model}': {len(odd)} of {len(state)} tensors are not of that "
             f"model, among them {', '.join(odd[:3])}."
         )
+    if family is dwise2023:
+        found = dwise2023.of_mice(found)
     model, changes, inputs = _variant(model, changes, state[family.FIRST], found)
     encoder = build(model, inputs, **changes)
     asked = asking_of(model, encoder)
@@ -123,13 +128,19 @@ def _variant(
             re.fullmatch(stacked2022.ZEROS, leaf) for leaf in found.shared
         ):
             changes.setdefault("core.conv_bias", True)
+    if FAMILIES[model] is dwise2023:
+        times = dwise2023.expansion(found)
+        model = dwise2023.STAGES.get(times, model)
+        if times not in dwise2023.STAGES:
+            changes["core.expansion"] = times
     parts = spec(model, changes)
     if parts["shifter"] is not None and not eye:
         changes["shifter"] = None
     if "params/readout/mu" in leaves:
         changes["readout.predictor"] = None
-    behaviors = channels - 1 if parts["behavior_as_channels"] else 0
-    shape = (*original_inputs(model).frame_shape[:2], channels - behaviors)
+    pupil = 2 if parts["pupil_as_channels"] else 0
+    behaviors = channels - 1 - pupil if parts["behavior_as_channels"] else 0
+    shape = (*original_inputs(model).frame_shape[:2], channels - behaviors - pupil)
     return model, changes, Inputs(shape, behaviors)
 
 

@@ -27,6 +27,7 @@ WRAPPERS = (
     "model_state_dict",
     "model",
     "net",
+    "nn_state_dict",
 )  # what trainers wrap it in
 
 DTYPES = {

@@ -21,6 +21,7 @@ from sensorium_jax.errors import UserError, unknown
 from sensorium_jax.models import rows
 from sensorium_jax.models.encoder import Encoder, neuron_axes
 from sensorium_jax.models.readouts.gaussian import GaussianReadout
+from sensorium_jax.models.readouts.grouped import GroupedReadout, spread
 from sensorium_jax.models.rows import Mouse
 from sensorium_jax.text import html_facts
 from sensorium_jax.zoo.twins import inputs
@@ -231,12 +232,15 @@ class Twin:
         if "features" not in readout:
             raise UserError(
                 f"The readout {type(self.encoder.readout).__name__} has no feature "
-                "weights. Use a Gaussian, factorized or attention readout."
+                "weights. Use a Gaussian, factorized, attention or grouped readout."
             )
         weights = np.asarray(readout["features"][row])
         if "scales" in readout:
             match_n = np.asarray(self.variables["info"]["match_n"][row])
             weights = np.asarray(readout["scales"][row])[:, None] * weights[match_n]
+        if isinstance(self.encoder.readout, GroupedReadout):
+            match_n = self.variables["info"]["match_n"][row]
+            weights = np.asarray(spread(weights, match_n, self.encoder.readout.groups))
         return weights[: self.neurons[row]]
 
     def positions(self, mouse: int | str) -> np.ndarray:

@@ -24,6 +24,16 @@ NARROW_FACTORIZED = {
     "hidden_spatial_kernel": 3,
     "hidden_temporal_kernel": 2,
 }
+NARROW_DWISE = {
+    "core": {
+        "features": (4,),
+        "strides": (2,),
+        "expansion": 2,
+        "squeeze": 4,
+        "cortex_features": (8,),
+    },
+    "asking": {"canvas": (16, 16)},
+}
 NARROW = {
     "ln2022": {"core": NARROW_2D},
     "cnn2022": {"core": NARROW_2D},
@@ -36,6 +46,8 @@ NARROW = {
     "factorized2023": {"core": NARROW_FACTORIZED},
     "finetune_new_mouse": {"core": NARROW_FACTORIZED},
     "ln2023": {"core": NARROW_2D},
+    "dwise2023": NARROW_DWISE,
+    "dwise2023_distill": NARROW_DWISE,
     "own": {"core": {"pairs": 2, "mixtures": 3, "lags": 5, "bases": 2}},
     "demo": {"core": {"channels": (4, 4), "lags": 5, "bases": 2}},
 }
@@ -48,12 +60,13 @@ def films(
     seed: int = 0,
     frames: int = 24,
     size=(12, 16),
+    train: int = 12,
     **options,
 ) -> Path:
     """Trees of films: 12 training and 4 oracle trials each."""
     for m in range(mice):
         rng = np.random.default_rng([seed, m])
-        n, trials = NEURONS[m], 16
+        n, trials = NEURONS[m], train + 4
         write_session(
             folder / f"dynamic{m + 10 * seed}",
             videos=rng.integers(0, 256, (trials, frames, *size)),
@@ -61,7 +74,7 @@ def films(
             behavior=rng.normal(size=(trials, frames, 2)),
             pupil=rng.normal(size=(trials, frames, 2)),
             coordinates=rng.normal(size=(n, 3)),
-            tiers=["train"] * 12 + ["oracle"] * 4,
+            tiers=["train"] * train + ["oracle"] * 4,
             video_dtype=np.uint8,
             **{"rules": "2023", **options},
         )
@@ -96,5 +109,8 @@ def recipe(name: str, root: Path | str, *, steps: int = 3, narrow: bool = True):
     if name not in PICTURES:
         config.train.frames = 8 if name in ("demo", "own") else 12
         config.validate.skip = 10
+    if config.data.mixed:  # too few films for folds, too few steps to warm up
+        config.data.fold = -1
+        config.train.warmup = 1
     config.validate.update(every=10_000, batch=2, trials=0)
     return own.fitted(config)

@@ -1,0 +1,1 @@
+"""What a batch is made into before the step: mixed films, and targets of a teacher."""

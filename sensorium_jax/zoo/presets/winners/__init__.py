@@ -1,0 +1,1 @@
+"""Models that won competitions, one family a file."""
