@@ -17,6 +17,8 @@ from sensorium_jax.models.cores.factorized3d import Factorized3dCore
 from sensorium_jax.models.cores.rotation2d import RotationEquivariant2dCore
 from sensorium_jax.models.cores.stacked2d import Stacked2dCore
 from sensorium_jax.models.cores.temporal_bases import TemporalBasesCore
+from sensorium_jax.models.cores.v1t import V1TCore
+from sensorium_jax.models.cores.viv1t import ViV1TCore
 from sensorium_jax.models.encoder import Encoder
 from sensorium_jax.models.parts.gru import ConvGRU
 from sensorium_jax.models.parts.modulator import LogGain, MLPModulator
@@ -26,7 +28,7 @@ from sensorium_jax.models.readouts.attention import AttentionReadout
 from sensorium_jax.models.readouts.factorized import FactorizedReadout
 from sensorium_jax.models.readouts.gaussian import CortexPredictor, GaussianReadout
 from sensorium_jax.zoo.outside import is_outside, outside_core
-from sensorium_jax.zoo.presets.baselines import PRESETS
+from sensorium_jax.zoo.presets.every import PRESETS
 
 CORES = {
     "stacked2d": Stacked2dCore,
@@ -35,6 +37,8 @@ CORES = {
     "basic3d": Basic3dCore,
     "temporal_bases": TemporalBasesCore,
     "energy": EnergyCore,
+    "viv1t": ViV1TCore,
+    "v1t": V1TCore,
 }
 READOUTS = {
     "gaussian": GaussianReadout,
@@ -160,7 +164,9 @@ def build(
     channels = inputs.frame_shape[2]
     channels += inputs.behaviors * bool(parts["behavior_as_channels"])
     channels += 2 * bool(parts["pupil_as_channels"])
-    core = make_core(parts["core"], channels, allow_outside=allow_outside)
+    core = make_core(
+        parts["core"], channels, inputs.frame_shape[2], allow_outside=allow_outside
+    )
     output = parts["output"] or {}
     return Encoder(
         core=core,
@@ -186,15 +192,22 @@ def original_inputs(name: str) -> Inputs:
     return Inputs(tuple(given["frame_shape"]), given["behaviors"])
 
 
-def make_core(options: Any, channels: int, *, allow_outside: bool) -> Any:
-    """The core, here or outside, held to the protocol of cores."""
+def make_core(options: Any, channels: int, video: int, *, allow_outside: bool) -> Any:
+    """The core, here or outside, held to the protocol of cores.
+
+    channels are those of its input. A core that tells signals from light also has a
+    field video_channels, how many of them are the video's.
+    """
     if options is None:
         raise UserError(f"A model needs a core. Known kinds: {', '.join(CORES)}.")
     kind: Any = _checked("core", options).get("kind")
     kinds: Mapping[str, Any] = CORES
     if is_outside(kind):
         kinds = {kind: outside_core(kind, allowed=allow_outside)}
-    core = make(kinds, "core", options, input_channels=channels)
+    more = {"input_channels": channels}
+    if "video_channels" in inspect.signature(kinds.get(kind, dict)).parameters:
+        more["video_channels"] = video
+    core = make(kinds, "core", options, **more)
     check_core(core)
     return core
 

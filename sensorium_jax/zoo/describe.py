@@ -21,7 +21,7 @@ from sensorium_jax.zoo.assemble import (
     original_inputs,
     spec,
 )
-from sensorium_jax.zoo.presets.baselines import PRESETS
+from sensorium_jax.zoo.presets.every import PRESETS
 
 
 def names(pattern: str = "*") -> list[str]:

@@ -29,7 +29,7 @@ KINDS = {
     **{f"modulator {name}": cls for name, cls in assemble.MODULATORS.items()},
     **PARTS,
 }
-SHARED = "every core but temporal_bases and energy"
+SHARED = "cores stacked2d, rotation2d, factorized3d and basic3d"
 NEEDED = "needed"
 
 
@@ -55,7 +55,7 @@ def shown(value):
 def options(cls):
     """Options of a part with their defaults, but what the package itself gives."""
     fields = inspect.signature(cls).parameters
-    ours = ("parent", "name", "input_channels")
+    ours = ("parent", "name", "input_channels", "video_channels")
     return {k: shown(v.default) for k, v in fields.items() if k not in ours}
 
 

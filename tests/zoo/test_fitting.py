@@ -9,7 +9,7 @@ from sensorium_jax import cli
 from sensorium_jax.errors import UserError
 from sensorium_jax.zoo import describe, fitting
 from sensorium_jax.zoo.assemble import Inputs, build
-from sensorium_jax.zoo.presets.baselines import PRESETS
+from sensorium_jax.zoo.presets.every import PRESETS
 from support.recordings import tiny
 
 KINDS = ("cnn2022", "factorized2023", "gru2023", "basic3d2023", "demo")

@@ -9,7 +9,7 @@ import pytest
 from sensorium_jax import trees
 from sensorium_jax.zoo import describe
 from sensorium_jax.zoo.assemble import on_paper, original_inputs
-from sensorium_jax.zoo.presets.baselines import PRESETS
+from sensorium_jax.zoo.presets.every import PRESETS
 
 STORED = Path(__file__).parent.parent / "golden/preset_variables.json"
 VARIABLES = json.loads(STORED.read_text())  # of two mice with 7 and 5 neurons

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from sensorium_jax.zoo.presets.baselines import PRESETS
+from sensorium_jax.zoo.presets.every import PRESETS
 from sensorium_jax.zoo.published import translate
 from support.originals import peers
 from support.originals.golden import relative

@@ -19,7 +19,7 @@ from sensorium_jax.models.rows import mouse_rows
 from sensorium_jax.zoo import describe
 from sensorium_jax.zoo.assemble import Inputs, build
 from sensorium_jax.zoo.load import load
-from sensorium_jax.zoo.presets.baselines import PRESETS
+from sensorium_jax.zoo.presets.every import PRESETS
 from sensorium_jax.zoo.twins.ensemble import ensemble
 from sensorium_jax.zoo.twins.twin import Twin
 from support.models.mice import mice

@@ -1,0 +1,1 @@
+"""Models that did well in the competitions, a file for each."""
