@@ -62,6 +62,7 @@ def train() -> Any:
             "batch": 8,  # windows per mouse
             "frames": 80,
             "optimizer": "adamw",
+            "betas": (0.9, 0.999),  # of its averages of gradients and their squares
             "rate": 0.005,
             "schedule": "constant",
             "warmup": 0,

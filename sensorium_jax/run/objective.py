@@ -31,6 +31,7 @@ def make_optimizer(config: Config, steps: int) -> Any:
     return chain.make_optimizer(
         rate,
         kind=t.optimizer,
+        betas=tuple(t.betas),
         decay=t.decay,
         decay_rules=t.decay_rules,
         rate_rules=t.rate_rules,

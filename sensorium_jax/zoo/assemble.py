@@ -18,6 +18,8 @@ from sensorium_jax.models.cores.factorized3d import Factorized3dCore
 from sensorium_jax.models.cores.rotation2d import RotationEquivariant2dCore
 from sensorium_jax.models.cores.stacked2d import Stacked2dCore
 from sensorium_jax.models.cores.temporal_bases import TemporalBasesCore
+from sensorium_jax.models.cores.v1t import V1TCore
+from sensorium_jax.models.cores.viv1t import ViV1TCore
 from sensorium_jax.models.encoder import Encoder
 from sensorium_jax.models.parts.gru import ConvGRU
 from sensorium_jax.models.parts.modulator import LogGain, MLPModulator
@@ -38,6 +40,8 @@ CORES = {
     "temporal_bases": TemporalBasesCore,
     "energy": EnergyCore,
     "dwiseneuro": DwiseNeuroCore,
+    "viv1t": ViV1TCore,
+    "v1t": V1TCore,
 }
 READOUTS = {
     "gaussian": GaussianReadout,
@@ -164,7 +168,9 @@ def build(
     channels = inputs.frame_shape[2]
     channels += inputs.behaviors * bool(parts["behavior_as_channels"])
     channels += 2 * bool(parts["pupil_as_channels"])
-    core = make_core(parts["core"], channels, allow_outside=allow_outside)
+    core = make_core(
+        parts["core"], channels, inputs.frame_shape[2], allow_outside=allow_outside
+    )
     output = parts["output"] or {}
     return Encoder(
         core=core,
@@ -190,15 +196,22 @@ def original_inputs(name: str) -> Inputs:
     return Inputs(tuple(given["frame_shape"]), given["behaviors"])
 
 
-def make_core(options: Any, channels: int, *, allow_outside: bool) -> Any:
-    """The core, here or outside, held to the protocol of cores."""
+def make_core(options: Any, channels: int, video: int, *, allow_outside: bool) -> Any:
+    """The core, here or outside, held to the protocol of cores.
+
+    channels are those of its input. A core that tells signals from light also has a
+    field video_channels, how many of them are the video's.
+    """
     if options is None:
         raise UserError(f"A model needs a core. Known kinds: {', '.join(CORES)}.")
     kind: Any = _checked("core", options).get("kind")
     kinds: Mapping[str, Any] = CORES
     if is_outside(kind):
         kinds = {kind: outside_core(kind, allowed=allow_outside)}
-    core = make(kinds, "core", options, input_channels=channels)
+    more = {"input_channels": channels}
+    if "video_channels" in inspect.signature(kinds.get(kind, dict)).parameters:
+        more["video_channels"] = video
+    core = make(kinds, "core", options, **more)
     check_core(core)
     return core
 

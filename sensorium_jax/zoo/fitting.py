@@ -9,6 +9,8 @@ from sensorium_jax.models.cores.factorized3d import Factorized3dCore
 from sensorium_jax.models.cores.rotation2d import RotationEquivariant2dCore
 from sensorium_jax.models.cores.stacked2d import Stacked2dCore
 from sensorium_jax.models.cores.temporal_bases import TemporalBasesCore
+from sensorium_jax.models.cores.v1t import V1TCore
+from sensorium_jax.models.cores.viv1t import ViV1TCore
 
 KEPT = 0.5  # of the rows and columns that kernels of one pixel would leave
 
@@ -29,6 +31,8 @@ SPATIAL = {
     Factorized3dCore: Spatial(("input_spatial_kernel", "hidden_spatial_kernel")),
     Basic3dCore: Spatial(("input_kernel", "hidden_kernel"), time_first=True),
     TemporalBasesCore: Spatial(("kernels",), pool="pool"),
+    ViV1TCore: Spatial(("patch",)),
+    V1TCore: Spatial(("patch",)),
 }
 
 

@@ -55,7 +55,7 @@ def shown(value):
 def options(cls):
     """Options of a part with their defaults, but what the package itself gives."""
     fields = inspect.signature(cls).parameters
-    ours = ("parent", "name", "input_channels")
+    ours = ("parent", "name", "input_channels", "video_channels")
     return {k: shown(v.default) for k, v in fields.items() if k not in ours}
 
 

@@ -64,6 +64,8 @@ def test_checkpoints_move_between_meshes(mice):
         ("factorized2023", {"compute": "bfloat16"}),
         ("gru2023", {}),
         ("demo", {}),
+        ("viv1t2023", {}),
+        ("viv1t2023", {"remat": True}),
     ],
 )
 def test_the_optimized_program_only_reduces(recipe, options):

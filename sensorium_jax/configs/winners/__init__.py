@@ -1,1 +1,1 @@
-"""Recipes of models that won competitions."""
+"""Recipes of models that won competitions, or came near."""

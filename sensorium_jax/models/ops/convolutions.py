@@ -80,9 +80,10 @@ def pointwise(
 ) -> Array:
     """Multiply the last axis by a matrix; returns [..., F].
 
-    With groups the kernel is [g, C/g, F/g] and each block of channels has its own.
+    With groups the kernel is [g, C/g, F/g] and each block of channels has its own. An
+    array of five or six axes leads with mice and windows, as maps and tokens do.
     """
-    if axes.shard_counts() != (1, 1) and x.ndim == 6:
+    if axes.shard_counts() != (1, 1) and x.ndim in (5, 6):
         x_sn, (m, b) = fold(x), x.shape[:2]
         # The axis of shards stays apart: merging it would gather it.
         y = jax.vmap(lambda v: _rows(v, kernel_cf, groups))(x_sn)

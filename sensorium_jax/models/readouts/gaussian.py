@@ -16,6 +16,7 @@ from sensorium_jax.models.parts.penalties import (
     Offered,
     by_last_word,
 )
+from sensorium_jax.models.parts.state import StateBranch
 from sensorium_jax.models.readouts.readout import (
     FEATURES_L1,
     readout_l1,
@@ -67,6 +68,7 @@ class GaussianReadout(nn.Module):
     log_bias: bool = False  # start the bias at the log of the mean rates
     softplus_bias: bool = False  # start it where a softplus gives the mean rates
     free_offset: bool = False  # each neuron may leave its predicted position
+    state: bool = False  # behavior and pupil add to the features that are read
 
     @property
     def needs_coordinates(self) -> bool:
@@ -100,6 +102,9 @@ class GaussianReadout(nn.Module):
             size_2 = jnp.array([width, height], jnp.float32)[None, None, None]
             grid_btn2 = ((grid_btn2 + 1) * size_2 - 1) / jnp.maximum(size_2 - 1, 1) - 1
         drive_btn = point_readout(feat_bthwf, grid_btn2, weight_nf)
+        if self.state:  # one vector for all neurons of a frame
+            state_btf = StateBranch(name="state_branch")(side, mouse, features)
+            drive_btn = drive_btn + jnp.einsum("btf,nf->btn", state_btf, weight_nf)
         if self.use_bias:
             start_n = mouse.rates_n
             if self.log_bias:

@@ -195,9 +195,11 @@ class Twin:
     def memory(self) -> int | None:
         """Frames that a rate depends on; None where they are not limited, or unknown.
 
-        A core that loses no frame may look at one frame only or fill up with zeros.
+        A core that loses no frame may look at one frame only or fill up with zeros. One
+        that looks ahead may look at all of the clip.
         """
         endless = self.encoder.gru is not None or not self.lost_frames
+        endless = endless or not self.encoder.causal
         return None if endless else self.asking.stride * self.lost_frames + 1
 
     def light(self, mouse: int | str) -> tuple[float, float] | None:
@@ -432,23 +434,26 @@ def _say_compiled(shape: tuple[int, ...], seconds: float) -> None:
         )
 
 
-class _Card:
+class FixedCard:
     """A card that can be compared and hashed, as what is fixed in a pytree must be."""
 
     def __init__(self, card: Mapping[str, Any]):
+        """Keep the card, and its words to compare it by."""
         self.card = card
         self.words = json.dumps(card, sort_keys=True, default=str)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Card) and self.words == other.words
+        """Cards of the same words are the same."""
+        return isinstance(other, FixedCard) and self.words == other.words
 
     def __hash__(self) -> int:
+        """By its words."""
         return hash(self.words)
 
 
 def _flatten(twin: Twin) -> tuple[tuple[Tree], tuple[Any, ...]]:
     fixed = (twin.encoder, twin.mice, twin.neurons, twin.frame_shape, twin.behaviors)
-    return (twin.variables,), (*fixed, twin.asking, _Card(twin.card))
+    return (twin.variables,), (*fixed, twin.asking, FixedCard(twin.card))
 
 
 def _unflatten(fixed: tuple[Any, ...], children: tuple[Tree]) -> Twin:

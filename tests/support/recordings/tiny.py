@@ -8,7 +8,7 @@ from sensorium_jax.data.release.write import write_session
 from sensorium_jax.run import config as configs, own
 
 NEURONS = (5, 3, 6, 4, 7, 2, 5)
-PICTURES = ("ln2022", "cnn2022", "cnn2022_plus", "generalization2022")
+PICTURES = ("ln2022", "cnn2022", "cnn2022_plus", "generalization2022", "v1t2022")
 
 NARROW_2D = {
     "hidden_channels": 4,
@@ -49,6 +49,22 @@ NARROW = {
     "dwise2023": NARROW_DWISE,
     "dwise2023_distill": NARROW_DWISE,
     "own": {"core": {"pairs": 2, "mixtures": 3, "lags": 5, "bases": 2}},
+    "viv1t2023": {
+        "core": {
+            "patch": 5,
+            "patch_frames": 5,
+            "max_frames": 40,
+            "features": 6,
+            "space_blocks": 1,
+            "time_blocks": 1,
+            "heads": 2,
+            "head_width": 3,
+            "hidden": 5,
+        },
+    },
+    "v1t2022": {
+        "core": {"patch": 4, "features": 6, "blocks": 1, "heads": 2, "hidden": 5},
+    },
     "demo": {"core": {"channels": (4, 4), "lags": 5, "bases": 2}},
 }
 

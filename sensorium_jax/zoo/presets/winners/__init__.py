@@ -1,1 +1,1 @@
-"""Models that won competitions, one family a file."""
+"""Models that won competitions, or came near; one family a file."""
