@@ -26,8 +26,9 @@ def launch_verb(verbs: Any) -> None:
         with stop_on_signals():
             from sensorium_jax.run.launch import launch
 
-            ours = ("call", "takes_config", "usage", "json", "given")
+            ours = ("call", "takes_config", "usage", "json", "given", "slurm")
             flags = {k: v for k, v in vars(a).items() if k not in ours}
+            flags["slurm"] = None if a.slurm is None else dict(a.slurm)
             return launch(overrides=overrides, options=dict(a.given), **flags)
 
     words = "Do the runs of a campaign's file; repeated, it goes on where it was."
@@ -57,6 +58,10 @@ def launch_verb(verbs: Any) -> None:
     verb.add_argument("--only", metavar="RUN", help="one run, by its name in the table")
     words = "write a shell line for each run instead, for another scheduler"
     verb.add_argument("--commands", metavar="FILE", help=words)
+    words = "queue every run as a job, as --slurm partition=gpu gpus_per_node=1"
+    verb.add_argument(
+        "--slurm", nargs="*", type=_option, metavar="NAME=VALUE", help=words
+    )
     words = "another run, whose steps take as long as those not measured yet"
     verb.add_argument("--like", metavar="WORKDIR", help=words)
     verb.epilog = "Change a field of every training with --config.section.name=value."

@@ -51,12 +51,14 @@ def launch(
     dry_run: bool = False,
     like: str | None = None,
     commands: str | None = None,
+    slurm: Mapping[str, Any] | None = None,
 ) -> Outcome:
     """Do the runs of a campaign's file in a folder, or go on with those that lie there.
 
     options go to the file's get_campaign. dry_run says what would be done; commands is
     a file to write instead, with a line for each run. like is a run whose steps take
-    as long as those that have not been measured yet.
+    as long as those that have not been measured yet. slurm is what sbatch is asked for
+    each run, which then is a job of a cluster.
     """
     folder = Path(workdir)
     if file is None and (overrides or options):
@@ -82,6 +84,12 @@ def launch(
     if only is not None:
         chosen = [campaign.named(only)]
         _check_needs(campaign, chosen[0])
+    if slurm is not None:
+        from sensorium_jax.run.campaign.slurm import submit
+
+        queued = submit(campaign, chosen, slurm, retry=retry)
+        words = f"{len(queued)} runs queued; the same command says how they stand"
+        return _outcome(campaign, paces, chosen=chosen, last=words)
     with stop_on_signals() as stopper:
         pool.work(campaign, chosen, slots, stopper, retry=retry)
     stopped = stopper.asked and stopper.interrupted

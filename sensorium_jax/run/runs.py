@@ -93,8 +93,8 @@ def runs(
 
         found["pairs"] = []
         for first, second in pairs:
-            places = [logs[name].workdir for name in (first, second)]
-            answer = compared(*places, data, tier, draws)
+            one, other = logs[first].workdir, logs[second].workdir
+            answer = compared(one, other, data, tier, draws)
             lines.append(f"{first} less {second}, {tier}: {answer}")
             names = {"first": first, "second": second}
             found["pairs"].append({**names, **answer.as_dict()})

@@ -57,9 +57,18 @@ WHOLE = Share()
 class Child:
     """A run that is going on."""
 
-    def __init__(self, campaign: Campaign, run: Run, state: State, held: ExitStack):
-        """Know what goes on; begin makes one."""
+    def __init__(
+        self,
+        campaign: Campaign,
+        run: Run,
+        state: State,
+        held: ExitStack,
+        *,
+        first: bool = True,
+    ):
+        """Know what goes on; begin makes one. first: whether to note how it ends."""
         self.campaign, self.run, self.state, self.held = campaign, run, state, held
+        self.first = first
         self.process: Any = None
         self.began = time.monotonic()
         self.asked = False  # to stop
@@ -78,7 +87,8 @@ class Child:
         spent = self.state.seconds + time.monotonic() - self.began
         state = self.state._replace(seconds=round(spent, 1), code=code, result=result)
         state = state._replace(state=self._ending(code, result))
-        self.campaign.note(self.run, state)
+        if self.first:
+            self.campaign.note(self.run, state)
         self.held.close()
         return state
 
@@ -119,7 +129,7 @@ def begin(
     state = state._replace(
         state=RUNNING, attempts=state.attempts + 1, code=None, values=chosen, result={}
     )
-    child = Child(campaign, run, state, held)
+    child = Child(campaign, run, state, held, first=first)
     campaign.path(run).mkdir(parents=True, exist_ok=True)
     if first:
         campaign.note(run, state)
