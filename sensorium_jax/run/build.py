@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
 from sensorium_jax import normalize
 from sensorium_jax.asking import Asking
@@ -15,7 +16,7 @@ from sensorium_jax.data import statistics
 from sensorium_jax.data.recordings import Recordings
 from sensorium_jax.data.session import tier_named
 from sensorium_jax.data.stream.stream import Stream, prefetch
-from sensorium_jax.errors import UserError, unknown
+from sensorium_jax.errors import UsageError, UserError, unknown
 from sensorium_jax.models.encoder import create as create_variables
 from sensorium_jax.models.rows import mouse_rows
 from sensorium_jax.normalize import seen_shape
@@ -74,6 +75,7 @@ def parts(config: Config) -> Parts:
     stream = Stream(
         recordings,
         tier=config.data.tier,
+        trials=some_trials(config, recordings),
         batch=t.batch,
         frames=t.frames,
         stride=asking.stride,
@@ -133,6 +135,31 @@ def open_recordings(config: Config) -> Recordings:
     """The mice of a run."""
     recordings = Recordings.open(config.data.root, config.data.rules or None)
     return recordings.select(tuple(config.data.mice) or None)
+
+
+def some_trials(config: Config, recordings: Recordings) -> list[Any] | None:
+    """Rows of the trials of each mouse that are learned from; None for all of a tier.
+
+    A smaller share is a part of every larger one. Statistics and mean rates are those
+    of the recording, which come from all of its training trials.
+    """
+    share = config.data.trials
+    if share == 1:
+        return None
+    if not 0 < share < 1 or config.readout.start != "official":
+        raise UsageError(
+            f"config.data.trials is {share} and config.readout.start "
+            f"{config.readout.start!r}. Expected a share above 0 and at most 1, and "
+            "with less than 1 the start 'official': others look at all training trials."
+        )
+    tier = tier_named(config.data.tier, recordings.sessions)
+    return [a_part(s.trials_of(tier), share) for s in recordings.sessions]
+
+
+def a_part(rows: np.ndarray, share: float) -> np.ndarray:
+    """A share of some trials, at least one, the first of a fixed random order."""
+    order = np.random.default_rng(0).permutation(len(rows))
+    return np.sort(rows[order[: max(1, round(share * len(rows)))]])
 
 
 def model_changes(config: Config) -> tuple[dict[str, Any], dict[str, Any]]:

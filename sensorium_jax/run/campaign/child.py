@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, NamedTuple
 
@@ -41,7 +41,8 @@ if cores:
     os.sched_setaffinity(0, {int(core) for core in cores.split(",")})
 os.execv(sys.argv[3], sys.argv[3:])
 """
-INTERRUPTED = (130, 143, -signal.SIGINT, -signal.SIGTERM)
+# Exit codes of a run that was asked to stop, and did without saying that it saved.
+INTERRUPTED = (130, 143, -signal.SIGINT, -signal.SIGTERM, -signal.SIGKILL)
 
 
 class Share(NamedTuple):
@@ -72,7 +73,9 @@ class Child:
         self.process: Any = None
         self.began = time.monotonic()
         self.asked = False  # to stop
-        self.pruned = False
+        self.pruned = False  # given up by a search
+        self.looked_at = 0.0  # by a search, on the clock of time.monotonic
+        self.reported = 0  # validations that a search knows of
 
     def stop(self, number: int = signal.SIGTERM) -> None:
         """Ask it to stop; a training saves first."""
@@ -105,13 +108,13 @@ def begin(
     run: Run,
     share: Share = WHOLE,
     *,
-    values: Mapping[str, Any] | None = None,
+    choose: Callable[[], Mapping[str, Any]] | None = None,
     first: bool = True,
 ) -> Child | None:
     """Begin a run, or go on with it; None where another process is at it, or was.
 
-    values: fields that a search has chosen. first: whether this process speaks for all
-    of a run of several.
+    choose gives the fields that a search wants tried, once for every run. first:
+    whether this process speaks for all of a run of several.
     """
     held = ExitStack()
     lock = None
@@ -125,7 +128,7 @@ def begin(
     if state.state in OVER:
         held.close()
         return None
-    chosen = dict(state.values or values or {})
+    chosen = dict(state.values or (choose() if choose is not None else {}))
     state = state._replace(
         state=RUNNING, attempts=state.attempts + 1, code=None, values=chosen, result={}
     )

@@ -4,8 +4,9 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from sensorium_jax.errors import UsageError
 from sensorium_jax.run.campaign.child import Child, Share, begin
@@ -19,6 +20,7 @@ from sensorium_jax.run.campaign.plan import Run
 from sensorium_jax.stop import Stopper
 
 POLL_S = 0.1
+LOOK_S = 2.0  # between two looks of a search at a run's log
 GRACE_S = 5.0  # that runs have to end after a second Ctrl-C
 Told = Callable[[str], None]
 
@@ -71,12 +73,17 @@ def work(
     Runs that another process is at are waited for. Each run begins at most once here.
     """
     busy: dict[int, Child] = {}
+    if any(run.search for run in runs):
+        from sensorium_jax.run.campaign import search
+
+        search.catch_up(campaign, runs)
     left = {run.name: run for run in runs}
     try:
         while True:
             for slot in [s for s, child in busy.items() if _ended(child)]:
                 child = busy.pop(slot)
-                say(ended(child.run, child.end(), campaign))
+                say(ended(child.run, end(child), campaign))
+            watch(busy.values())
             if stopper.asked:
                 for child in busy.values():
                     if not child.asked:
@@ -88,6 +95,35 @@ def work(
             time.sleep(POLL_S)
     finally:
         _kill(busy.values())
+
+
+def end(child: Child) -> State:
+    """Note how a run ended, and tell the search that it was for."""
+    state = child.end()
+    if child.run.search:
+        from sensorium_jax.run.campaign import search
+
+        search.tell(child.campaign, child.run, state)
+    return state
+
+
+def watch(children: Iterable[Child]) -> None:
+    """Let searches see the validations of their runs, now and then."""
+    for child in children:
+        if child.run.search and time.monotonic() > child.looked_at + LOOK_S:
+            from sensorium_jax.run.campaign import search
+
+            child.looked_at = time.monotonic()
+            search.watch(child)
+
+
+def chooser(campaign: Campaign, run: Run) -> Callable[[], Mapping[str, Any]] | None:
+    """What tells the fields that a search wants a run to try; None for other runs."""
+    if not run.search:
+        return None
+    from sensorium_jax.run.campaign import search
+
+    return lambda: search.choose(campaign, run)
 
 
 def _ended(child: Child) -> bool:
@@ -115,7 +151,7 @@ def _fill(
             continue
         if not met(campaign, run):
             continue
-        child = begin(campaign, run, slots[free[0]])
+        child = begin(campaign, run, slots[free[0]], choose=chooser(campaign, run))
         if child is None:  # another process holds it, or has just done it
             elsewhere = True
             continue
@@ -157,4 +193,4 @@ def _kill(children) -> None:
             time.sleep(POLL_S)
         if not _ended(child):
             child.process.kill()
-        child.end()
+        end(child)

@@ -7,6 +7,7 @@ from its own checkpoint.
 
 import os
 import signal
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -54,6 +55,11 @@ def submit(
     waits for the jobs of those that it needs; whether they ended well is looked at when
     it begins.
     """
+    if int(wishes.get("nodes", 1)) > 1 and any(run.search for run in runs):
+        raise UsageError(
+            "A search goes on one node per run, and --slurm asks for "
+            f"nodes={wishes['nodes']}. Leave that out."
+        )
     executor: Any = _executor(campaign, cluster)
     known = {run.name: job_of(campaign, run) for run in campaign.runs}
     waiting = {n for n, job in known.items() if job and _queued(campaign, job, cluster)}
@@ -157,13 +163,17 @@ def in_job(folder: str, name: str) -> str:
     # submitit's own handlers would let SIGTERM pass, and leave at once with SIGUSR2.
     for number in ASKED_TO_STOP:
         signal.signal(number, stop)
-    child = begin(campaign, run, first=first)
+    choose = pool.chooser(campaign, run) if first else None
+    child = begin(campaign, run, choose=choose, first=first)
     if child is None:
         return f"{name} is done, or another process is at it"
     children.append(child)
     if asked:
         child.stop()
-    state = child.end()
+    while child.process.poll() is None:
+        pool.watch([child] if first else [])
+        time.sleep(pool.POLL_S)
+    state = pool.end(child) if first else child.end()
     if state.state == STOPPED and first:
         _requeue()
     if state.state == FAILED:

@@ -2,7 +2,8 @@
 
 It appends a line to <folder>/ran when it begins and to <folder>/did when it is done.
 What it does more is said by words of its own, which a test puts among the fields:
---config.model.name=fails, sleeps (until SIGTERM), or dies.
+--config.model.name=fails, sleeps (until SIGTERM), dies, or validates (trial 5 and later
+are poor, and wait for SIGTERM).
 """
 
 import json
@@ -31,7 +32,8 @@ def main(words):
         return 3
     if does == "dies":
         os.kill(os.getpid(), signal.SIGKILL)
-    if does == "sleeps" and not Path(folder, "mended").exists():
+    poor = does == "validates" and _validates(folder)
+    if poor or (does == "sleeps" and not Path(folder, "mended").exists()):
         asked = []
         signal.signal(signal.SIGTERM, lambda *_: asked.append(1))
         (folder / "listens").touch()
@@ -45,6 +47,16 @@ def main(words):
     score = float(fields.get("--config.train.rate", 0.5))
     print(json.dumps({"stopped": False, "score": score, "step": 4}))
     return 0
+
+
+def _validates(folder):
+    """Leave the log of a training; whether its scores are poor."""
+    poor = int(folder.name.rpartition("=")[2]) >= 5
+    card = {"mice": [{}], "config": {"train": {"batch": 1, "steps": 4}}}
+    (folder / "run.json").write_text(json.dumps(card))
+    rows = [{"step": i, "score": (0.01 if poor else 0.1) * i} for i in (1, 2)]
+    (folder / "log.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    return poor
 
 
 if __name__ == "__main__":
