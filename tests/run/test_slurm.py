@@ -4,6 +4,7 @@ import importlib.util
 import json
 import os
 import signal
+from functools import partial
 
 import numpy as np
 import pytest
@@ -124,6 +125,10 @@ def get_campaign(recipe, mouse):
 """
 
 
+def over(campaign, run):
+    return campaign.state(run).state in ("done", "failed")
+
+
 @pytest.mark.processes
 def test_two_nodes_train_as_one(cluster, monkeypatch, tmp_path_factory):
     films = tiny.films(cluster / "films", 2)
@@ -138,7 +143,7 @@ def test_two_nodes_train_as_one(cluster, monkeypatch, tmp_path_factory):
         campaign = folder.claim(place, plan(read(path, options)), str(path))
         slurm.submit(campaign, campaign.runs, {"nodes": nodes})
         run = campaign.runs[0]
-        runs.until(lambda c=campaign, r=run: c.state(r).state in ("done", "failed"))
+        runs.until(partial(over, campaign, run), timeout=900)
         assert campaign.state(run).state == "done", campaign.tail(run, 40)
         rows = (place / "a/log.jsonl").read_text().splitlines()
         found[nodes] = [x["loss"] for x in map(json.loads, rows) if "loss" in x]
