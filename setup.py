@@ -13,7 +13,8 @@ extras = {
     "formats": ["h5py>=3.11", "scipy", "pyyaml", "av>=14"],
     "torch": ["torch>=2.13", "scipy", "scikit-image", "pandas"],
     "wandb": ["wandb"],
-    "slurm": ["submitit"],
+    "slurm": ["submitit>=1.5"],
+    "search": ["optuna>=4"],
     "colab": ["ipywidgets"],
     "dev": [
         "pytest>=8",

@@ -142,7 +142,14 @@ def _is_override(word: str) -> bool:
 def build() -> argparse.ArgumentParser:
     """The parser; verbs import what they call only when called."""
     # Here, so that a Ctrl-C while they are read is heard by start.
-    from sensorium_jax.cli import bring, insilico, models, recordings, scores
+    from sensorium_jax.cli import (
+        bring,
+        campaigns,
+        insilico,
+        models,
+        recordings,
+        scores,
+    )
 
     parser = argparse.ArgumentParser(
         prog="sensorium", description=WORDS, allow_abbrev=False
@@ -157,6 +164,8 @@ def build() -> argparse.ArgumentParser:
     recordings.simulate_verb(verbs)
     models.train_verb(verbs)
     models.zoo_verbs(verbs)
+    campaigns.launch_verb(verbs)
+    campaigns.runs_verb(verbs)
     scores.score_verbs(verbs)
     scores.submit_verbs(verbs)
     insilico.insilico_verbs(verbs)

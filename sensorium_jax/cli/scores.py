@@ -39,7 +39,8 @@ def score_verbs(verbs: Any) -> None:
     verb = add(verbs, "score", words, runs("score"))
     verb.add_argument("--data", required=True, help="official tree, store, or its URL")
     verb.add_argument("--workdir", help="run whose best step is scored")
-    verb.add_argument("--model", help="or checkpoint folder or published model's name")
+    words = "or checkpoint folders or published models; several answer as one"
+    verb.add_argument("--model", nargs="+", metavar="MODEL", help=words)
     verb.add_argument("--step", type=number, help="another step of the run")
     words = "a tier, val (the one that validates), or all that are labelled"
     verb.add_argument("--tier", default="val", help=words)
@@ -88,7 +89,8 @@ def submit_verbs(verbs: Any) -> None:
     tracks = ("main", "bonus", "sensorium", "sensorium+")
     verb.add_argument("--track", default="main", choices=tracks)
     verb.add_argument("--workdir", help="run whose best step predicts")
-    verb.add_argument("--model", help="or checkpoint folder or published model's name")
+    words = "or checkpoint folders or published models; several answer as one"
+    verb.add_argument("--model", nargs="+", metavar="MODEL", help=words)
     verb.add_argument("--out", help="folder to write")
     verb.add_argument("--tier", help="others than the track's, as oracle,train")
     verb.add_argument("--names", default="server", choices=("server", "kit"))

@@ -39,6 +39,7 @@ def data() -> Any:
             "rules": "",  # own, 2022 or 2023, over those of the recordings
             "tier": "train",
             "mice": (),  # names or parts of names; () is all
+            "trials": 1.0,  # share of each mouse's training trials to learn from
             # How the model is asked, over what its preset says; 0 and "" leave that:
             "scale": 0.0,  # of the frames, after normalization
             "stride": 0,  # every so many frames

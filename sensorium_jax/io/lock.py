@@ -16,11 +16,12 @@ WITHOUT = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
 @contextmanager
-def only_writer(folder: str | Path, who: str, name: str = LOCK) -> Iterator[None]:
+def only_writer(folder: str | Path, who: str, name: str = LOCK) -> Iterator[Any]:
     """Hold a folder for as long as the block lasts, or say who (a word) holds it.
 
-    The folder is made if need be. The file of the lock is gone afterwards; one that a
-    kill left behind holds nothing.
+    The folder is made if need be. The open file is given: a child process that inherits
+    it holds the folder as long as it lives, also when we are gone. The file of the lock
+    is gone afterwards; one that a kill left behind holds nothing.
     """
     path = Path(folder) / name
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -31,10 +32,24 @@ def only_writer(folder: str | Path, who: str, name: str = LOCK) -> Iterator[None
             "another folder."
         )
     try:
-        yield
+        yield file
     finally:
         path.unlink(missing_ok=True)
         file.close()
+
+
+def is_held(folder: str | Path, name: str = LOCK) -> bool:
+    """Whether a process of this machine holds a folder; takes no lock to find out.
+
+    To try the lock would refuse it to a writer that begins at that moment.
+    """
+    path = Path(folder) / name
+    try:
+        inode = path.stat().st_ino
+        lines = Path("/proc/locks").read_text().splitlines()
+    except OSError:
+        return False
+    return any(f":{inode} " in line for line in lines)
 
 
 def _locked(path: Path) -> Any:

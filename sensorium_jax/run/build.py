@@ -18,7 +18,7 @@ from sensorium_jax.data.session import tier_named
 from sensorium_jax.data.stimuli import folds
 from sensorium_jax.data.stream import pools
 from sensorium_jax.data.stream.stream import Stream, prefetch
-from sensorium_jax.errors import UserError, unknown
+from sensorium_jax.errors import UsageError, UserError, unknown
 from sensorium_jax.models.encoder import create as create_variables
 from sensorium_jax.models.rows import mouse_rows
 from sensorium_jax.normalize import seen_shape
@@ -81,7 +81,7 @@ def parts(config: Config) -> Parts:
     stream = Stream(
         recordings,
         tier=config.data.tier,
-        trials=shown,
+        trials=some_trials(config, recordings, shown),
         batch=t.batch,
         frames=t.frames,
         stride=asking.stride,
@@ -161,6 +161,33 @@ def open_recordings(config: Config) -> Recordings:
     """The mice of a run."""
     recordings = Recordings.open(config.data.root, config.data.rules or None)
     return recordings.select(tuple(config.data.mice) or None)
+
+
+def some_trials(config: Config, recordings: Recordings, shown: Rows) -> Rows:
+    """Rows that a share of config.data.trials leaves of those shown, or of a tier.
+
+    A smaller share is a part of every larger one. Statistics and mean rates are those
+    of the recording, which come from all of its training trials.
+    """
+    share = config.data.trials
+    if share == 1:
+        return shown
+    if not 0 < share < 1 or config.readout.start != "official":
+        raise UsageError(
+            f"config.data.trials is {share} and config.readout.start "
+            f"{config.readout.start!r}. Expected a share above 0 and at most 1, and "
+            "with less than 1 the start 'official': others look at all training trials."
+        )
+    if shown is None:
+        tier = tier_named(config.data.tier, recordings.sessions)
+        shown = {s.name: s.trials_of(tier) for s in recordings.sessions}
+    return {name: a_part(rows, share) for name, rows in shown.items()}
+
+
+def a_part(rows: np.ndarray, share: float) -> np.ndarray:
+    """A share of some trials, at least one, the first of a fixed random order."""
+    order = np.random.default_rng(0).permutation(len(rows))
+    return np.sort(rows[order[: max(1, round(share * len(rows)))]])
 
 
 def model_changes(config: Config) -> tuple[dict[str, Any], dict[str, Any]]:

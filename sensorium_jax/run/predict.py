@@ -24,7 +24,7 @@ from sensorium_jax.normalize import JUDGED, SCALINGS, at_frames
 from sensorium_jax.rules import UNUSED
 from sensorium_jax.run import Outcome
 from sensorium_jax.run.claimed import claim
-from sensorium_jax.run.score import known_sessions, one_model, opened
+from sensorium_jax.run.score import known_sessions, models, opened
 from sensorium_jax.scoring.predict import predict as rates_of
 
 ASKED, ALL = "predictions.json", "all"
@@ -67,7 +67,7 @@ def predict(
         "Nothing to predict with: give a run with --workdir, or a folder or name with "
         "--model."
     )
-    source = one_model(workdir, model, nothing)
+    (source,) = models(workdir, model, nothing)
     atomic.need_place(out, folder=True)
     from sensorium_jax.zoo import load
 

@@ -16,6 +16,7 @@ from sensorium_jax.errors import UsageError, UserError, unknown
 from sensorium_jax.io import atomic
 from sensorium_jax.run import Outcome
 from sensorium_jax.run.linear import fitted
+from sensorium_jax.run.twins import one_or_ensemble
 from sensorium_jax.scoring import (
     accumulate,
     neurons as by_neuron,
@@ -36,7 +37,7 @@ def score(
     data: str,
     *,
     workdir: str | None = None,
-    model: str | None = None,
+    model: str | Sequence[str] | None = None,
     tier: str = "val",
     stimuli: str = "classifier",
     ceiling: str = "auto",
@@ -48,25 +49,23 @@ def score(
     per_neuron: str | None = None,
     no_linear: bool = False,
 ) -> Outcome:
-    """Score a model on one tier, or on all that are labelled.
+    """Score a model, or several as one, on one tier, or on all that are labelled.
 
     The ceiling is the correlation of true rates with the responses where the recordings
     are simulated, else it is estimated from repeats; `ceiling` asks for one of them.
     The linear model is kept beside the recordings, or else in the workdir.
     """
-    from sensorium_jax.zoo import load
-
     nothing = (
         "Nothing to score: give a run with --workdir, or a folder or name with --model."
     )
-    source = one_model(workdir, model, nothing)
+    names = models(workdir, model, nothing)
     check_draws(draws)
     for file in (csv, per_neuron):
         if file:
             atomic.need_place(file, folder=False)
     recordings = opened(data, rules)
-    twin = load.load(source, step=step)
-    other = load.load(against) if against else None
+    twin = one_or_ensemble(names, step=step)
+    other = one_or_ensemble([against]) if against else None
     sessions = known_sessions(twin, recordings)
     places = (recordings.path, workdir)
     found = report(
@@ -87,16 +86,22 @@ def score(
     return Outcome(found.as_dict(), str(found))
 
 
-def one_model(workdir: str | None, model: str | None, nothing: str) -> str:
-    """The one source of a model that was given; nothing says what lacks else."""
-    if workdir and model:
+def models(
+    workdir: str | None, model: str | Sequence[str] | None, nothing: str
+) -> list[str]:
+    """The sources of the models that were given, one or several that answer as one.
+
+    nothing says what lacks where none is given.
+    """
+    names = [model] if isinstance(model, str) else list(model or ())
+    if workdir and names:
         raise UsageError(
-            f"Two models were given, --workdir {workdir} and --model {model}. Give one "
-            "of them; score has --against for a second."
+            f"Two models were given, --workdir {workdir} and --model {names[0]}. Give "
+            "one of them; score has --against for a second."
         )
-    if not workdir and not model:
+    if not workdir and not names:
         raise UsageError(nothing)
-    return workdir or model or ""
+    return [workdir] if workdir else names
 
 
 def check_draws(draws: int) -> None:

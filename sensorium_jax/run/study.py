@@ -10,15 +10,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from sensorium_jax import trees
 from sensorium_jax.data.recordings import Recordings
 from sensorium_jax.data.session import Session, validating
 from sensorium_jax.errors import UsageError, UserError, unknown
 from sensorium_jax.io import atomic
 from sensorium_jax.rules import PICTURES
-from sensorium_jax.run import Outcome
+from sensorium_jax.run import Outcome, logged
 from sensorium_jax.run.linear import fitted
 from sensorium_jax.run.score import (
     beside,
@@ -286,19 +284,13 @@ def facts(folder: Path) -> Facts:
     from sensorium_jax.zoo import load
 
     twin = load.load(folder)
-    card = twin.card
-    windows = card["config"]["train"]["batch"] * len(card["mice"])
-    lines = map(json.loads, (folder / "log.jsonl").read_text().splitlines())
-    lines = [line for line in lines if line["step"]]
-    each = [windows / x["samples_per_s"] for x in lines if x.get("samples_per_s")]
-    step = max((x["step"] for x in lines), default=0)
-    seconds = float(np.median(each[1:] or each)) if each else None
+    log = logged.read(folder)
     return Facts(
         ZOO.get(folder.name, "demo, changed"),
         int(trees.sizes(twin.variables["params"])["total"]),
-        step,
-        seconds,
-        None if seconds is None else seconds * step,
+        log.step,
+        log.seconds_per_step,
+        log.seconds,
     )
 
 

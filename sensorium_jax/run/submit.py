@@ -12,7 +12,8 @@ from sensorium_jax.findings import HEADS
 from sensorium_jax.io import atomic
 from sensorium_jax.io.lock import only_writer
 from sensorium_jax.run import Outcome
-from sensorium_jax.run.score import one_model, opened
+from sensorium_jax.run.score import models, opened
+from sensorium_jax.run.twins import one_or_ensemble
 from sensorium_jax.scoring.predict import predict
 from sensorium_jax.submission import write as writing
 from sensorium_jax.submission.lint import validate as inspect
@@ -34,7 +35,7 @@ def submit(
     *,
     track: str = "main",
     workdir: str | None = None,
-    model: str | None = None,
+    model: str | Sequence[str] | None = None,
     out: str | None = None,
     tier: str | None = None,
     names: str = "server",
@@ -59,15 +60,13 @@ def submit(
         "Nothing to submit: give a run with --workdir, or a folder or name with "
         "--model, and a folder to write with --out; or a file with --validate."
     )
-    source = one_model(workdir, model, nothing)
+    source = models(workdir, model, nothing)
     if not out:
         raise UsageError(nothing)
     atomic.need_place(out, folder=True)
     sessions = opened(data, rules).sessions
-    from sensorium_jax.zoo import load
-
     done = predict_and_write(
-        load.load(source),
+        one_or_ensemble(source),
         sessions,
         out,
         track=track,

@@ -28,6 +28,7 @@ from sensorium_jax.run import (
     config as configs,
     own,
 )
+from sensorium_jax.run.logged import RUN, SCORED
 from sensorium_jax.stop import stop_on_signals
 from sensorium_jax.training.log import EVENTS, LOG, WANDB, check_sinks, open_log
 from sensorium_jax.training.loop import Progress, Schedule, fit
@@ -35,8 +36,8 @@ from sensorium_jax.training.mesh import hosts
 from sensorium_jax.training.saving import manager as checkpoint
 from sensorium_jax.zoo.assemble import Inputs
 
-RUN, PROFILE = "run.json", "profile"
-OURS = (STEPS, RUN, LOG, EVENTS, WANDB, PROFILE)
+PROFILE = "profile"
+OURS = (STEPS, RUN, LOG, EVENTS, WANDB, PROFILE, SCORED)
 # What may change between the parts of one run: where things lie, and what is said.
 FREE = (
     "data.root",

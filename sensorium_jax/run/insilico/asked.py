@@ -16,6 +16,7 @@ from sensorium_jax.insilico.subjects import Subject
 from sensorium_jax.io import atomic
 from sensorium_jax.run import Outcome
 from sensorium_jax.run.claimed import claim
+from sensorium_jax.run.twins import one_or_ensemble
 from sensorium_jax.simulation.cortex import rates, truth
 
 PARTS, REQUEST = "parts", "request.json"
@@ -55,22 +56,13 @@ def subject(asked: Asked) -> Subject:
     if asked.truth:
         return _subject(rates.load(asked.truth), asked)
     names = [asked.workdir] if asked.workdir else list(asked.model)
-    return _subject(twin([str(name) for name in names]), asked)
-
-
-def twin(names: Sequence[str]) -> Any:
-    """One twin, or the ensemble of several."""
-    from sensorium_jax.zoo.load import load
-    from sensorium_jax.zoo.twins.ensemble import ensemble
-
-    twins = [load(name) for name in names]
-    return twins[0] if len(twins) == 1 else ensemble(twins)
+    return _subject(one_or_ensemble([str(name) for name in names]), asked)
 
 
 def second(name: str, asked: Asked, first: Subject) -> Subject:
     """The same mouse of a second twin; the truth where the path is a simulation."""
     simulated = Path(name).is_dir() and truth.mice(Path(name))
-    other = rates.load(name) if simulated else twin([name])
+    other = rates.load(name) if simulated else one_or_ensemble([name])
     found = _subject(other, asked._replace(behavior=None, pupil=None), first.name)
     subjects.same_films(first, found, f"The second model {name}")
     if found.neurons != first.neurons:

@@ -1,0 +1,174 @@
+"""The folder of a campaign: whose it is, and where each of its runs stands.
+
+DIR/campaign.json              every run with its command
+DIR/<stage>/<values>/          the run's own folder, a workdir where it trains
+DIR/launched/<stage>/<values>  .json: how it stands; .log: what it said; .out: its JSON
+"""
+
+import json
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sensorium_jax.errors import UserError, unknown
+from sensorium_jax.io import atomic, plain_json
+from sensorium_jax.run.campaign.plan import PLACE, Run
+
+PLAN, LAUNCHED = "campaign.json", "launched"
+# How a run stands. A run that was stopped goes on when the campaign is launched again;
+# one that failed does only where that is asked for.
+WAITING, RUNNING, STOPPED = "waiting", "running", "stopped"
+DONE, FAILED, PRUNED = "done", "failed", "pruned"
+OVER = (DONE, PRUNED)
+TAIL = 8  # lines of a failed run's log
+
+
+class State(NamedTuple):
+    """How a run stands."""
+
+    state: str = WAITING
+    attempts: int = 0
+    seconds: float = 0.0  # of all attempts
+    code: int | None = None  # of the last one; negative for a signal
+    values: Mapping[str, Any] = {}  # fields that a search has chosen for it
+    result: Mapping[str, Any] = {}  # the JSON object that it printed
+
+
+class Campaign(NamedTuple):
+    """A folder and its runs."""
+
+    folder: Path
+    runs: tuple[Run, ...]
+
+    def words(self, run: Run) -> list[str]:
+        """The words of a run's command, with folders filled in."""
+        place = str(self.folder.absolute())
+        return [word.replace(PLACE, place) for word in run.words]
+
+    def path(self, run: Run) -> Path:
+        """The run's own folder."""
+        return self.folder / run.name
+
+    def file(self, run: Run, ending: str) -> Path:
+        """A file of the engine about a run."""
+        path = self.folder / LAUNCHED / run.name
+        return path.with_name(f"{path.name}{ending}")
+
+    def state(self, run: Run) -> State:
+        """How a run stands; one whose folder was deleted begins anew."""
+        path = self.file(run, ".json")
+        if not path.is_file():
+            return State()
+        remedy = "Delete the file to run it again."
+        kept = plain_json.load(path, remedy)
+        try:
+            state = State(**kept)
+        except TypeError:
+            raise UserError(f"{path} says no state of a run. {remedy}") from None
+        return state if self.path(run).is_dir() else State(attempts=state.attempts)
+
+    def note(self, run: Run, state: State) -> None:
+        """Keep how a run stands."""
+        atomic.write_json(self.file(run, ".json"), state._asdict(), durable=True)
+
+    def tail(self, run: Run, lines: int = TAIL) -> str:
+        """The last lines that a run has said."""
+        path = self.file(run, ".log")
+        if not path.is_file():
+            return ""
+        with path.open("rb") as file:
+            file.seek(max(path.stat().st_size - 100 * 100, 0))
+            said = file.read().decode(errors="replace").splitlines()
+        return "\n".join(said[-lines:])
+
+    def named(self, name: str) -> Run:
+        """One run by its name."""
+        for run in self.runs:
+            if run.name == name:
+                return run
+        raise unknown("run", name, [run.name for run in self.runs])
+
+
+def claim(folder: Path, runs: Sequence[Run], file: str) -> Campaign:
+    """Make a folder this campaign's own; one may grow, but none takes another's place.
+
+    Relaunching may add runs. A run that was there must be there with the same command.
+    """
+    path = folder / PLAN
+    atomic.need_place(folder, folder=True)
+    if path.is_file():
+        new = {run.name: run for run in runs}
+        for old in opened(folder).runs:
+            if old.name not in new or new[old.name].words != old.words:
+                raise _another(folder, old, new.get(old.name))
+    elif folder.is_dir() and any(folder.iterdir()):
+        names = sorted(p.name for p in folder.iterdir())
+        raise UserError(
+            f"{folder} holds other files ({', '.join(names[:3])}) and no campaign. "
+            "Choose another --workdir."
+        )
+    plain = {"file": file, "runs": [run._asdict() for run in runs]}
+    atomic.write_json(path, plain)
+    return Campaign(folder, tuple(runs))
+
+
+def _another(folder: Path, old: Run, new: Run | None) -> UserError:
+    differs = f"its run {old.name} is none of this one's"
+    if new is not None:
+        was, now = set(old.words) - set(new.words), set(new.words) - set(old.words)
+        differs = f"its run {old.name} has {shlex.join(sorted(was)) or 'fewer words'}"
+        differs += f" where this one has {shlex.join(sorted(now)) or 'none'}"
+    return UserError(
+        f"{folder} holds another campaign: {differs}. Launch its own file with the "
+        "same options to go on with it, or choose another --workdir."
+    )
+
+
+def opened(folder: Path) -> Campaign:
+    """The campaign that lies in a folder."""
+    path = folder / PLAN
+    if not path.is_file():
+        raise UserError(
+            f"{folder} holds no campaign ({PLAN}). Give the file of one: sensorium "
+            "launch FILE.py --workdir DIR."
+        )
+    remedy = "Launch the campaign's file with another --workdir."
+    plain = plain_json.load(path, remedy)
+    try:
+        runs = [Run(**run) for run in plain["runs"]]
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{path} is of another version ({error}). {remedy}") from None
+    lists = ("words", "needs")
+    fixed = [run._replace(**{k: tuple(getattr(run, k)) for k in lists}) for run in runs]
+    return Campaign(folder, tuple(fixed))
+
+
+def line(campaign: Campaign, run: Run) -> str:
+    """A line for a shell that does one run, and goes on with it when repeated."""
+    words = [sys.executable, "-m", "sensorium_jax.cli", "launch", "--workdir"]
+    where = shlex.join(["cd", str(Path.cwd())])
+    words += [str(campaign.folder.absolute()), "--only", run.name]
+    return f"{where} && {shlex.join(words)}"
+
+
+def write_lines(campaign: Campaign, path: str | Path) -> None:
+    """A file of such lines, stage after stage: each may begin when the last is done."""
+    lines, stage = [], None
+    for run in campaign.runs:
+        if run.stage != stage:
+            lines.append(f"# stage {run.stage}")
+            stage = run.stage
+        if campaign.state(run).state not in OVER:
+            lines.append(line(campaign, run))
+    atomic.write(path, "".join(f"{text}\n" for text in lines))
+
+
+def answer(campaign: Campaign, run: Run) -> dict[str, Any]:
+    """The JSON object that a run has printed; nothing where it printed none."""
+    try:
+        value = json.loads(campaign.file(run, ".out").read_text())
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}

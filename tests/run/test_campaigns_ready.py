@@ -1,0 +1,157 @@
+"""Campaigns that lie ready in experiments/, and one that is killed ten times."""
+
+import importlib.util
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from sensorium_jax.cli import main
+from sensorium_jax.run.campaign import stages
+from sensorium_jax.run.campaign.plan import plan
+from support.processes import runs
+from support.recordings import tiny
+
+READY = Path(__file__).parents[2] / "experiments/campaigns"
+COUNTS = {  # runs on two mice
+    "leave_one_mouse_out": 2 + 2 * (8 + 8),
+    "scaling": 2 * (2 + 3 + 3),
+    "cnn2022_ensemble20": 22,
+    "baselines2023": 1 + 14 + 2,
+}
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_a_ready_campaign_is_planned(name, tmp_path, capsys):
+    films = tiny.films(tmp_path / "films", 2)
+    assert set(COUNTS) == {path.stem for path in READY.glob("*.py")}
+    words = ["launch", str(READY / f"{name}.py"), "--with", f"data={films}"]
+    words += ["--workdir", str(tmp_path / "x"), "--dry-run", "--json"]
+    assert main(words) == 0
+    assert len(json.loads(capsys.readouterr().out)["runs"]) == COUNTS[name]
+
+
+SMALL = {
+    "leave_one_mouse_out": {"shares": (0.3, 1.0)},
+    "scaling": {"shares": (0.5,), "widths": (1,), "channels": (4, 4)},
+    "cnn2022_ensemble20": {"seeds": 2},
+    "baselines2023": {"seeds": 2},
+}
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", SMALL)
+def test_a_ready_campaign_runs_at_toy_size(name, tmp_path, capsys):
+    """On tiny recordings, with the recipes as they are but for their length."""
+    pictures = name == "cnn2022_ensemble20"
+    data = (tiny.pictures if pictures else tiny.films)(tmp_path / "data", 2)
+    options = [f"{k}={v}" for k, v in ({"data": data} | SMALL[name]).items()]
+    small = {
+        "train.steps": 2,
+        "train.batch": 2,
+        "train.frames": 1 if pictures else 40 if name == "baselines2023" else 24,
+        "validate.skip": 0 if pictures else 10,
+    }
+    words = ["launch", str(READY / f"{name}.py"), "--workdir", str(tmp_path / "x")]
+    words += [x for option in options for x in ("--with", option)]
+    words += [f"--config.{k}={v}" for k, v in small.items()]
+    assert main([*words, "--json"]) == 0, capsys.readouterr().err
+    found = json.loads(capsys.readouterr().out)
+    assert found["done"] == len(found["runs"])
+
+
+KILLED = """
+def get_campaign(recipe, data):
+    model = {"shifter": None}
+    return {"stages": {
+        "teach": {"recipe": recipe, "seeds": 3},
+        "tune": {"recipe": recipe, "each": "teach",
+                 "changes": {"model.start": "{teach}", "train.rate": 0.001}},
+        "send": {"command": ["submit", "--data", data, "--model", "{tune*}",
+                             "--out", "{here}/out"]},
+    }}
+"""
+
+
+def started(folder, place, films):
+    """A launch of the campaign, in a process group of its own."""
+    words = [*runs.PROGRAM, "launch", str(folder / "killed.py"), "--jobs", "2"]
+    words += ["--with", "recipe=recipe.py", "--with", f"data={films}"]
+    env = {"ROOT": str(films), "STEPS": "24", "EVERY": "8", "JAX_PLATFORMS": "cpu"}
+    with (folder / "said").open("ab") as said:
+        return subprocess.Popen(
+            [*words, "--workdir", str(place), "--json"],
+            env=os.environ | runs.PATHS | env,
+            stdout=subprocess.DEVNULL,
+            stderr=said,
+        )
+
+
+def content(place):
+    """Every array of every last checkpoint, and the bytes of every table."""
+    found = {}
+    for run in sorted(p.parent for p in place.rglob("run.json")):
+        steps = sorted(run.glob("checkpoints/[0-9]*"), key=lambda p: int(p.name))
+        for name, leaf in runs.read_state(steps[-1]).items():
+            found[f"{run.relative_to(place)}:{name}"] = leaf.tobytes()
+    for path in sorted(place.glob("send/out/*")):
+        found[str(path.relative_to(place))] = path.read_bytes()
+    return found
+
+
+@pytest.mark.soak
+def test_a_campaign_killed_ten_times_ends_as_one_that_was_not(tmp_path):
+    """kill -9 of the launcher at random instants; each slot keeps to its core."""
+    films = tiny.films(tmp_path / "films", 2)
+    (tmp_path / "recipe.py").write_text(runs.RECIPE)
+    (tmp_path / "killed.py").write_text(KILLED)
+    smooth, killed = tmp_path / "smooth", tmp_path / "killed"
+    began = time.monotonic()
+    assert runs.finish(started(tmp_path, smooth, films), timeout=3000) == [0]
+    took = time.monotonic() - began
+    draw, kills = random.Random(0), 0
+    while kills < 10:
+        process = started(tmp_path, killed, films)
+        try:
+            process.wait(draw.uniform(0.05, 0.5) * took)
+            break  # it was over before
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            kills += 1
+    assert kills >= 3
+    said = (tmp_path / "said").read_text()
+    assert runs.finish(started(tmp_path, killed, films), timeout=3000) == [0], said
+    one, other = content(smooth), content(killed)
+    assert one.keys() == other.keys() and len(one) > 10
+    assert [name for name in one if one[name] != other[name]] == []
+    for log in killed.rglob("log.jsonl"):  # no step is in a log twice
+        rows = [json.loads(line) for line in log.read_text().splitlines()]
+        steps = [row["step"] for row in rows if "loss" in row]
+        assert steps == sorted(set(steps))
+
+
+def test_the_thin_script_is_the_command():
+    path = READY.parent / "launch.py"
+    spec = importlib.util.spec_from_file_location("launch", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    from sensorium_jax.cli import start
+
+    assert module.start is start
+
+
+def test_a_plan_of_many_runs_takes_no_time(tmp_path):
+    """Names of runs are looked up, never searched for each of them."""
+    path = tmp_path / "many.py"
+    path.write_text(
+        "def get_campaign():\n"
+        "    a = {'recipe': 'demo', 'seeds': 2000}\n"
+        "    return {'stages': {'a': a, 'b': {'recipe': 'demo', 'each': 'a'}}}\n"
+    )
+    assert len(plan(stages.read(path))) == 4000
