@@ -32,6 +32,7 @@ from sensorium_jax.scoring import limits, paired, suites, tables, trials
 from sensorium_jax.scoring.accumulate import Measured
 from sensorium_jax.scoring.tables import Comparison, Scores, TierScores
 from sensorium_jax.text import align, cell, html_table
+from sensorium_jax.training import log
 
 BASE = "demo"
 QUICK = ("demo", "no_behavior", "static")
@@ -288,10 +289,9 @@ def facts(folder: Path) -> Facts:
     twin = load.load(folder)
     card = twin.card
     windows = card["config"]["train"]["batch"] * len(card["mice"])
-    lines = map(json.loads, (folder / "log.jsonl").read_text().splitlines())
-    lines = [line for line in lines if line["step"]]
+    lines = [line for line in log.read(folder) if line["step"]]
     each = [windows / x["samples_per_s"] for x in lines if x.get("samples_per_s")]
-    step = max((x["step"] for x in lines), default=0)
+    step = int(max((x["step"] for x in lines), default=0))
     seconds = float(np.median(each[1:] or each)) if each else None
     return Facts(
         ZOO.get(folder.name, "demo, changed"),
