@@ -24,7 +24,11 @@ def _add_linear(verb: Any) -> None:
 
 
 def demo_verb(verbs: Any) -> None:
-    """Everything once, on a simulated cortex."""
+    """Everything once, on a simulated cortex; and whether this machine can do it."""
+    words = "Whether this machine can train: versions, devices, disk, a test run."
+    verb = add(verbs, "doctor", words, runs("doctor"))
+    verb.add_argument("--quick", action="store_true", help="without the test run")
+
     words = "Simulate, train, score and submit: everything once, in minutes."
     verb = add(verbs, "demo", words, runs("demo"))
     verb.add_argument("--data", default="data/demo", help="recordings to write")

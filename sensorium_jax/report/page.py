@@ -52,7 +52,9 @@ def several(runs: Runs) -> str:
     parts = {
         "Scores": _compared(runs),
         "Learning": _learning(*runs.runs),
-        "Runs": join(_settings(run, title=True) for run in runs.runs),
+        "Runs": join(
+            [_unlike_configs(runs.runs), *(_settings(r, title=True) for r in runs.runs)]
+        ),
         "How to cite": _cite(runs.runs),
     }
     about = f"Scored on {first.data}; every run on the same trials."
@@ -262,6 +264,25 @@ def words_of(value: Any) -> str:
     """A field as it stands in a table."""
     words = value if isinstance(value, str) else json.dumps(value, default=str)
     return words if len(words) <= LONG else f"{words[:LONG]}… ({len(words)} characters)"
+
+
+def _unlike_configs(runs: Sequence[Run]) -> Html:
+    """The fields in which runs differ, side by side."""
+    each = [
+        {
+            k: words_of(v)
+            for part in ("config", "changes")
+            for k, v in flat(run.card.get(part, {}), part)
+        }
+        for run in runs
+    ]
+    fields = dict.fromkeys(k for config in each for k in config)
+    rows = [[k, *(config.get(k, "-") for config in each)] for k in fields]
+    unlike = [row for row in rows if len(set(row[1:])) > 1]
+    if not unlike:
+        return element("p", "The configs are the same.")
+    heads = ["field", *(run.name for run in runs)]
+    return table("Fields in which the configs differ", heads, unlike)
 
 
 def _compared(runs: Runs) -> Html:

@@ -232,6 +232,7 @@ def test_words_over_others_are_found():
 
 def test_several_runs_are_compared(parsed):
     runs = [reports.run(name=f"<{i}>", seed=i) for i in range(2)]
+    runs[1].card["config"]["seed"] = 2
     against = {
         tier: {"<1>": Comparison("<1>", 0.1, 0.0123, (0.01, 0.02), 0.01, 0.7, {})}
         for tier in runs[0].scores.tiers
@@ -240,6 +241,8 @@ def test_several_runs_are_compared(parsed):
     inside = Parsed(text)
     assert inside.inside == [] and len(inside.named("script")) == 1
     said = "".join(w for _, w in inside.words)
+    assert "Fields in which the configs differ" in said and "config.seed" in said
+    assert "The configs are the same" in page._unlike_configs(runs[:1]).text
     assert "Comparison: <0>, <1>" in said and "+0.0123" in said and "70%" in said
     assert {"By type of stimulus", "By mouse", "Learning curves"} <= {
         w for _, w in inside.words
