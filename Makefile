@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test slow fixtures minimum lint format clean
+.PHONY: demo test slow pages fixtures minimum lint format clean
 
 $(STAMP): setup.py pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -20,6 +20,11 @@ test: $(STAMP) lint
 slow: $(STAMP)
 	$(BIN)/pip install --quiet torch==2.13.0 scikit-image opencv-python-headless
 	$(BIN)/pytest -m 'parity or processes or soak'
+
+# Pages of runs in headless Chromium, looked at by axe-core too.
+pages: $(STAMP)
+	npm install --prefix .pages --no-save --silent puppeteer-core@25 axe-core@4
+	NODE_PATH=$(CURDIR)/.pages/node_modules $(BIN)/pytest -n 0 -m pages
 
 # Exactly the tests that read the published checkpoints under $$SENSORIUM_FIXTURES.
 fixtures: $(STAMP)
@@ -48,4 +53,4 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv .venv-minimum build dist *.egg-info
+	rm -rf .venv .venv-minimum .pages build dist *.egg-info

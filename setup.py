@@ -40,7 +40,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["sensorium_jax", "sensorium_jax.*"]),
-    package_data={"sensorium_jax": ["py.typed"]},
+    package_data={"sensorium_jax": ["py.typed", "report/page.css", "report/page.js"]},
     install_requires=[
         "jax>=0.10",
         "jaxlib>=0.10",

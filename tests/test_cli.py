@@ -72,6 +72,10 @@ BAD_INPUT = {
     "submit --data /absent --model x --out /file/a": "is a file, expected a folder",
     "train --config dem --workdir /file/run": "is a file, expected a folder",
     "study --data /absent --workdir /file": "is a file, expected a folder",
+    "report /absent": "is no folder",
+    "report /empty --out /file/a.html": "is a file, expected a folder",
+    "report /empty": "No checkpoint in",
+    "train --config dem --print-config": "Did you mean 'demo'",
     "demo --data /new --workdir /file": "is a file, expected a folder",
     "download 2022 --to /file": "is a file, expected a folder",
     "zoo import /absent --arch gru2023 --out /file": "is a file, expected a folder",
@@ -84,6 +88,10 @@ USAGE = {
     "score --data /good --model x --workdir y": "Two models were given",
     "submit --data /good --model x --workdir y --out /o": "Two models were given",
     "submit --data /good --validate /file --out /o": "Leave out --workdir",
+    "report /good --out /new/page.pdf": "expected a name ending in .html",
+    "report /good /good": "given twice",
+    "report /good /empty --step 3": "leave it out",
+    "train --config demo --print-config --config.train.batch=0": "expected 1 or more",
     "train --config demo --workdir /new --config.train.steps=-3": "train.steps is -3",
     "train --config demo --workdir /new --config.train.batch=0": "expected 1 or more",
 }
@@ -112,6 +120,9 @@ def test_bad_input_is_one_paragraph_on_stderr(place, capsys, words, said, as_jso
         "info /good --fast",
         "info /good --config.seed=1",
         "train --config demo",
+        "report",
+        "report /good --draws 0",
+        "doctor /good",
         "train --config demo --workdir /new steps=3",
         "train --config demo --workdir /new --config.train.steps 3",
         "simulate /new --preset tinny",
@@ -142,6 +153,18 @@ def test_json_is_one_object_and_all_of_stdout(place, capsys, words):
     assert code == 0 and isinstance(json.loads(out), dict)
     _, text, _ = run(words, place, capsys)
     assert text and not text.startswith("{")
+
+
+@pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
+def test_a_config_is_printed_and_nothing_trained(place, capsys):
+    words = "train --config demo --print-config --config.train.steps=5"
+    code, out, _ = run(words, place, capsys)
+    (line,) = [x for x in out.splitlines() if x.startswith("config.train.steps ")]
+    assert code == 0 and line.split() == ["config.train.steps", "5", "(default", "0)"]
+    assert len(out.splitlines()) > 50
+    code, out, _ = run(f"{words} --json", place, capsys)
+    assert code == 0 and json.loads(out)["train"]["steps"] == 5
+    assert run(f"{words} --workdir /new", place, capsys)[0] == 2
 
 
 def test_interrupted_is_130(place, capsys, monkeypatch):

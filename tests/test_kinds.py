@@ -13,6 +13,7 @@ import sensorium_jax as sj
 from sensorium_jax.errors import UserError
 from sensorium_jax.run import train
 from sensorium_jax.run.check import check
+from sensorium_jax.run.report import report
 from sensorium_jax.run.submit import submit
 from sensorium_jax.stop import Stopper
 from support.processes import runs
@@ -30,6 +31,7 @@ QUICK = (
     "short45",
     "two_tiers",
 )
+REPORTED = ("bare",)  # also by the quick test
 FILMS = {"core": {"channels": (2, 2), "lags": 3, "bases": 2, "kernels": (3, 3)}}
 PICTURES = {"core": tiny.NARROW_2D | {"layers": 1}, "asking": {"scale": 1.0}}
 
@@ -68,6 +70,8 @@ def go(kind, folder, monkeypatch, capsys, *, steps):
     leaves = runs.state(folder, steps)
     assert all(x.size and np.isfinite(x).all() for x in leaves.values())
     scored(folder, data, expected)
+    if steps > 2 or kind in REPORTED:
+        reported(folder, data, expected)
     sent(folder, data, expected, "sensorium+" if pictures else "main")
 
 
@@ -107,6 +111,18 @@ def interrupted(folder, pictures, steps, monkeypatch):
         patch.setattr(train, "stop_on_signals", asked)
         assert run(folder, pictures, steps).stopped
     assert runs.saved(folder)[-1] == 1
+
+
+def reported(folder, data, expected):
+    """A page with every figure that such recordings allow."""
+    done = report([str(folder / "run")], tier="val", draws=20, no_linear=True)
+    page = (folder / "run/report.html").read_text()
+    assert done.data["bytes"] == len(page.encode())
+    assert expected.tier in done.data["scores"]
+    titles = ("Learning curves", "The population", "Predicted and recorded")
+    assert all(f"<h3>{words}" in page for words in titles)
+    places = page.count("<h3>Readout positions of")
+    assert places == len(sj.open(data)) or "Receptive fields of" in page
 
 
 def scored(folder, data, expected):

@@ -31,6 +31,10 @@ def train_verb(verbs: Any) -> None:
 
     def call(a, overrides):
         with stop_on_signals():  # before the import, which takes seconds
+            if a.print_config:
+                from sensorium_jax.run.config import shown
+
+                return shown(a.config, overrides)
             from sensorium_jax.run.train import train
 
             flags = {"fresh": a.fresh, "profile": a.profile}
@@ -41,7 +45,10 @@ def train_verb(verbs: Any) -> None:
     verb.add_argument(
         "--config", required=True, help="a recipe's name, or the path of a config file"
     )
-    verb.add_argument("--workdir", required=True, help="where checkpoints and logs go")
+    either = verb.add_mutually_exclusive_group(required=True)
+    either.add_argument("--workdir", help="where checkpoints and logs go")
+    words = "print every field of the recipe, with what it changes, and train nothing"
+    either.add_argument("--print-config", action="store_true", help=words)
     verb.add_argument(
         "--fresh", action="store_true", help="delete the run that is there"
     )

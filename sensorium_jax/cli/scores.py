@@ -24,7 +24,11 @@ def _add_linear(verb: Any) -> None:
 
 
 def demo_verb(verbs: Any) -> None:
-    """Everything once, on a simulated cortex."""
+    """Everything once, on a simulated cortex; and whether this machine can do it."""
+    words = "Whether this machine can train: versions, devices, disk, a test run."
+    verb = add(verbs, "doctor", words, runs("doctor"))
+    verb.add_argument("--quick", action="store_true", help="without the test run")
+
     words = "Simulate, train, score and submit: everything once, in minutes."
     verb = add(verbs, "demo", words, runs("demo"))
     verb.add_argument("--data", default="data/demo", help="recordings to write")
@@ -54,6 +58,8 @@ def score_verbs(verbs: Any) -> None:
     verb.add_argument("--per-neuron", metavar="FILE", help=words)
     _add_linear(verb)
 
+    _report(verbs)
+
     words = "A model's rates of every trial of a tier as arrays; resumes."
     verb = add(verbs, "predict", words, runs("predict"))
     verb.add_argument("--data", required=True, help="official tree, store, or its URL")
@@ -79,6 +85,24 @@ def score_verbs(verbs: Any) -> None:
     verb.add_argument("--quick", action="store_true", help="20 steps, fewer models")
     _add_linear(verb)
     _add_rules(verb)
+
+
+def _report(verbs: Any) -> None:
+    words = "A page of a run for the browser: scores, traces, a clip; or of several."
+    verb = add(verbs, "report", words, runs("report"))
+    words = "runs; of several, the first is compared with each other one"
+    verb.add_argument("workdirs", nargs="+", metavar="WORKDIR", help=words)
+    words = "recordings to score; those that the first run was trained on"
+    verb.add_argument("--data", help=words, metavar="DATA")
+    words = "page to write (WORKDIR/report.html; comparison.html of several)"
+    verb.add_argument("--out", help=words, metavar="FILE")
+    words = "a tier, val (the one that validates), or all that are labelled (all)"
+    verb.add_argument("--tier", default="all", help=words)
+    verb.add_argument("--step", type=number, help="another step of the run")
+    verb.add_argument("--draws", type=count, default=200, help="resamples of trials")
+    _add_kinds(verb)
+    _add_rules(verb)
+    _add_linear(verb)
 
 
 def submit_verbs(verbs: Any) -> None:

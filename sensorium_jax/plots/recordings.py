@@ -48,14 +48,19 @@ def _clips(part, clips: Mapping[str, np.ndarray]) -> None:
         for axis in row:
             axis.set(xticks=[], yticks=[], frame_on=False)
         for axis, frame in zip(row, frames, strict=False):
-            image = _image(frame)
-            low, high = float(image.min()), float(image.max())
-            black, white = (0, 255 if high > 1 else 1) if low >= 0 else (low, high)
+            image = picture(frame)
+            black, white = greys(image)
             axis.imshow(image, "gray", vmin=black, vmax=white)
         row[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=7)
 
 
-def _image(frame: np.ndarray) -> np.ndarray:
+def greys(image: np.ndarray) -> tuple[float, float]:
+    """What is black and what is white, in the units that a film seems to be in."""
+    low, high = float(image.min()), float(image.max())
+    return (0.0, 255.0 if high > 1 else 1.0) if low >= 0 else (low, high)
+
+
+def picture(frame: np.ndarray) -> np.ndarray:
     """A frame as a picture: one channel as grey, three as color, two as their mean."""
     frame = np.asarray(frame, np.float32)
     if frame.ndim == 3 and frame.shape[-1] == 3:

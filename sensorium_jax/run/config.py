@@ -1,5 +1,6 @@
 """Recipes from names or paths, with changes from the command line."""
 
+import json
 import re
 import traceback
 import warnings
@@ -13,7 +14,8 @@ from ml_collections import ConfigDict, config_flags
 from sensorium_jax import configs
 from sensorium_jax.configs.base import base
 from sensorium_jax.errors import UsageError, UserError, unknown
-from sensorium_jax.run import Config
+from sensorium_jax.run import Config, Outcome
+from sensorium_jax.text import align
 
 SHIPPED = Path(configs.__file__).parent
 NOT_RECIPES = {"__init__", "base"}
@@ -160,6 +162,28 @@ def check_regexes(config: Config) -> None:
                     f"expression ({error}). Parameters are matched by their whole "
                     "name, such as 'core/.*'."
                 ) from None
+
+
+def shown(name: str, overrides: Sequence[str] = ()) -> Outcome:
+    """Every field as `train` would take it, and the defaults that were changed.
+
+    What a recipe leaves to the recordings, as `own` does, is left open.
+    """
+    config = load(name, overrides)
+    check_types(config)
+    check_numbers(config)
+    check_regexes(config)
+    plain, usual = (json.loads(c.to_json_best_effort()) for c in (config, base()))
+    rows = []
+    for section, fields in plain.items():
+        pairs = fields.items() if isinstance(fields, dict) else [("", fields)]
+        for field, value in pairs:
+            whole = f"{section}.{field}".rstrip(".")
+            of = usual.get(section)
+            old = of.get(field) if isinstance(of, dict) else of
+            changed = "" if value == old else f"(default {json.dumps(old)})"
+            rows.append([f"config.{whole}", json.dumps(value), changed])
+    return Outcome(plain, "\n".join(align(rows, left=3)))
 
 
 def differences(a: Any, b: Any, path: str = "") -> list[str]:

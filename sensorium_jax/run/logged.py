@@ -1,6 +1,5 @@
 """What a training has left in its workdir: its card, its log, and its pace."""
 
-import json
 from functools import cached_property
 from pathlib import Path
 from statistics import median
@@ -8,7 +7,7 @@ from typing import Any
 
 from sensorium_jax.errors import UserError
 from sensorium_jax.io import plain_json
-from sensorium_jax.training.log import LOG
+from sensorium_jax.training import log
 
 RUN = "run.json"  # what a workdir is of; claimed before the first step
 SCORED = "scored.json"  # what its best step scores beside null and ceiling, if judged
@@ -32,12 +31,17 @@ class Logged:
         """The last step that the log knows of."""
         return max((row["step"] for row in self.rows), default=0)
 
+    @property
+    def windows(self) -> int:
+        """Windows of all mice in a step."""
+        batch, mixed = self.config["train"]["batch"], self.config["data"].get("mixed")
+        return batch if mixed else batch * len(self.card["mice"])
+
     @cached_property
     def seconds_per_step(self) -> float | None:
         """Median over reports, without the first, which compiles; None if unknown."""
-        windows = self.config["train"]["batch"] * len(self.card["mice"])
         each = [
-            windows / row["samples_per_s"]
+            self.windows / row["samples_per_s"]
             for row in self.rows
             if row["step"] and row.get("samples_per_s")
         ]
@@ -55,10 +59,9 @@ class Logged:
         told = int(self.config["train"]["steps"])
         if told:
             return told
-        windows = self.config["train"]["batch"] * len(self.card["mice"])
         for row in reversed(self.rows):
             if row.get("samples_per_s") and "eta_s" in row:
-                left = row["eta_s"] * row["samples_per_s"] / windows
+                left = row["eta_s"] * row["samples_per_s"] / self.windows
                 return row["step"] + round(left)
         return None
 
@@ -95,19 +98,5 @@ def read(workdir: str | Path) -> Logged:
     train = card.get("config", {}).get("train", {}) if known else {}
     if not {"batch", "steps"} <= train.keys():
         raise UserError(f"{workdir / RUN} is no card of a run. Give another workdir.")
-    return Logged(workdir, card, list(_rows(workdir / LOG)))
-
-
-def _rows(path: Path):
-    """Lines of the log that are whole; a kill may have cut the last one in two."""
-    try:
-        lines = path.read_text().splitlines()
-    except OSError:
-        return
-    for line in lines:
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(row, dict) and isinstance(row.get("step"), int):
-            yield row
+    rows = [row | {"step": int(row["step"])} for row in log.read(workdir)]
+    return Logged(workdir, card, rows)

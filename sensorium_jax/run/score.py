@@ -129,21 +129,34 @@ def report(
     which takes long: only once all else that was asked for is there.
     """
     check_draws(draws)
-    plans = trials.plan(sessions, trials.tiers_of(sessions, tier), stimuli=stimuli)
-    rates = true_rates(sessions, ceiling)
-    mice = measure_tiers(twin, plans, truth=rates)
-    if linear is not None:
-        mice = beside(mice, measure_tiers(linear(), plans))
+    options = {"tier": tier, "stimuli": stimuli, "ceiling": ceiling}
+    mice = measured(twin, sessions, linear=linear, **options)
     scores = {name: suites.report(m, draws=draws) for name, m in mice.items()}
     if against:
         model, second = against
+        plans = {name: [m.plan for m in them] for name, them in mice.items()}
         others = measure_tiers(second, plans)
         for name, found in scores.items():
-            options: dict[str, Any] = {"model": model, "draws": draws}
-            comparison = paired.compare(mice[name], others[name], **options)
+            words: dict[str, Any] = {"model": model, "draws": draws}
+            comparison = paired.compare(mice[name], others[name], **words)
             scores[name] = found._replace(against=comparison)
     each = [(tier, m) for tier in mice if neurons for m in mice[tier]]
     return Report(scores, [row for one in each for row in by_neuron.rows(*one)])
+
+
+def measured(
+    twin: Any,
+    sessions: Sequence[Session],
+    *,
+    tier: str,
+    stimuli: str,
+    ceiling: str,
+    linear: Callable[[], Any] | None = None,
+) -> dict[str, list[Measured]]:
+    """What scores need of a twin on one tier or on all, beside the linear model."""
+    plans = trials.plan(sessions, trials.tiers_of(sessions, tier), stimuli=stimuli)
+    mice = measure_tiers(twin, plans, truth=true_rates(sessions, ceiling))
+    return mice if linear is None else beside(mice, measure_tiers(linear(), plans))
 
 
 def measure_tiers(

@@ -1,6 +1,7 @@
 """What a run says while it runs: a bar, a JSON line per report, TensorBoard events."""
 
 import json
+import math
 import sys
 import time
 import uuid
@@ -93,6 +94,27 @@ def note(numbers: dict[str, float], judged_by: str = "val") -> str:
         for k, words in SHOWN.items()
         if k in numbers
     )
+
+
+def read(workdir: str | Path) -> list[dict[str, float]]:
+    """The numbers of every report of a run, with its step; none where none were kept.
+
+    What is no number is left out, and so are lines that a kill cut in two.
+    """
+    path, rows = Path(workdir) / LOG, []
+    if not path.is_file():
+        return rows
+    for line in path.read_text(errors="replace").splitlines():
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(row, dict):
+            kinds = (int, float)
+            row = {k: float(v) for k, v in row.items() if type(v) in kinds}
+            row = {k: v for k, v in row.items() if math.isfinite(v)}
+            rows += [row] if "step" in row else []
+    return rows
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from tensorboardX.proto.event_pb2 import Event
 
 from sensorium_jax.errors import UserError
 from sensorium_jax.run.train import profiler
+from sensorium_jax.training import log
 from sensorium_jax.training.log import open_log
 
 
@@ -137,3 +138,12 @@ def test_a_profile_is_written_when_asked_for(tmp_path):
         with profiler(tmp_path, on=on):
             jax.block_until_ready(jnp.ones(3) + 1)
         assert bool(list(tmp_path.rglob("*.xplane.pb"))) == on
+
+
+def test_numbers_are_read_back_and_nothing_else(tmp_path):
+    assert log.read(tmp_path) == []
+    lines = ['{"step": 3, "loss": 2.5, "name": "x", "bad": NaN}', '{"step": 4, "lo']
+    lines += ["[1]", '{"loss": 1.0}', "[" * 100_000, '{"step": 6, "score": 1}']
+    (tmp_path / log.LOG).write_text("\n".join(lines))
+    wanted = [{"step": 3.0, "loss": 2.5}, {"step": 6.0, "score": 1.0}]
+    assert log.read(tmp_path) == wanted

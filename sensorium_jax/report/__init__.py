@@ -1,0 +1,1 @@
+"""Pages of runs: one self-contained HTML file each, which needs no network."""
