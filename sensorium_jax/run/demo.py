@@ -18,7 +18,7 @@ from sensorium_jax.scoring import tables
 from sensorium_jax.text import align
 
 COLUMNS = ("single_trial", "null", "linear", "ceiling", "fraction_of_ceiling")
-STEPS, QUICK = 600, 20  # three to four minutes of two cores
+STEPS, QUICK = 400, 20  # some three minutes of two cores
 MOVIES = "natural_movie"  # what the demo is trained on
 
 
