@@ -15,7 +15,7 @@ from sensorium_jax.run import Config
 from sensorium_jax.run.warm_start import check_asked, known_rows
 from sensorium_jax.training import forward
 from sensorium_jax.training.mesh import shard
-from sensorium_jax.training.targets.lesson import Drawn, make_lessons
+from sensorium_jax.training.targets.lesson import Drawn, Teach, make_lessons
 from sensorium_jax.zoo.load import load
 
 ONLY_MIXED = ("cutmix", "teacher")  # of train
@@ -95,22 +95,24 @@ def lessons(
 ) -> Callable:
     """What makes a drawn batch into a lesson, inside the step."""
     t = config.train
-    teach: Any = None
-    if teacher is not None:
-        other = forward.without_signals(teacher.encoder)
-        ask = forward.make_ask(other, t.compute, "")
-
-        def teach(variables: Any, *seen: Any) -> jax.Array:
-            rates, _ = ask(variables, seen, {}, train=False, all_readouts=True)
-            return rates.swapaxes(0, 1)
-
     return make_lessons(
         encoder,
         asking,
         cutmix_probability=t.cutmix,
-        teach=teach,
+        teach=None if teacher is None else teaching(teacher, t.compute),
         share=t.teacher_share,
     )
+
+
+def teaching(teacher: Teacher, compute: str) -> Teach:
+    """The rates [M, B, T, N] of a teacher in evaluation, of every sample."""
+    ask = forward.make_ask(forward.without_signals(teacher.encoder), compute, "")
+
+    def teach(variables: Any, *seen: Any) -> jax.Array:
+        rates, _ = ask(variables, seen, {}, train=False, all_readouts=True)
+        return rates.swapaxes(0, 1)
+
+    return teach
 
 
 def teacher(
