@@ -18,7 +18,8 @@ test: $(STAMP) lint
 
 # Parity against the originals needs $$SENSORIUM_PEERS/<owner>/<repository> checkouts.
 slow: $(STAMP)
-	$(BIN)/pip install --quiet torch==2.13.0 scikit-image opencv-python-headless
+	$(BIN)/pip install --quiet torch==2.13.0 scikit-image opencv-python-headless \
+		submitit optuna
 	$(BIN)/pytest -m 'parity or processes or soak'
 
 # Pages of runs in headless Chromium, looked at by axe-core too.

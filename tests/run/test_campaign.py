@@ -40,6 +40,7 @@ def get_campaign(seeds=2, does="demo"):
 def stand_in(monkeypatch):
     monkeypatch.setattr(child, "PROGRAM", launched.PROGRAM)
     monkeypatch.setattr(pool, "POLL_S", 0.01)
+    monkeypatch.setattr(pool, "LOOK_S", 0.05)
 
 
 @pytest.fixture

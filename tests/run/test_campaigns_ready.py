@@ -1,6 +1,5 @@
 """Campaigns that lie ready in experiments/, and one that is killed ten times."""
 
-import importlib.util
 import json
 import os
 import random
@@ -12,8 +11,6 @@ from pathlib import Path
 import pytest
 
 from sensorium_jax.cli import main
-from sensorium_jax.run.campaign import stages
-from sensorium_jax.run.campaign.plan import plan
 from support.processes import runs
 from support.recordings import tiny
 
@@ -134,24 +131,3 @@ def test_a_campaign_killed_ten_times_ends_as_one_that_was_not(tmp_path):
         rows = [json.loads(line) for line in log.read_text().splitlines()]
         steps = [row["step"] for row in rows if "loss" in row]
         assert steps == sorted(set(steps))
-
-
-def test_the_thin_script_is_the_command():
-    path = READY.parent / "launch.py"
-    spec = importlib.util.spec_from_file_location("launch", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    from sensorium_jax.cli import start
-
-    assert module.start is start
-
-
-def test_a_plan_of_many_runs_takes_no_time(tmp_path):
-    """Names of runs are looked up, never searched for each of them."""
-    path = tmp_path / "many.py"
-    path.write_text(
-        "def get_campaign():\n"
-        "    a = {'recipe': 'demo', 'seeds': 2000}\n"
-        "    return {'stages': {'a': a, 'b': {'recipe': 'demo', 'each': 'a'}}}\n"
-    )
-    assert len(plan(stages.read(path))) == 4000

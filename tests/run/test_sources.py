@@ -8,8 +8,8 @@ import pytest
 from sensorium_jax.asking import PLAIN
 from sensorium_jax.data.recordings import Recordings
 from sensorium_jax.data.release.write import write_session
-from sensorium_jax.errors import UserError
-from sensorium_jax.run.score import known_sessions
+from sensorium_jax.errors import UsageError, UserError
+from sensorium_jax.run.score import known_sessions, models
 
 
 @pytest.fixture(scope="module")
@@ -34,3 +34,12 @@ def test_films_of_another_size_are_refused(recordings, frame):
 @pytest.mark.parametrize(("frame", "scale"), [((8, 12, 1), 1.0), ((16, 24, 1), 0.5)])
 def test_films_as_recorded_or_shrunk_already_pass(recordings, frame, scale):
     assert len(known_sessions(twin(frame, scale), recordings)) == 1
+
+
+def test_one_or_several_models_are_named():
+    assert models("run", None, "") == ["run"]
+    assert models(None, "a", "") == ["a"] and models(None, ["a", "b"], "") == ["a", "b"]
+    with pytest.raises(UsageError, match="Two models were given"):
+        models("run", ["a", "b"], "")
+    with pytest.raises(UsageError, match="nothing at all"):
+        models(None, [], "nothing at all")

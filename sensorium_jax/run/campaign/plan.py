@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 from hashlib import sha256
@@ -266,9 +267,8 @@ def _plain(value: Any) -> str:
 
 
 def _check_names(runs: Sequence[Run]) -> None:
-    names = [run.name for run in runs]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice:
+    ((twice, count),) = Counter(run.name for run in runs).most_common(1)
+    if count > 1:
         raise UserError(
             f"Two runs would be {twice}: an axis of stage '{twice.split('/')[0]}' has "
             "the same value twice. Leave one out."

@@ -20,7 +20,7 @@ from sensorium_jax.run.campaign.plan import Run
 from sensorium_jax.stop import Stopper
 
 POLL_S = 0.1
-LOOK_S = 2.0  # between two looks of a search at a run's log
+LOOK_S = 2.0  # between looks at what others do: a run's log, other launchers
 GRACE_S = 5.0  # that runs have to end after a second Ctrl-C
 Told = Callable[[str], None]
 
@@ -78,9 +78,11 @@ def work(
 
         search.catch_up(campaign, runs)
     left = {run.name: run for run in runs}
+    due = 0.0  # when to look again what may begin, on the clock of time.monotonic
     try:
         while True:
             for slot in [s for s, child in busy.items() if _ended(child)]:
+                due = 0.0
                 child = busy.pop(slot)
                 say(ended(child.run, end(child), campaign))
             watch(busy.values())
@@ -90,8 +92,10 @@ def work(
                         child.stop()
                 if not busy:
                     return
-            elif not _fill(campaign, left, slots, busy, retry=retry, say=say):
-                return
+            elif time.monotonic() > due:
+                if not _fill(campaign, left, slots, busy, retry=retry, say=say):
+                    return
+                due = time.monotonic() + LOOK_S
             time.sleep(POLL_S)
     finally:
         _kill(busy.values())
