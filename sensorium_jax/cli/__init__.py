@@ -154,6 +154,7 @@ def build() -> argparse.ArgumentParser:
     bring.import_verb(verbs)
     recordings.simulate_verb(verbs)
     models.train_verb(verbs)
+    models.ensemble_verb(verbs)
     models.zoo_verbs(verbs)
     scores.score_verbs(verbs)
     scores.submit_verbs(verbs)
