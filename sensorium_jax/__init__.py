@@ -163,14 +163,17 @@ def twin(
     return load_twin(source, step=step, allow_outside=allow_outside)
 
 
-def ensemble(twins: Sequence[Any]) -> Ensemble:
+def ensemble(twins: Sequence[Any], recordings: Recordings | None = None) -> Ensemble:
     """One twin that answers with the mean rates of several, each asked as it wants.
+
+    Twins that answer in different units need the recordings they were made of; their
+    mean is then in the judges' units. save(folder) writes it, twin(folder) loads it.
 
     >>> sj.ensemble([sj.twin("runs/seed0"), sj.twin("runs/seed1")])
     """
-    from sensorium_jax.zoo.twins.ensemble import ensemble as join
+    from sensorium_jax.run.ensemble import of
 
-    return join(twins)
+    return of(twins, recordings)
 
 
 def train(

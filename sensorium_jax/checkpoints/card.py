@@ -31,6 +31,7 @@ FIELDS: dict[str, type | tuple[type, ...]] = {
     "machine": dict,
     "progress": dict,
     "units": str,
+    "ensemble": list,
     DIGESTS: dict,
 }
 

@@ -2,6 +2,8 @@
 
 RUN/checkpoints/<step>/state/            arrays, written and read by orbax
 RUN/checkpoints/<step>/card/card.json    what they are of
+ENSEMBLE/card/card.json                  which checkpoints it is of; arrays of its own
+ENSEMBLE/members/<i>/                    the checkpoint of each
 """
 
 from collections.abc import Mapping
@@ -13,11 +15,18 @@ from sensorium_jax.errors import UserError
 STEPS = "checkpoints"  # folder of a run that holds a folder for every saved step
 STATE, CARD = "state", "card"
 CARD_FILE = "card.json"
+MEMBERS = "members"
+ENSEMBLE = "ensemble"  # field of a card: one entry for each member
 
 
 def card_path(folder: Path) -> Path:
     """The card of a checkpoint; it is there only when the checkpoint is whole."""
     return folder / CARD / CARD_FILE
+
+
+def member(folder: Path, index: int) -> Path:
+    """The checkpoint of one member of an ensemble."""
+    return folder / MEMBERS / str(index)
 
 
 def saved_steps(run: Path) -> dict[int, Path]:

@@ -163,6 +163,7 @@ def build() -> argparse.ArgumentParser:
     bring.import_verb(verbs)
     recordings.simulate_verb(verbs)
     models.train_verb(verbs)
+    models.ensemble_verb(verbs)
     models.zoo_verbs(verbs)
     campaigns.launch_verb(verbs)
     campaigns.runs_verb(verbs)

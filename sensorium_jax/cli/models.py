@@ -1,10 +1,11 @@
-"""Verbs about models: train, zoo."""
+"""Verbs about models: train, ensemble, zoo."""
 
 import argparse
 import re
 from typing import Any
 
-from sensorium_jax.cli.verb import add, count, number, seconds
+from sensorium_jax.cli.verb import add, count, number, runs, seconds
+from sensorium_jax.rules import NAMES as RULES
 from sensorium_jax.stop import stop_on_signals
 
 
@@ -54,6 +55,19 @@ def train_verb(verbs: Any) -> None:
     )
     verb.add_argument("--profile", action="store_true", help="trace the run (profile/)")
     verb.epilog = "Change any field of the recipe with --config.section.name=value."
+
+
+def ensemble_verb(verbs: Any) -> None:
+    """Several models as one."""
+    words = "Several trained models as one, which answers with the mean of their rates."
+    verb = add(verbs, "ensemble", words, runs("ensemble"))
+    words = "runs, of which the best step is taken, checkpoints, or published models"
+    verb.add_argument("models", nargs="+", help=words, metavar="MODEL")
+    verb.add_argument("--out", required=True, help="folder to write, for --model")
+    words = "recordings they were made of, where they answer in different units"
+    verb.add_argument("--data", help=words, metavar="FOLDER")
+    words = "other rules than the recordings': frames skipped, tiers"
+    verb.add_argument("--rules", choices=RULES, help=words)
 
 
 def zoo_verbs(verbs: Any) -> None:

@@ -1,7 +1,9 @@
 """Trained models by folder or by name."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import jax.numpy as jnp
 
@@ -11,13 +13,16 @@ from sensorium_jax.checkpoints.card import asking_of
 from sensorium_jax.errors import UserError, unknown
 from sensorium_jax.zoo.assemble import Inputs, build
 from sensorium_jax.zoo.published import fetch, sources
+from sensorium_jax.zoo.twins.ensemble import FACTORS, Ensemble, ensemble
 from sensorium_jax.zoo.twins.twin import Twin
 
 
 def load(
     source: str | Path, *, step: int | None = None, allow_outside: bool = False
-) -> Twin:
+) -> Any:
     """A twin from a checkpoint folder, a run, or the name of a published model.
+
+    The folder of an ensemble gives all its twins as one.
 
     A folder wins over a name. Of a run it is the best step unless one is named. A
     published model is downloaded once and kept; see published.fetch. With allow_outside
@@ -25,12 +30,25 @@ def load(
     """
     if Path(source).expanduser().exists() or os.sep in str(source):
         folder = layout.find(Path(source).expanduser().absolute(), step)
+        if layout.ENSEMBLE in read.card_of(folder):
+            return ensemble_of(folder, allow_outside=allow_outside)
         return from_folder(folder, allow_outside=allow_outside)
     if str(source) not in sources.FILES:
         raise unknown(
             "model", str(source), sources.FILES, "Give a folder or one of these names."
         )
     return from_folder(fetch.fetch(str(source)))
+
+
+def ensemble_of(folder: Path, *, allow_outside: bool = False) -> Ensemble:
+    """The ensemble in a folder, with what its card says of it."""
+    card, leaves = read.card_of(folder), read.weights(folder)
+    count = len(card[layout.ENSEMBLE])
+    members = [layout.find(layout.member(folder, i)) for i in range(count)]
+    twins = [from_folder(member, allow_outside=allow_outside) for member in members]
+    kept = [leaves.get(f"info/{FACTORS}/{i}") for i in range(count)]
+    known = any(factors is not None for factors in kept)
+    return replace(ensemble(twins, to_judged=kept if known else ()), card=card)
 
 
 def from_folder(folder: Path, *, allow_outside: bool = False) -> Twin:
