@@ -13,7 +13,7 @@ from tensorboardX.proto.event_pb2 import Event
 
 from sensorium_jax.errors import UserError
 from sensorium_jax.run.train import profiler
-from sensorium_jax.training.log import open_log
+from sensorium_jax.training.log import LOG, open_log, read
 
 
 def events(folder):
@@ -140,9 +140,9 @@ def test_a_profile_is_written_when_asked_for(tmp_path):
 
 
 def test_numbers_are_read_back_and_nothing_else(tmp_path):
-    assert log.read(tmp_path) == []
+    assert read(tmp_path) == []
     lines = ['{"step": 3, "loss": 2.5, "name": "x", "bad": NaN}', '{"step": 4, "lo']
     lines += ["[1]", '{"loss": 1.0}', "[" * 100_000, '{"step": 6, "score": 1}']
-    (tmp_path / log.LOG).write_text("\n".join(lines))
+    (tmp_path / LOG).write_text("\n".join(lines))
     wanted = [{"step": 3.0, "loss": 2.5}, {"step": 6.0, "score": 1.0}]
-    assert log.read(tmp_path) == wanted
+    assert read(tmp_path) == wanted
