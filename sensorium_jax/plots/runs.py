@@ -118,14 +118,14 @@ def side_by_side(
     figure = Figure(figsize=(WIDTH, high), layout="constrained")
     axis = figure.subplots()
     for k, (name, values) in enumerate(models.items()):
-        style = {"color": OTHERS[k % len(OTHERS)], "marker": SHAPES[k % len(SHAPES)]}
+        color, marker = OTHERS[k % len(OTHERS)], SHAPES[k % len(SHAPES)]
         shift = (k - (len(models) - 1) / 2) / (len(models) + 1)
         known = [(value, y + shift) for y, value in enumerate(values) if value]
         x, y = [value[0] for value, _ in known], [place for _, place in known]
-        axis.plot(x, y, ls="none", ms=5, zorder=3, label=name, **style)
+        axis.plot(x, y, marker, color=color, ms=5, zorder=3, label=name)
         for (_, ends), place in known:
             if ends is not None:
-                axis.plot(ends, (place, place), color=style["color"], lw=1.2)
+                axis.plot(ends, (place, place), color=color, lw=1.2)
     for y in range(1, len(labels)):
         axis.axhline(y - 0.5, color=RULE, lw=0.6, zorder=0)
     _lines_down(axis, labels)

@@ -24,6 +24,7 @@ from sensorium_jax.run import Outcome
 from sensorium_jax.run.check import table
 from sensorium_jax.text import align
 
+SETTINGS: Any = jax.config  # whose names its types do not tell
 PACKAGE = "sensorium-jax"
 LEAST_GB = 5.0  # free for a run's checkpoints
 COARSE = 1e-5  # relative error of a product of matrices in float32
@@ -125,7 +126,7 @@ def of_devices(installed: Mapping[str, str]) -> Iterator[Fault]:
     if card and seen == {"cpu"} and os.environ.get("JAX_PLATFORMS", "") != "cpu":
         words = "nvidia-smi is there, and jax sees the CPU only"
         yield warning("devices", words, "pip install --upgrade 'jax[cuda13]'")
-    if jax.config.jax_enable_x64:
+    if SETTINGS.jax_enable_x64:
         words = "JAX_ENABLE_X64 is set: twice the memory, and other numbers"
         yield warning("precision", words, "Unset JAX_ENABLE_X64")
 
@@ -151,13 +152,14 @@ def machine(installed: Mapping[str, str]) -> dict[str, str]:
     kinds = [d.device_kind for d in jax.devices()]
     each = (f"{kinds.count(k)} x {k}" for k in dict.fromkeys(kinds))
     devices = ", ".join(each)
+    precision = SETTINGS.jax_default_matmul_precision
     return {
         "python": platform.python_version(),
         **{name: installed.get(name, "not installed") for name in names},
         "system": f"{platform.system()} {platform.machine()}",
         "cores": str(len(os.sched_getaffinity(0))),
         "devices": devices,
-        "matmul precision": str(jax.config.jax_default_matmul_precision or "default"),
+        "matmul precision": str(precision or "default"),
         "disk here": f"{atomic.free_bytes(Path.cwd()) / 1e9:.1f} GB free",
     }
 
