@@ -34,8 +34,8 @@ class Logged:
     @property
     def windows(self) -> int:
         """Windows of all mice in a step."""
-        batch, mixed = self.config["train"]["batch"], self.config["data"].get("mixed")
-        return batch if mixed else batch * len(self.card["mice"])
+        batch, data = self.config["train"]["batch"], self.config.get("data", {})
+        return batch if data.get("mixed") else batch * len(self.card["mice"])
 
     @cached_property
     def seconds_per_step(self) -> float | None:

@@ -209,7 +209,8 @@ def make_core(options: Any, channels: int, video: int, *, allow_outside: bool) -
     if is_outside(kind):
         kinds = {kind: outside_core(kind, allowed=allow_outside)}
     more = {"input_channels": channels}
-    if "video_channels" in inspect.signature(kinds.get(kind, dict)).parameters:
+    fields = inspect.signature(kinds[kind]).parameters if kind in kinds else {}
+    if "video_channels" in fields:
         more["video_channels"] = video
     core = make(kinds, "core", options, **more)
     check_core(core)

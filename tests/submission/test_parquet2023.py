@@ -208,7 +208,7 @@ def test_command_writes_files_that_it_finds_sound(
 ):
     asked = []
 
-    def load(source):
+    def load(source, step=None):
         asked.append(source)
         return twins.Guess(recordings)
 

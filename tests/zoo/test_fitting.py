@@ -41,7 +41,7 @@ def test_a_preset_with_the_proposed_kernels_starts_on_small_frames(name):
     inputs = Inputs((7, 5, 1), 2)
     core = fitting.smaller(build(name, inputs).core, (7, 5))
     found = describe.describe(
-        name, neurons=4, source=inputs, asking={"scale": 1}, core=core
+        name, neurons=4, source=inputs, asking={"scale": 1, "canvas": None}, core=core
     )
     assert found["seen"] == [7, 5, 1] and found["parameters"]["core"] > 0
 
