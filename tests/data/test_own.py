@@ -32,7 +32,17 @@ def test_flat_rows_get_their_axis():
 
 @pytest.mark.parametrize(
     ("stimulus", "held"),
-    [([0, 1, 0, 2], [0, 2]), (range(12), [9]), ([3] * 11, [9]), ([0, 1, 2], [2])],
+    [
+        ([0, 1, 0, 2], [0, 2]),
+        (range(12), [9]),
+        ([3] * 11, [9]),
+        ([0, 1, 2], [2]),
+        ([0, 1, 2, 5, 5, 5, 5], [3, 4, 5, 6]),
+        # A few pictures shown again and again: whole pictures are held out.
+        ([4, 2, 0, 4, 2, 0], [2, 5]),
+        ([*range(20), *range(20)], [9, 19, 29, 39]),
+        ([7, *range(4), *range(4)], [4, 8]),
+    ],
 )
 def test_repeats_are_for_validation(stimulus, held):
     tiers = write.default_tiers(np.array(stimulus), "oracle")

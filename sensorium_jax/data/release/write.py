@@ -440,8 +440,7 @@ def write_session(
     responses: per trial [t, n], NaN in every frame where a neuron was not recorded in
     the trial; behavior [t, k]; pupil [t, 2]. With pictures=True,
     videos are a stack [m, h, w] or [m, h, w, c], responses [m, n], behavior [m, k].
-    Without tiers, stimuli shown more than once are for validation, or every tenth trial
-    if nothing repeats. Responses of the tiers to hide are stored as zeros. fill_gaps
+    Without tiers, those of default_tiers are given. Responses of the tiers to hide are stored as zeros. fill_gaps
     and negative are those of SessionWriter. rules: "own", or "2022" or "2023" for
     recordings that follow that competition, or Rules; they are written into
     config.json. skip: frames at the start of own trials that no score counts. rate_hz
@@ -586,10 +585,25 @@ def _resolved(
 
 
 def default_tiers(stimulus: np.ndarray, validation: str) -> list[str]:
-    """Repeated stimuli are for validation; if none or all repeat, every tenth trial."""
-    shown = np.bincount(stimulus)[stimulus]
-    held = shown > 1
-    if not held.any() or held.all():
-        held = np.arange(len(stimulus)) % 10 == min(9, len(stimulus) - 1)
-        held &= len(stimulus) > 1
+    """Repeated stimuli are for validation, or every tenth of them where they are most.
+
+    No stimulus is in both tiers, unless only one was shown. If none repeats, every
+    tenth trial is for validation.
+    """
+    _, first, number, shown = np.unique(
+        stimulus, return_index=True, return_inverse=True, return_counts=True
+    )
+    held = (shown > 1)[number]
+    if 2 * held.sum() > len(held) and len(first) > 1:
+        repeated = np.flatnonzero(shown > 1)
+        repeated = repeated[np.argsort(first[repeated])]
+        held = np.isin(number, repeated[_tenth(len(repeated))])
+    elif not held.any() or held.all():
+        held = np.isin(np.arange(len(held)), _tenth(len(held)))
+        held &= len(held) > 1
     return [validation if h else TRAIN for h in held]
+
+
+def _tenth(count: int) -> np.ndarray:
+    """Every tenth index, at least one."""
+    return np.arange(min(9, count - 1), count, 10)
