@@ -193,6 +193,23 @@ class Session:
         """Frames of these trials."""
         return np.array([self.reader.length(row) for row in rows.tolist()], int)
 
+    def first_shown(self) -> np.ndarray:
+        """Row of the first trial that showed the same video, for each trial.
+
+        A reader tells by numbers which videos are the same; where it does not know,
+        every trial is the first of its own.
+        """
+        first = np.arange(self.trials)
+        told = getattr(self.reader, "videos", None)
+        used = np.flatnonzero(self.tiers != UNUSED)
+        number = used if told is None else told(used)
+        if len(np.unique(number)) == len(used):
+            return first
+        whole = np.stack([number, self.lengths(used)])
+        _, at, same = np.unique(whole, axis=1, return_index=True, return_inverse=True)
+        first[used] = used[at[same.ravel()]]
+        return first
+
     def shape(self, what: str, frames: int) -> tuple[int, ...]:
         """Shape of a time-first array of one modality."""
         sizes = {

@@ -1,6 +1,7 @@
 """A store holds what the recordings hold, and streams the same from disk or http."""
 
 import os
+import shutil
 import subprocess
 import sys
 from hashlib import blake2b
@@ -8,7 +9,9 @@ from hashlib import blake2b
 import numpy as np
 import pytest
 
+from sensorium_jax.data.check.check import check
 from sensorium_jax.data.recordings import Recordings
+from sensorium_jax.data.release.write import write_session
 from sensorium_jax.data.session import MODALITIES
 from sensorium_jax.data.store import write as store_write
 from sensorium_jax.data.store.build import convert
@@ -87,6 +90,7 @@ def test_store_streams_the_batches_of_the_tree(both, options):
 ELSEWHERE = """
 import sys
 from hashlib import blake2b
+from sensorium_jax.data.check.check import check
 from sensorium_jax.data.recordings import Recordings
 from sensorium_jax.data.stream.stream import Stream, prefetch
 
@@ -182,6 +186,88 @@ def test_writer_takes_trials_one_by_one_and_goes_on(tmp_path):
         for k, v in official.snapshot(tmp_path / "whole").items()
         if ".partial" not in k
     }
+
+
+@pytest.fixture(scope="module")
+def shown_again(tmp_path_factory):
+    """A tree of 45 films, of which all but 4 were shown before, and its store."""
+    folder = tmp_path_factory.mktemp("shown")
+    rng = np.random.default_rng(0)
+    films = rng.integers(0, 256, (4, 6, 3, 4)).astype(np.uint8)
+    order = np.r_[0, 1, rng.integers(0, 2, 30), 2, 3, rng.integers(0, 4, 11)]
+    write_session(
+        folder / "tree/mouse",
+        videos=[films[i] for i in order],
+        responses=rng.gamma(1.0, 1.0, (45, 6, 3)),
+        tiers=["train"] * 30 + ["val"] * 15,
+        video_dtype="uint8",
+    )
+    convert(folder / "tree", folder / "store", durable=False)
+    return folder / "tree", folder / "store", order
+
+
+def same_trials(*places):
+    (a,), (b,) = (Recordings.open(p).sessions for p in places)
+    assert a.trials == b.trials == 45
+    for row in range(a.trials):
+        same(a.trial(row), b.trial(row))
+
+
+def test_a_video_that_is_shown_again_is_stored_once(shown_again):
+    tree, store, order = shown_again
+    same_trials(tree, store)
+    videos = store / "mouse/videos/c"
+    assert [p.name for p in sorted(videos.iterdir())] == ["0", "1"]  # none in the last
+    index = 20 * 16 + 4  # of a shard: where its 20 films lie, and a checksum
+    sizes = [(videos / g / "0/0/0/0").stat().st_size for g in "01"]
+    assert sizes == [2 * 6 * 3 * 4 + index] * 2
+    first = [int(np.flatnonzero(order == i)[0]) for i in order]
+    np.testing.assert_array_equal(Recordings.open(store)[0].first_shown(), first)
+    assert not check(store)
+
+
+def test_shown_again_over_http(shown_again):
+    _, store, _ = shown_again
+    with served(store) as url:
+        same_trials(store, url)
+
+
+def test_shown_again_after_a_kill_and_from_a_store(shown_again, tmp_path):
+    tree, store, _ = shown_again
+    whole = official.snapshot(store)
+    cut = tmp_path / "cut"
+    shutil.copytree(store, cut)
+    for name in ("complete.json", "meta.npz", "groups/00001.json"):
+        (cut / "mouse" / name).unlink()
+    assert convert(tree, cut, durable=False).written_groups == 1
+    assert official.snapshot(cut) == whole
+    convert(store, tmp_path / "again", durable=False)
+    assert official.snapshot(tmp_path / "again") == whole
+
+
+def test_a_damaged_video_that_is_shown_again_is_mended(shown_again, tmp_path):
+    tree, store, _ = shown_again
+    cut = tmp_path / "cut"
+    shutil.copytree(store, cut)
+    (cut / "mouse/videos/c/1/0/0/0/0").unlink()
+    assert any("c/1" in f.file for f in check(cut))
+    convert(tree, cut, verify=True, durable=False)
+    same_trials(tree, cut)
+
+
+def test_copies_of_a_video_do_not_go_on_with_a_store_that_shares(shown_again, tmp_path):
+    """Their trials would point at videos that nobody wrote."""
+    tree, store, _ = shown_again
+    shutil.copytree(tree, tmp_path / "copies")  # no links any more
+    shutil.copytree(store, tmp_path / "store")
+    with pytest.raises(UserError, match="begun from other recordings"):
+        convert(tmp_path / "copies", tmp_path / "store", durable=False)
+    convert(tmp_path / "copies", tmp_path / "own", durable=False)
+    same_trials(tree, tmp_path / "own")
+    before = official.snapshot(tmp_path / "own")
+    # A store that was begun without sharing goes on so.
+    assert convert(tree, tmp_path / "own", durable=False).written_groups == 0
+    assert official.snapshot(tmp_path / "own") == before
 
 
 def test_writer_refuses_what_does_not_fit(tmp_path):

@@ -257,6 +257,14 @@ REFUSED = {
     "lengths beyond": (meta(lengths=np.full(16, 9)), "lengths"),
     "lengths below zero": (meta(lengths=np.full(16, -1)), "lengths"),
     "lengths of another count": (meta(lengths=np.zeros(3, int)), "lengths"),
+    "a video of a later trial": (meta(first_shown=np.r_[1, 1:16]), "first_shown"),
+    "a video before the first": (meta(first_shown=np.r_[-1, 1:16]), "first_shown"),
+    "a video beyond the last": (meta(first_shown=np.r_[:15, 99]), "first_shown"),
+    "a video by two steps": (meta(first_shown=np.r_[0, 0, 1, 3:16]), "first_shown"),
+    "a video of other frames": (
+        meta(first_shown=np.r_[0, 0, 2:16], lengths=np.r_[8, 7, [8] * 14]),
+        "first_shown",
+    ),
     "ids in two axes": (meta(unit_ids=np.zeros((5, 2), int)), "unit_ids"),
     "coordinates of others": (meta(coordinates=np.zeros((9, 3), "f4")), "coordinates"),
     "a statistic nobody knows": (

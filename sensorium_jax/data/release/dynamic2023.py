@@ -75,6 +75,10 @@ class FilmReader:
     def _open(self, what: str, trial: int) -> np.ndarray:
         return tree.open_npy(self.folders[what] / f"{self.files[trial]}.npy")
 
+    def videos(self, rows: np.ndarray) -> np.ndarray:
+        """A number for the video of each trial, equal where they share a file."""
+        return tree.same_files(self.folders[VIDEO], self.files[rows])
+
     def length(self, trial: int) -> int:
         """Valid frames of a trial: the first NaN of any modality ends it.
 

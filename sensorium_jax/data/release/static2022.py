@@ -67,6 +67,10 @@ class PictureReader:
     folders: dict[str, Path]
     files: np.ndarray
 
+    def videos(self, rows: np.ndarray) -> np.ndarray:
+        """A number for the video of each trial, equal where they share a file."""
+        return tree.same_files(self.folders[VIDEO], self.files[rows])
+
     def length(self, trial: int) -> int:
         """One frame, whatever the trial."""
         return 1

@@ -1,5 +1,6 @@
 """What both releases share: the facts of one session's folder, read with care."""
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -220,6 +221,22 @@ def first_trial(facts: Facts) -> dict[str, np.ndarray]:
                 "may be empty. Fetch or write the recording again."
             )
     return first
+
+
+def same_files(folder: Path, files: np.ndarray) -> np.ndarray:
+    """A number for each file of a folder, equal where two names are of one file."""
+    told = [os.stat(folder / f"{file}.npy") for file in files]
+    numbers: dict[tuple[int, int], int] = {}
+    return np.array(
+        [
+            # A disk that does not number its files tells nothing.
+            numbers.setdefault((s.st_dev, s.st_ino), i)
+            if s.st_nlink > 1 and s.st_ino
+            else i
+            for i, s in enumerate(told)
+        ],
+        np.int64,
+    )
 
 
 def misfit(folder: Path, what: str, shape: tuple, expected: str) -> UserError:

@@ -27,7 +27,9 @@ class MousePlan(NamedTuple):
     session: Session
     frames: int  # of the longest trial
     video_dtype: str
-    trial_bytes: int  # of the longest trial before compression
+    trial_bytes: int  # of the longest trial before compression, its video aside
+    video_bytes: int
+    first_shown: np.ndarray  # per trial, the row of the first of the same video
 
 
 class Converted(NamedTuple):
@@ -74,7 +76,7 @@ def convert(
         plans = [_plan(store, s, responses, pool) for s in recordings.sessions]
         _check_space(store, plans)
         said, written = [], 0
-        total = sum(plan.trial_bytes * plan.session.trials for plan in plans)
+        total = sum(_bytes(plan, 0) for plan in plans)
         with progress.bar("converting", total, unit="B") as bar:
             for plan in plans:
                 writer = StoreWriter(
@@ -84,8 +86,9 @@ def convert(
                     video_dtype=plan.video_dtype,
                     response_dtype=responses,
                     durable=durable,
+                    first_shown=plan.first_shown,
                 )
-                written += _fill(writer, pool, bar, plan.trial_bytes)
+                written += _fill(writer, pool, bar, plan)
                 said.append(writer.finish())
         if verify:
             checks.compare(store, recordings, pool)
@@ -103,17 +106,23 @@ def convert(
     )
 
 
-def _fill(writer: StoreWriter, pool: Executor, bar: progress.Bar, size: int) -> int:
+def _fill(
+    writer: StoreWriter, pool: Executor, bar: progress.Bar, plan: MousePlan
+) -> int:
     """Write the groups that are missing; returns how many."""
     session, written, seen = writer.session, 0, 0
     while True:
-        bar.add((writer.next - seen) * size, session.name[:24])
+        size = _bytes(plan, seen) - _bytes(plan, writer.next)
+        bar.add(size, session.name[:24])
         seen = writer.next
         if seen == session.trials:
             return written
         group = writer.empty(writer.done)
         reads = [
-            pool.submit(_read, session, trial, group, place)
+            pool.submit(
+                *(_read, session, trial, group, place),
+                video=bool(writer.first_r[trial] == trial),
+            )
             for place, trial in enumerate(writer.rows(writer.done))
         ]
         for read in reads:
@@ -122,13 +131,20 @@ def _fill(writer: StoreWriter, pool: Executor, bar: progress.Bar, size: int) -> 
         written += 1
 
 
-def _read(session: Session, trial: int, group: Group, place: int) -> None:
-    """One trial into its place; trials of no tier are left out and have no frames."""
+def _read(
+    session: Session, trial: int, group: Group, place: int, *, video: bool
+) -> None:
+    """One trial into its place; trials of no tier are left out and have no frames.
+
+    video: whether its video is wanted.
+    """
     if session.tiers[trial] == UNUSED:
         return
     length = session.reader.length(trial)
     group.lengths[place] = length
     for what, arrays in group.arrays.items():
+        if what == VIDEO and not video:
+            continue
         x = session.read(what, trial)
         arrays[place, :length] = x
         if what == VIDEO and arrays.dtype != x.dtype:
@@ -148,19 +164,30 @@ def _check_same(
 
 def _plan(store: Path, session: Session, responses: str, pool: Executor) -> MousePlan:
     """Look at every trial's length and grey levels, unless an earlier run did."""
+    first_shown = session.first_shown()
     header = store / session.name / layout.HEADER
     if header.exists():
         content = regular.content(header, plain_json.MOST)
         known = facts.header(content, str(header.parent), session.name)
         frames, video_dtype = known.frames, known.dtypes[VIDEO]
     else:
-        rows = [row for row in range(session.trials) if session.tiers[row] != UNUSED]
-        frames = max(pool.map(session.reader.length, rows), default=1)
+        rows = np.flatnonzero(session.tiers != UNUSED)
+        frames = max(pool.map(session.reader.length, rows.tolist()), default=1)
+        rows = np.unique(first_shown[rows]).tolist()
         video_dtype = _video_dtype(session, rows, pool)
     pixels = int(np.prod(session.frame_shape)) * np.dtype(video_dtype).itemsize
     neurons = session.neurons * np.dtype(responses).itemsize
-    trial_bytes = frames * (pixels + neurons + 4 * (session.behaviors + 2))
-    return MousePlan(session, frames, video_dtype, trial_bytes)
+    trial_bytes = frames * (neurons + 4 * (session.behaviors + 2))
+    return MousePlan(
+        session, frames, video_dtype, trial_bytes, frames * pixels, first_shown
+    )
+
+
+def _bytes(plan: MousePlan, row: int) -> int:
+    """Bytes of the trials from a row on, before compression."""
+    rows = np.arange(row, plan.session.trials)
+    videos = int((plan.first_shown[rows] == rows).sum())
+    return plan.trial_bytes * len(rows) + plan.video_bytes * videos
 
 
 def _video_dtype(session: Session, rows: list[int], pool: Executor) -> str:
@@ -208,7 +235,6 @@ def _check_space(store: Path, plans: list[MousePlan]) -> None:
     need = 0
     for plan in plans:
         marks = len(list((store / plan.session.name / "groups").glob("*.json")))
-        missing = plan.session.trials - marks * layout.group_size(plan.frames)
-        need += plan.trial_bytes * max(missing, 0)
+        need += _bytes(plan, marks * layout.group_size(plan.frames))
     remedy = "Make room, choose another disk, or convert with responses as float16."
     atomic.need_space(store, need + SPARE, "for the store at most", remedy)

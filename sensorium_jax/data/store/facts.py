@@ -193,6 +193,7 @@ def arrays(content: bytes, where: str, head: Header, trials: int) -> dict[str, A
     ids = given.get("unit_ids")
     neurons = len(ids) if ids is not None and ids.ndim == 1 else 0
     _check(where, "unit_ids", ids, "iu", (max(neurons, 1),))
+    _check_shown(where, given, lengths)
     if neurons * head.frames * 4 > MOST_TRIAL:
         raise _wrong(where, f"{neurons} neurons", "at most 4 GB in a trial")
     if "coordinates" in given:
@@ -203,12 +204,31 @@ def arrays(content: bytes, where: str, head: Header, trials: int) -> dict[str, A
     return given
 
 
+def _check_shown(
+    where: str, given: Mapping[str, np.ndarray], lengths: np.ndarray
+) -> None:
+    """Refuse trials that show the video of a later one, or one of another length."""
+    first = given.get("first_shown")
+    if first is None:
+        return
+    _check(where, "first_shown", first, "iu", lengths.shape)
+    rows = np.arange(len(first))
+    fits = (first >= 0) & (first <= rows)
+    # An index that is out of range is replaced, so that the rest can be looked at.
+    first = np.where(fits, first, rows)
+    fits &= (first[first] == first) & (lengths[first] == lengths)
+    if not fits.all():
+        trial = int(np.argmin(fits))
+        found = f"first_shown of trial {trial} is {given['first_shown'][trial]}"
+        raise _wrong(where, found, "an earlier trial of the same length, or itself")
+
+
 def _column(where: str, key: str, value: np.ndarray, trials: int, neurons: int) -> None:
     """Refuse arrays that nobody knows, and columns of another length."""
     group, _, name = key.partition("/")
     rows = {"columns": trials, "unit_columns": neurons}.get(group)
     if rows is None:
-        known = ("tiers", "files", "lengths", "unit_ids", "coordinates")
+        known = ("tiers", "files", "lengths", "unit_ids", "coordinates", "first_shown")
         if group != "statistics" and key not in known:
             raise _wrong(where, f"it holds {key!r:.60}", "only what convert writes")
     elif not names.is_inside(name) or "/" in name:

@@ -4,12 +4,14 @@ STORE/zarr.json                 names of the mice
 STORE/LICENSE.txt
 STORE/<mouse>/zarr.json         rules, sizes: what does not change while trials are
                                 written
-STORE/<mouse>/videos/           uint8 or float32 [trial, t, h, w, c]
+STORE/<mouse>/videos/           uint8 or float32 [trial, t, h, w, c]; empty where an
+                                earlier trial showed the same video (first_shown)
 STORE/<mouse>/responses/        float32 or float16 [trial, t, n]
 STORE/<mouse>/behavior/         float32 [trial, t, k]
 STORE/<mouse>/pupil_center/     float32 [trial, t, 2]
 STORE/<mouse>/groups/<g>.json   checksums and lengths of a group of trials
-STORE/<mouse>/meta.npz          tiers, files, lengths, ids, coordinates, statistics
+STORE/<mouse>/meta.npz          tiers, files, lengths, ids, coordinates, statistics;
+                                first_shown where a video is shown again
 STORE/<mouse>/complete.json     checksums of meta.npz and every zarr.json; comes last:
                                 without it nobody opens the mouse
 """

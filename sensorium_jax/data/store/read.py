@@ -67,6 +67,7 @@ class StoreReader:
     labels: np.ndarray
     shapes: dict[str, tuple[tuple[int, ...], str]]  # and types, as the mouse says
     context: ts.Context
+    first: np.ndarray | None = None  # rows where videos lie; None: each at its own
     arrays: dict[str, ts.TensorStore] = field(default_factory=dict)
     asked: set[str] = field(default_factory=set)  # addresses of shards that are sound
 
@@ -77,6 +78,10 @@ class StoreReader:
     def responds(self, trial: int) -> bool:
         """Whether any response of the trial differs from zero."""
         return bool(self.labels[trial])
+
+    def videos(self, rows: np.ndarray) -> np.ndarray:
+        """Where the videos of trials lie among the stored ones."""
+        return rows if self.first is None else self.first[rows]
 
     def metadata(self, what: str) -> dict[str, Any]:
         """What the zarr.json of one modality says, if it is of such an array."""
@@ -110,7 +115,8 @@ class StoreReader:
     def read(self, what: str, trial: int, frames: slice, out: np.ndarray) -> Any:
         """Read frames of one trial straight into out, of any strides and dtype."""
         array: Any = self.array(what)
-        part = array[trial, frames]
+        row = int(self.videos(np.array(trial))) if what == VIDEO else trial
+        part = array[row, frames]
         part = part.translate_to[(0,) * part.rank]
         if part.dtype.numpy_dtype != out.dtype:
             part = ts.cast(part, out.dtype)
@@ -122,7 +128,7 @@ class StoreReader:
         if not isinstance(self.place, str) or not self.place.startswith(HTTP):
             return Reading(begin(), where)
         size = array.chunk_layout.write_chunk.shape[0]
-        shard = "/".join(["c", str(trial // size), *["0"] * (array.rank - 1)])
+        shard = "/".join(["c", str(row // size), *["0"] * (array.rank - 1)])
         address = f"{_below(self.place, what)}{shard}"
         if address in self.asked:
             return Reading(begin(), where)
@@ -255,7 +261,15 @@ def _session(
         behaviors=head.behaviors,
         has_pupil=head.has_pupil,
         statistics={what: Stats(**kinds) for what, kinds in statistics.items()},
-        reader=StoreReader(place, where, arrays["lengths"], labels, shapes, context),
+        reader=StoreReader(
+            place,
+            where,
+            arrays["lengths"],
+            labels,
+            shapes,
+            context,
+            arrays.get("first_shown"),
+        ),
         columns=under("columns/"),
         unit_columns=under("unit_columns/"),
         frames_per_second=told.frames_per_second,

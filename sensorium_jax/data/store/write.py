@@ -63,10 +63,13 @@ class StoreWriter:
         video_dtype: Any = np.uint8,
         response_dtype: Any = np.float32,
         durable: bool = True,
+        first_shown: np.ndarray | None = None,
     ):
         """session says what is known before the first trial; its reader is not used.
 
         frames: of the longest trial. Statistics may come at the end (see finish).
+        first_shown: for each trial the row of the first of the same video, the only one
+        whose video is written.
         durable: wait for the disk, so that a power cut costs no more than a kill.
         """
         self.durable = durable
@@ -83,6 +86,8 @@ class StoreWriter:
             VIDEO: np.dtype(video_dtype),
             RESPONSES: np.dtype(response_dtype),
         }
+        self.rows_r = np.arange(session.trials)
+        self.first_r = self.rows_r if first_shown is None else first_shown
         self._write_header()
         self._arrays = {what: self._open(what) for what in whats}
         self.done = 0
@@ -94,8 +99,33 @@ class StoreWriter:
         """Row of the trial to be added next."""
         return min(self.done * self.size + self._count, self.session.trials)
 
+    @property
+    def _shared(self) -> dict[str, np.ndarray]:
+        """Where videos lie, if any is shown again."""
+        if np.array_equal(self.first_r, self.rows_r):
+            return {}
+        return {"first_shown": self.first_r}
+
     def _write_header(self) -> None:
+        path = self.folder / layout.HEADER
+        there = path.read_bytes() if path.exists() else None
+        # A store that was begun before videos were shared goes on without it.
+        for first_r in (self.first_r, self.rows_r):
+            self.first_r = first_r
+            header, old = self._header()
+            if there in (None, header, old):
+                self._save(path, header)
+                return
+        raise UserError(
+            f"{self.folder} was begun from other recordings or with other options "
+            "(rules are one). Finish it as it was begun, choose another folder, or "
+            "remove it."
+        )
+
+    def _header(self) -> tuple[bytes, bytes]:
+        """The zarr.json of the mouse, and as it was before stores carried rules."""
         s = self.session
+        identity = layout.pack(s, **self._shared)
         sizes = {
             "name": s.name,
             "frames": self.frames,
@@ -103,7 +133,7 @@ class StoreWriter:
             "behaviors": s.behaviors,
             "has_pupil": s.has_pupil,
             "dtypes": {what: dtype.name for what, dtype in self.dtypes.items()},
-            "identity": blake2b(layout.pack(s), digest_size=16).hexdigest(),
+            "identity": blake2b(identity, digest_size=16).hexdigest(),
         }
         said = {
             "kind": s.rules.kind,
@@ -111,17 +141,8 @@ class StoreWriter:
             config.FRAMES_PER_SECOND: s.frames_per_second,
             config.DEGREES_PER_PIXEL: s.degrees_per_pixel,
         }
-        header = layout.zarr_group(sizes | said)
-        # A store that was made before stores carried rules gets them now.
-        old = layout.zarr_group(sizes | {"year": int(s.rules.layout)})
-        path = self.folder / layout.HEADER
-        if path.exists() and path.read_bytes() not in (header, old):
-            raise UserError(
-                f"{self.folder} was begun from other recordings or with other options "
-                "(rules are one). Finish it as it was begun, choose another folder, or "
-                "remove it."
-            )
-        self._save(path, header)
+        old = sizes | {"year": int(s.rules.layout)}
+        return layout.zarr_group(sizes | said), layout.zarr_group(old)
 
     def _open(self, what: str) -> ts.TensorStore:
         metadata = layout.array_metadata(
@@ -201,7 +222,8 @@ class StoreWriter:
     def write(self, group: Group) -> None:
         """Write the next whole group: shards first, then the mark that they are good.
 
-        Every modality is one shard and one write.
+        Every modality is one shard and one write; of videos that were shown before
+        nothing is written.
         """
         rows = self.rows(self.done)
         mark: dict[str, Any] = {"files": {}, "lengths": group.lengths.tolist()}
@@ -217,6 +239,11 @@ class StoreWriter:
             # What a kill left there is not to be merged with.
             (self.folder / what / shard).unlink(missing_ok=True)
             part = self._arrays[what][rows.start : rows.stop]
+            if what == VIDEO and self._shared:
+                new = np.flatnonzero(self.first_r[rows] == self.rows_r[rows])
+                if not new.size:
+                    continue
+                part, x = part.translate_to[(0,) * part.rank][new], x[new]
             part.write(x, can_reference_source_data_indefinitely=True).result()
             content = (self.folder / what / shard).read_bytes()
             mark["files"][f"{what}/{shard}"] = checksum(content)
@@ -234,7 +261,8 @@ class StoreWriter:
             )
         marks = [self._marked(g) for g in range(self.groups)]
         lengths = np.concatenate([np.array(m["lengths"], np.int64) for m in marks])
-        meta = layout.pack(session or self.session, lengths=lengths)
+        of = session or self.session
+        meta = layout.pack(of, lengths=lengths, **self._shared)
         self._save(self.folder / "meta.npz", meta)
         for stale in self.folder.rglob("*.__lock"):
             stale.unlink()
