@@ -67,9 +67,14 @@ def by_hand(asked, batch, factor_mtn, skip):
             at = np.arange(start, length)
             rates = rates * factor_mtn[m, at.clip(0, factor_mtn.shape[1] - 1)]
             keep = at >= skip
-            pairs.append((rates[keep], batch.responses_mbtn[m, b, at][keep]))
+            y = batch.responses_mbtn[m, b, at][keep]
+            if batch.observed_mbn is not None:
+                y = np.where(batch.observed_mbn[m, b], y, np.nan)
+            pairs.append((rates[keep], y))
         x, y = (np.concatenate(p).astype(np.float64) for p in zip(*pairs, strict=True))
-        found += [np.corrcoef(x[:, n], y[:, n])[0, 1] for n in range(NEURONS)]
+        for n in range(NEURONS):
+            known = np.isfinite(y[:, n])
+            found.append(np.corrcoef(x[known, n], y[known, n])[0, 1])
     return np.mean(found)
 
 
@@ -94,6 +99,20 @@ def test_models_are_asked_as_they_say(how, skip):
         forward, lambda step: iter([one]), skip=skip, factor_mtn=factor
     )
     want = by_hand(asked, batch, factor, skip)
+    np.testing.assert_allclose(validate(state).score, want, rtol=1e-5)
+
+
+@pytest.mark.parametrize("how", ["whole", "windows"])
+def test_trials_that_a_neuron_misses_do_not_judge_it(how):
+    asked, batch = ASKED[how], trials()
+    observed = np.ones((MICE, TRIALS, NEURONS), bool)
+    observed[0, 1, :2] = observed[1, 0, 3] = False
+    responses = np.where(observed[:, :, None], batch.responses_mbtn, 99.0)
+    batch = batch._replace(responses_mbtn=responses, observed_mbn=observed)
+    state = TrainState(*[{}] * 8)._replace(step=jnp.zeros((), jnp.int32))
+    one = judging.Judged(batch, judging.cut(asked, batch, LOST))
+    validate = judging.make_validate(forward, lambda step: iter([one]), skip=0)
+    want = by_hand(asked, batch, np.ones((MICE, 1, NEURONS), np.float32), 0)
     np.testing.assert_allclose(validate(state).score, want, rtol=1e-5)
 
 

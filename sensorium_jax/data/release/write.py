@@ -440,11 +440,11 @@ def write_session(
     responses: per trial [t, n], NaN in every frame where a neuron was not recorded in
     the trial; behavior [t, k]; pupil [t, 2]. With pictures=True,
     videos are a stack [m, h, w] or [m, h, w, c], responses [m, n], behavior [m, k].
-    Without tiers, those of default_tiers are given. Responses of the tiers to hide are stored as zeros. fill_gaps
-    and negative are those of SessionWriter. rules: "own", or "2022" or "2023" for
-    recordings that follow that competition, or Rules; they are written into
-    config.json. skip: frames at the start of own trials that no score counts. rate_hz
-    and degrees_per_pixel: where known. The rest goes to finish.
+    Without tiers, those of default_tiers are given. Responses of the tiers to hide are
+    stored as zeros. fill_gaps and negative are those of SessionWriter. rules: "own", or
+    "2022" or "2023" for recordings that follow that competition, or Rules; they are
+    written into config.json. skip: frames at the start of own trials that no score
+    counts. rate_hz and degrees_per_pixel: where known. The rest goes to finish.
 
     What cannot be is refused before anything is written, as far as that shows without
     reading the videos twice; no error leaves a part of a recording behind. What an

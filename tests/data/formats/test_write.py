@@ -167,6 +167,28 @@ def test_trials_with_long_nan_are_left_out_and_told(tmp_path):
     assert foreign.is_whole(session, rec, neurons=range(4), rows=[0, 1, 2])
 
 
+def test_units_that_are_nan_in_whole_trials_are_missing_there(tmp_path):
+    rec = foreign.recorded()
+    values = foreign.activity(rec.imaging_s)
+    gone = (rec.imaging_s > rec.starts[5] - 0.2) & (rec.imaging_s < rec.stops[5] + 0.2)
+    values[gone, 2] = np.nan
+    apart = [0, 1, 2, 3, 5, 7]  # so that no other trial touches the gap
+    rec = rec._replace(starts=rec.starts[apart], stops=rec.stops[apart])
+    path = foreign.described(tmp_path / "y", rec)
+    np.save(tmp_path / "y/dff.npy", values)
+    foreign.bring(path, tmp_path / "out")
+    session = foreign.opened(tmp_path / "out", "fish")
+    want_rn = np.zeros((6, 5), bool)
+    want_rn[4, 2] = True
+    np.testing.assert_array_equal(session.missing_rn, want_rn)
+    others = [0, 1, 3, 4]
+    seconds = rec.starts[4] + np.arange(20) / foreign.FPS
+    kept = session.read("responses", 4)
+    np.testing.assert_array_equal(kept[:, 2], 0)
+    expected = foreign.activity(seconds)[:, others]
+    np.testing.assert_allclose(kept[:, others], expected, atol=0.12)
+
+
 def test_negative_responses_are_told_and_clipped(tmp_path):
     rec = foreign.recorded()
     path = foreign.described(tmp_path / "y", rec)
