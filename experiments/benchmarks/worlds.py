@@ -3,14 +3,18 @@
     python experiments/benchmarks/worlds.py FOLDER [--worlds retina,monkey]
         [--recipes demo,own] [--seconds 150] [--seeds 0,1,2] [--quick] [--json]
 
-Worlds are simulated into FOLDER where they are not there yet. Contenders: the best
-constant (null, zero by definition), the linear-nonlinear model of maps/, recipes, and a
-compact CNN written in PyTorch as one would in an afternoon, if torch is there (--no-cnn
-leaves it out). Each learns in a process of its own and may spend so many CPU seconds,
-compiling and reading included; the linear model takes what it needs. Seeds are those of
-the simulation and of the training. The score is the single-trial correlation on the
-tests, which nothing was chosen on, over whole trials without their first 50 frames; the
-ceiling is that of the true rates. Intervals: 95 %, over neurons drawn again.
+Worlds are simulated into FOLDER where they are not there yet. What came of a contender
+is kept beside its world, so a call that was stopped goes on where it was; remove these
+files (FOLDER/*-SECONDS.json) to measure again.
+
+Contenders: the best constant (null, zero by definition), the linear-nonlinear model of
+maps/, recipes, and a compact CNN written in PyTorch as one would in an afternoon, if
+torch is there (--no-cnn leaves it out). Each learns in a process of its own and may
+spend so many CPU seconds, compiling and reading included; the linear model takes what
+it needs. Seeds are those of the simulation and of the training. The score is the
+single-trial correlation on the tests, which nothing was chosen on, over whole trials
+without their first 50 frames; the ceiling is that of the true rates. Intervals: 95 %,
+over neurons drawn again.
 """
 
 import argparse
@@ -26,6 +30,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+
+from sensorium_jax.io import atomic
 
 CORTEX = ("demo", "pictures")  # the cortex of the simulator, as two more worlds
 NULL, LINEAR, CNN = "null", "linear", "compact CNN"
@@ -417,6 +423,17 @@ def true_rates(path: Path) -> Any:
     return SimpleNamespace(predicted=predicted)
 
 
+def kept(name: str, path: Path, seed: int, seconds: float) -> dict[str, Any]:
+    """The result of one contender, from an earlier call if that came to its end."""
+    file = path.with_name(f"{path.name}-{name.replace(' ', '-')}-{seconds:g}.json")
+    if file.exists():
+        return json.loads(file.read_text())
+    result = alone(name, path, seed, seconds)
+    if "failed" not in result:
+        atomic.write_json(file, result)
+    return result
+
+
 def alone(name: str, path: Path, seed: int, seconds: float) -> dict[str, Any]:
     """One contender in a process of its own."""
     request = json.dumps([name, str(path), seed, seconds])
@@ -523,10 +540,11 @@ def main() -> None:
         for name in names:
             print(f"{world}: {name}", file=sys.stderr)
             runs[name] = [
-                alone(name, p, s, seconds) for p, s in zip(paths, seeds, strict=True)
+                kept(name, p, s, seconds) for p, s in zip(paths, seeds, strict=True)
             ]
         found[world] = {k: summary(v, ceilings) for k, v in runs.items()}
         found[world]["ceiling"] = float(np.mean(np.concatenate(ceilings)))
+        print(table({world: found[world]}), file=sys.stderr)
     print(json.dumps(found) if args.json else table(found))
 
 
