@@ -7,8 +7,9 @@ from sensorium_jax.data.recordings import Recordings
 from sensorium_jax.io import atomic
 from sensorium_jax.run import Outcome
 from sensorium_jax.run.build import json_object, lacking
+from sensorium_jax.text import align
 from sensorium_jax.zoo import describe, load
-from sensorium_jax.zoo.assemble import original_inputs, spec
+from sensorium_jax.zoo.assemble import build, original_inputs, spec
 from sensorium_jax.zoo.published import fetch as published
 from sensorium_jax.zoo.published.sources import FILES, LICENSE, PAGE
 from sensorium_jax.zoo.published.translate import FAMILIES
@@ -16,20 +17,30 @@ from sensorium_jax.zoo.published.translate import FAMILIES
 
 def listing() -> Outcome:
     """Every preset: what it equals, and whether its weights are published."""
+    encoders = {n: build(n, original_inputs(n)) for n in describe.PRESETS}
     rows = [
         {
             "name": name,
             "equals": preset["equals"],
+            "causal": encoders[name].causal,
+            "lost_frames": encoders[name].core.lost_frames,
             "imports": name in FAMILIES,
             "published": FILES[name].name if name in FILES else None,
             "license": LICENSE if name in FILES else None,
         }
         for name, preset in describe.PRESETS.items()
     ]
+    head = ["model", "lost", "causal", "equals"]
+    table = []
+    for r in rows:
+        weights = f" (weights: sensorium zoo fetch {r['name']})" * bool(r["published"])
+        causal = "yes" if r["causal"] else "NO"
+        table.append([r["name"], str(r["lost_frames"]), causal, r["equals"] + weights])
     lines = [
-        f"{r['name']:16}{r['equals']}"
-        + (f" (weights: sensorium zoo fetch {r['name']})" if r["published"] else "")
-        for r in rows
+        *(line.rstrip() for line in align([head, *table], left=4)),
+        "",
+        "lost: frames at the start of a clip without an answer. Sizes, and how much is "
+        "computed: sensorium zoo show MODEL",
     ]
     return Outcome({"models": rows}, "\n".join(lines))
 
@@ -79,6 +90,8 @@ def show(
         f"parameters for {_of_mice(mice, each)}",
         *counts,
         _frames(found),
+        f"{found['flops'] / 1e9:.3g} GFLOP (products) for each frame of a clip; "
+        + ("causal" if found["asking"]["causal"] else "NOT causal: sees later frames"),
         f"maps {height} x {width} x {features}; a clip of {found['frames']} frames "
         f"gives {frames} (the first {found['lost_frames']} are lost)",
         *kinds,
@@ -88,7 +101,7 @@ def show(
 
 def _of_mice(mice: int, each: int | list[int]) -> str:
     if isinstance(each, int):
-        return f"{mice} mice of {each:,} neurons"
+        return f"{mice} {'mouse' if mice == 1 else 'mice'} of {each:,} neurons"
     return f"{mice} mice of {', '.join(f'{n:,}' for n in each)} neurons"
 
 

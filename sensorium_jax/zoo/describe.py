@@ -2,17 +2,20 @@
 
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from sensorium_jax import trees
 from sensorium_jax.axes import MouseInfo
 from sensorium_jax.errors import UserError
 from sensorium_jax.models.encoder import PARTS, Encoder, create
+from sensorium_jax.models.ops import formulation
 from sensorium_jax.models.rows import mouse_rows
 from sensorium_jax.normalize import seen_shape
-from sensorium_jax.zoo import fitting
+from sensorium_jax.zoo import fitting, work
 from sensorium_jax.zoo.assemble import (
     Inputs,
     asking_of,
@@ -64,7 +67,7 @@ def describe(
     the model takes those of its original. asking: changes of how it is asked.
     `parameters` counts each part and the total; `seen` are the frames as they reach the
     core; `maps` is the core's output for a clip of `frames` frames as (frames, rows,
-    columns, features).
+    columns, features). `flops` are those of one more frame of a longer clip.
     """
     each = [neurons] * mice if isinstance(neurons, int) else list(neurons)
     if not each or min(each) < 1:
@@ -81,6 +84,15 @@ def describe(
     shapes = jax.eval_shape(lambda: init(encoder, info, 0, frame_shape=seen))
     counts = dict.fromkeys(PARTS, 0) | trees.sizes(shapes["params"])
     frames = encoder.core.lost_frames + 30
+
+    def flops(count: int) -> int:
+        lead, float32 = (len(each), 1, count), jnp.float32
+        signals = ((*lead, n) for n in (inputs.behaviors, 2))
+        arrays = ((*lead, *seen), *signals)
+        clip = [jax.ShapeDtypeStruct(shape, float32) for shape in arrays]
+        with formulation.use("library"):  # the others may compute some things twice
+            return work.products(partial(encoder.apply, train=False), shapes, *clip)
+
     return {
         "name": name,
         "equals": PRESETS[name]["equals"],
@@ -89,6 +101,7 @@ def describe(
         "parameters": {k: counts[k] for k in (*PARTS, "total")},
         "inputs": inputs._asdict(),
         "asking": asked.as_json(),
+        "flops": (flops(frames + 10) - flops(frames)) // 10,
         "seen": list(seen),
         "lost_frames": encoder.core.lost_frames,
         "frames": frames,

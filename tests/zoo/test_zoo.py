@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 from dataclasses import replace
 
 import jax
@@ -61,8 +62,20 @@ def test_every_preset_has_sizes(name, capsys):
     assert counts["total"] == sum(v for k, v in counts.items() if k != "total")
     for part, count in COUNTS.get(name, {}).items():
         assert counts[part] == count
-    assert cli.main(["zoo", "show", name]) == 0
-    assert name in capsys.readouterr().out
+    assert found["flops"] > 1e7
+
+
+def test_what_is_shown_in_words(capsys):
+    assert cli.main(["zoo", "show", "cnn2022"]) == 0
+    told = capsys.readouterr().out
+    assert told.startswith("cnn2022: CNN baseline")
+    # 9 x 9 over one channel, then three of 1 x 1, 7 x 7 depthwise and 1 x 1; the
+    # readout: four pixels and 64 features of 8,000 neurons, and their positions.
+    layers = 81 * 64 + 3 * (2 * 64 * 64 + 49 * 64)
+    core = 2 * layers * 28 * 56 / 1e9
+    gflop = float(re.search(r"([0-9.]+) GFLOP", told)[1])
+    assert core < gflop < core + 2 * 8000 * (4 * 64 + 64) / 1e9
+    assert "; causal" in told
 
 
 def test_mice_and_neurons_count():
@@ -77,6 +90,8 @@ def test_list_names_every_model(capsys):
     assert [r["name"] for r in rows] == list(PRESETS)
     assert sum(r["published"] is not None for r in rows) == 4
     assert cli.main(["zoo", "list"]) == 0
+    told = {r["name"]: (r["lost_frames"], r["causal"]) for r in rows}
+    assert told["factorized2023"] == (18, True) and told["viv1t2023"] == (24, False)
     assert "sensorium zoo fetch ln2022_plus" in capsys.readouterr().out
 
 
