@@ -79,7 +79,7 @@ def train() -> Any:
             "cutmix": 0.0,  # probability of a box of another film; of mixed batches
             "teacher": "",  # a run whose rates are targets too; of mixed batches
             "teacher_share": 0.0,  # of all weight that its targets have
-            "compute": "float32",
+            "precision": "float32",  # or tf32, bfloat16
             "remat": False,  # recompute the core's layers to save memory (not demo's)
             "loss": "poisson",
             "mean_loss": False,

@@ -99,7 +99,7 @@ def parts(config: Config) -> Parts:
     steps = t.steps or t.epochs * stream.steps_per_epoch
     update = make_optimizer(config, steps)
     run_model = forward.make_forward(
-        encoder, asking, compute=t.compute, frozen=t.frozen
+        encoder, asking, precision=t.precision, frozen=t.frozen
     )
     objective = make_objective(config, stream.info, stream.mice)
     batches: Callable[..., Any] = partial(
@@ -139,7 +139,7 @@ def parts(config: Config) -> Parts:
         steps=steps,
         epoch=stream.steps_per_epoch,
         start=start,
-        step=jit_step(step, mesh),
+        step=jit_step(forward.precise(step, t.precision), mesh),
         run_model=run_model,
         objective=objective,
         validate=validate,

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 import traceback
 import warnings
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from sensorium_jax.errors import UsageError, UserError, unknown
 from sensorium_jax.run import Config, Outcome
 from sensorium_jax.text import align
 
+RENAMED = {"train.compute": "train.precision"}  # fields by their earlier names
 SHIPPED = Path(configs.__file__).parent
 NOT_RECIPES = {"__init__", "base"}
 
@@ -59,7 +61,7 @@ def find(name: str) -> Path:
 
 def load(name: str, overrides: Sequence[str] = ()) -> Config:
     """A config with `--config.a.b=value` changes applied; unknown fields are errors."""
-    words = ["sensorium", f"--config={find(name)}", *overrides]
+    words = ["sensorium", f"--config={find(name)}", *map(renamed, overrides)]
     values = flags.FlagValues()
     config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=words)
     try:
@@ -74,6 +76,15 @@ def load(name: str, overrides: Sequence[str] = ()) -> Config:
             f"The config '{name}' does not load: {kind}{error}{_line(error, name)}"
         ) from error
     return config.copy_and_resolve_references()
+
+
+def renamed(word: str) -> str:
+    """A word of the command line with today's name of its field."""
+    for old, new in RENAMED.items():
+        if word.startswith(f"--config.{old}="):
+            print(f"note: config.{old} is config.{new} now", file=sys.stderr)
+            return word.replace(old, new, 1)
+    return word
 
 
 def _line(error: BaseException, name: str) -> str:

@@ -22,6 +22,7 @@ from sensorium_jax.findings import Fault, counts, error, warning
 from sensorium_jax.io import atomic
 from sensorium_jax.run import Outcome
 from sensorium_jax.run.check import table
+from sensorium_jax.run.precision import advice as advised
 from sensorium_jax.text import align
 
 SETTINGS: Any = jax.config  # whose names its types do not tell
@@ -46,7 +47,10 @@ def doctor(*, quick: bool = False) -> Outcome:
     faults = [*of_versions(installed), *of_devices(installed), *of_disk()]
     worst = precision()
     if worst > COARSE:
-        remedy = "Set JAX_DEFAULT_MATMUL_PRECISION=highest where numbers must agree"
+        remedy = (
+            "Runs and models ask for more by themselves; set "
+            "JAX_DEFAULT_MATMUL_PRECISION=highest where code of yours must agree"
+        )
         words = f"products of float32 have a relative error of {worst:.1g}"
         faults.append(warning("precision", words, remedy))
     facts = {**machine(installed), "relative error of a product": f"{worst:.1g}"}
@@ -160,6 +164,7 @@ def machine(installed: Mapping[str, str]) -> dict[str, str]:
         "cores": str(len(os.sched_getaffinity(0))),
         "devices": devices,
         "matmul precision": str(precision or "default"),
+        "precision of runs": advised(jax.devices()[0]) or "float32 is as fast as any",
         "disk here": f"{atomic.free_bytes(Path.cwd()) / 1e9:.1f} GB free",
     }
 

@@ -84,7 +84,7 @@ def learning(
     """The forward pass, what batches are made into, and the batches themselves."""
     t, other = config.train, teacher(config, encoder, asking, stream)
     return Learning(
-        forward.make_mixed_forward(encoder, compute=t.compute, frozen=t.frozen),
+        forward.make_mixed_forward(encoder, precision=t.precision, frozen=t.frozen),
         lessons(config, encoder, asking, other),
         partial(placed, stream, mesh, config, other),
     )
@@ -99,14 +99,14 @@ def lessons(
         encoder,
         asking,
         cutmix_probability=t.cutmix,
-        teach=None if teacher is None else teaching(teacher, t.compute),
+        teach=None if teacher is None else teaching(teacher, t.precision),
         share=t.teacher_share,
     )
 
 
-def teaching(teacher: Teacher, compute: str) -> Teach:
+def teaching(teacher: Teacher, precision: str) -> Teach:
     """The rates [M, B, T, N] of a teacher in evaluation, of every sample."""
-    ask = forward.make_ask(forward.without_signals(teacher.encoder), compute, "")
+    ask = forward.make_ask(forward.without_signals(teacher.encoder), precision, "")
 
     def teach(variables: Any, *seen: Any) -> jax.Array:
         rates, _ = ask(variables, seen, {}, train=False, all_readouts=True)

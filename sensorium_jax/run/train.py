@@ -27,6 +27,7 @@ from sensorium_jax.run import (
     build,
     config as configs,
     own,
+    precision,
 )
 from sensorium_jax.run.logged import RUN, SCORED
 from sensorium_jax.stop import stop_on_signals
@@ -118,6 +119,9 @@ def train_recipe(
             config = budget.of_steps(config, count)
         parts = parts or build.parts(config)
         card, first = run_card(recipe, config, parts), jax.process_index() == 0
+        words = precision.note(jax.devices()[0], config.train.precision)
+        if words and first:
+            print(f"note: {words}", file=sys.stderr)
         try:
             with only_writer(folder, "run") if first else nullcontext():
                 if first:
@@ -286,8 +290,8 @@ def claim(folder: Path, card: dict, *, fresh: bool) -> None:
 
 def run_differences(new: dict, old: dict) -> list[str]:
     """What makes two cards different runs."""
-    config = shared(new["config"], old["config"])
-    differences = configs.differences(config, old["config"])
+    was = _renamed(old["config"])
+    differences = configs.differences(shared(new["config"], was), was)
     found = [d for d in differences if not d.startswith(FREE)]
     mice, before = new["mice"], old["mice"]
     names = [[m["name"] for m in them] for them in (mice, before)]
@@ -298,6 +302,16 @@ def run_differences(new: dict, old: dict) -> list[str]:
             if mouse[key] != was.get(key):
                 found.append(f"{words} of {mouse['name']}")
     return found
+
+
+def _renamed(config: dict) -> dict:
+    """The config of an older version with today's names of its fields."""
+    config = {k: dict(v) if isinstance(v, dict) else v for k, v in config.items()}
+    for before, now in configs.RENAMED.items():
+        (part, old), (_, new) = before.split("."), now.split(".")
+        if old in config.get(part, {}):
+            config[part][new] = config[part].pop(old)
+    return config
 
 
 def shared(new: dict, old: dict) -> dict:

@@ -2,8 +2,8 @@
 
 import re
 from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any
+from functools import partial, wraps
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -21,9 +21,23 @@ from sensorium_jax.training.targets.lesson import Lesson
 
 Tree = Any
 
-# What runs in the compute dtype. Readout positions, statistics and rates never do.
+# What runs in the dtype of a precision. Positions, statistics and rates never do.
 HEAVY = "(core|gru)/.*"
-DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+
+
+class Precision(NamedTuple):
+    """How a run computes."""
+
+    dtype: Any  # of core and GRU
+    products: str  # how products of float32 are computed, where nothing else is said
+
+
+# An accelerator takes fewer bits of float32 than there are unless it is told not to.
+PRECISIONS = {
+    "float32": Precision(jnp.float32, "highest"),
+    "tf32": Precision(jnp.float32, "tensorfloat32"),
+    "bfloat16": Precision(jnp.bfloat16, "tensorfloat32"),
+}
 
 
 def with_statistics(
@@ -48,16 +62,16 @@ def make_forward(
     encoder: Any,
     asking: Asking = PLAIN,
     *,
-    compute: str = "float32",
+    precision: str = "float32",
     frozen: str = "",
 ) -> Forward:
     """forward(variables, batch, keys, train) -> (rates_mbtn float32, batch_stats).
 
-    compute is the dtype of core and GRU; parameters stay float32. What is frozen (a
+    precision is one of PRECISIONS; parameters stay float32. What is frozen (a
     regex of leaves) has no gradient, and its batch norms run as in evaluation: the
     statistics they were trained with stay, and normalize.
     """
-    ask = make_ask(encoder, compute, frozen)
+    ask = make_ask(encoder, precision, frozen)
 
     def forward(
         variables: Tree, batch: Batch, keys: Tree, *, train: bool
@@ -71,13 +85,13 @@ def make_forward(
 
 
 def make_mixed_forward(
-    encoder: Any, *, compute: str = "float32", frozen: str = ""
+    encoder: Any, *, precision: str = "float32", frozen: str = ""
 ) -> Forward:
     """The same of a targets.lesson.Lesson, whose samples every mouse answers.
 
     What the core sees is in the lesson already, signals among it.
     """
-    ask = make_ask(without_signals(encoder), compute, frozen)
+    ask = make_ask(without_signals(encoder), precision, frozen)
 
     def forward(
         variables: Tree, batch: Lesson, keys: Tree, *, train: bool
@@ -94,11 +108,30 @@ def without_signals(encoder: Any) -> Any:
     return encoder.clone(behavior_as_channels=False, pupil_as_channels=False)
 
 
-def make_ask(encoder: Any, compute: str, frozen: str) -> Callable[..., Any]:
+def precise(function: Callable[..., Any], precision: str) -> Callable[..., Any]:
+    """The function, with products computed as a precision says.
+
+    So are those of gradients that are taken inside of it.
+    """
+    products = _chosen(precision).products
+
+    @wraps(function)
+    def inside(*args: Any, **options: Any) -> Any:
+        with jax.default_matmul_precision(products):
+            return function(*args, **options)
+
+    return inside
+
+
+def _chosen(precision: str) -> Precision:
+    if precision not in PRECISIONS:
+        raise unknown("precision", precision, PRECISIONS, "Set config.train.precision.")
+    return PRECISIONS[precision]
+
+
+def make_ask(encoder: Any, precision: str, frozen: str) -> Callable[..., Any]:
     """ask(variables, (video, behavior, pupil), keys, train) -> (rates, batch_stats)."""
-    if compute not in DTYPES:
-        raise unknown("compute dtype", compute, DTYPES, "Set config.train.compute.")
-    dtype = DTYPES[compute]
+    dtype = _chosen(precision).dtype
 
     def ask(
         variables: Tree, seen: Any, keys: Tree, *, train: bool, **options: Any
@@ -120,7 +153,7 @@ def make_ask(encoder: Any, compute: str, frozen: str) -> Callable[..., Any]:
         running = {**variables["batch_stats"], **updated.get("batch_stats", {})}
         return rates.astype(jnp.float32), running
 
-    return ask
+    return precise(ask, precision)
 
 
 def hold(params: Tree, frozen: str) -> Tree:
@@ -151,6 +184,6 @@ def prepare(batch: Batch, statistics: Tree, asking: Asking) -> jax.Array:
 
 
 def lower(params: Tree, dtype: Any) -> Tree:
-    """Weights of the heavy parts in the compute dtype."""
+    """Weights of the heavy parts in another dtype."""
     heavy = trees.mask(params, HEAVY)
     return jax.tree.map(lambda x, low: x.astype(dtype) if low else x, params, heavy)

@@ -35,7 +35,7 @@ def _equation(e: Any) -> int:
             math.prod(kernel) // kernel[out]
         )  # its input features are a group's
         return 2 * _size(e.outvars[0]) * per_output
-    inner = [_of(j) for j in _inside(params)]
+    inner = [_of(j) for j in inside(params)]
     if name == "scan":
         return params["length"] * sum(inner)
     if name == "while" and sum(inner):
@@ -47,8 +47,8 @@ def _size(variable: Any) -> int:
     return math.prod(variable.aval.shape)
 
 
-def _inside(params: Any) -> list[Any]:
-    """The programs that an equation calls."""
+def inside(params: Any) -> list[Any]:
+    """The programs that an equation calls, by its params."""
     found = []
     for name, value in params.items():
         if name in ("fwd_jaxpr_thunk", "jvp_jaxpr_fun", "bwd"):

@@ -193,7 +193,7 @@ def test_recomputed_layers_bfloat16_and_parts_change_little(roots):
         state.batch_stats,
         same.batch_stats,
     )
-    low, _, state = of(compute="bfloat16")
+    low, _, state = of(precision="bfloat16")
     np.testing.assert_allclose(low, plain, rtol=0.02)
     assert low != plain
     leaves = jax.tree.leaves((state.params, state.batch_stats))

@@ -61,7 +61,7 @@ def test_checkpoints_move_between_meshes(mice):
         ("factorized2023", {}),
         ("factorized2023", {"accumulate": 2}),
         ("factorized2023", {"remat": True}),
-        ("factorized2023", {"compute": "bfloat16"}),
+        ("factorized2023", {"precision": "bfloat16"}),
         ("gru2023", {}),
         ("demo", {}),
         ("viv1t2023", {}),

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sensorium_jax.models.cores.temporal_bases import boxed, pooled
+from sensorium_jax.models.cores.temporal_bases import local_variance, pooled
 from sensorium_jax.models.ops import convolutions
 from sensorium_jax.models.ops.geometry import Geometry
 from sensorium_jax.models.parts.block import check_channels
@@ -95,9 +95,8 @@ class EnergyCore(nn.Module):
 
 def divided(x_mbthwc: Array, size: int, power: Array) -> Array:
     """Each pixel over a power of the contrast within size by size pixels around it."""
-    mean = boxed(x_mbthwc, size)
-    variance = jnp.maximum(boxed(jnp.square(x_mbthwc), size) - jnp.square(mean), 0.0)
-    return x_mbthwc * jnp.exp(-0.5 * power * jnp.log(variance + DARK))
+    gain = jnp.exp(-0.5 * power * jnp.log(local_variance(x_mbthwc, size) + DARK))
+    return (x_mbthwc * gain).astype(x_mbthwc.dtype)
 
 
 def through_bumps(x_mbthwc: Array, lags: int, bases: int, stride: int = 1) -> Array:

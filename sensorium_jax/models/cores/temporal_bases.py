@@ -95,10 +95,19 @@ def normalized(x_mbthwc: Array, size: int) -> Array:
     Contrast is the standard deviation within size by size pixels; half a unit is added
     so that a blank stays one (Heeger 1992, https://doi.org/10.1017/S0952523800009640).
     """
-    mean = boxed(x_mbthwc, size)
-    variance = boxed(jnp.square(x_mbthwc), size) - jnp.square(mean)
     # The root is smooth everywhere: optimal stimuli are found by gradients through it.
-    return x_mbthwc / (0.5 + jnp.sqrt(jnp.maximum(variance, 0.0) + 1e-2))
+    contrast = jnp.sqrt(local_variance(x_mbthwc, size) + 1e-2)
+    return (x_mbthwc / (0.5 + contrast)).astype(x_mbthwc.dtype)
+
+
+def local_variance(x_mbthwc: Array, size: int) -> Array:
+    """Variance within size by size pixels around each one; float32 whatever comes in.
+
+    It is a small difference of large squares where frames are bright.
+    """
+    x = x_mbthwc.astype(jnp.float32)
+    variance = boxed(jnp.square(x), size) - jnp.square(boxed(x, size))
+    return jnp.maximum(variance, 0.0)
 
 
 def boxed(x_mbthwc: Array, size: int) -> Array:
@@ -109,7 +118,7 @@ def boxed(x_mbthwc: Array, size: int) -> Array:
         weights = (near <= size // 2).astype(np.float32)
         weights = jnp.asarray(weights / weights.sum(1, keepdims=True), x_mbthwc.dtype)
         letters = ("mbthwc,yh->mbtywc", "mbthwc,xw->mbthxc")[axis - 3]
-        x_mbthwc = jnp.einsum(letters, x_mbthwc, weights)
+        x_mbthwc = jnp.einsum(letters, x_mbthwc, weights, precision="highest")
     return x_mbthwc
 
 

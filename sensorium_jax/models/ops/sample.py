@@ -121,7 +121,7 @@ def _values(feat_hwf: Array, index_nk: Array, weight_nk: Array) -> Array:
 
 
 def _dot(spec: str, rows: Array, other: Array) -> Array:
-    return jnp.einsum(spec, rows.astype(jnp.float32), other)
+    return jnp.einsum(spec, rows.astype(jnp.float32), other, precision="highest")
 
 
 def _scatter(feat_hwf: Array, grid_n2: Array, g_nf: Array) -> tuple[Array, Array]:

@@ -44,7 +44,7 @@ class Dense(nn.Module):
             return jnp.where(mask, value, 0.0)
 
         kernel_cf = self.param("kernel", start, (x.shape[-1], self.features))
-        y = jnp.einsum("...c,cf->...f", x, kernel_cf)
+        y = jnp.einsum("...c,cf->...f", x, kernel_cf, precision="highest")
         if self.use_bias:
             bias_f = self.param("bias", start, (self.features,))
             y = y + bias_f.reshape((1,) * (y.ndim - 1) + (-1,))

@@ -92,7 +92,9 @@ def rotated_kernels(
     Ecker et al. 2019, https://arxiv.org/abs/1809.10504.
     """
     images_rhwn = jnp.asarray(rotated_basis(size, rotations, upsampling))
-    kernels = jnp.einsum("rhwn,nio->rhwio", images_rhwn, coefficients_nio)
+    kernels = jnp.einsum(
+        "rhwn,nio->rhwio", images_rhwn, coefficients_nio, precision="highest"
+    )
     if not first:
         step = coefficients_nio.shape[1] // rotations
         kernels = jnp.stack(

@@ -74,7 +74,8 @@ class StaticAffineShifter(nn.Module):
             key = jax.random.fold_in(key, mouse.id)
             return self.init_std * jax.random.normal(key, shape)
 
-        y = jnp.einsum("btc,cf->btf", pupil_bt2, self.param("kernel", start, (2, 2)))
+        kernel = self.param("kernel", start, (2, 2))
+        y = jnp.einsum("btc,cf->btf", pupil_bt2, kernel, precision="highest")
         if self.use_bias:
             y = y + self.param("bias", start, (2,))[None, None, :]
         return jnp.tanh(y)

@@ -28,6 +28,8 @@ from sensorium_jax.zoo.twins import inputs
 
 Array = Any
 Tree = Any
+EXACT = "highest"
+SETTINGS: Any = jax.config
 SLOW = 2.0  # seconds of compiling that are worth a word
 _programs = 0  # how many have been traced; what tells a first call from a later one
 
@@ -336,6 +338,14 @@ class _Clips(NamedTuple):
     first_b: Array
 
 
+def exactly() -> Any:
+    """All bits of float32 in products, unless the user told jax something else.
+
+    Accelerators take fewer by default, and rates would not be those of a CPU.
+    """
+    return jax.default_matmul_precision(SETTINGS.jax_default_matmul_precision or EXACT)
+
+
 @partial(jax.jit, static_argnums=0)
 def _respond(plan: _Plan, variables: Tree, row: Array, clips: _Clips) -> Array:
     global _programs
@@ -343,7 +353,8 @@ def _respond(plan: _Plan, variables: Tree, row: Array, clips: _Clips) -> Array:
     # The mouse is an index, not a slice of weights: one program serves all of them.
     one = _of_row(variables, row)
     seen = [x[None] for x in _seen(plan, one, clips)]
-    rates: Any = plan.encoder.apply(one, *seen, train=False)
+    with exactly():
+        rates: Any = plan.encoder.apply(one, *seen, train=False)
     return rates[0]
 
 
@@ -359,7 +370,8 @@ def _each(
     # Every clip is a mouse of one neuron; the core takes all of them together.
     seen = [x[:, None] for x in _seen(plan, _of_row(variables, row), clips)]
     mice = rows.one_neuron_each(variables, row, neuron_b, dict(axes))
-    rates_b1t1: Any = plan.encoder.apply(mice, *seen, train=False)
+    with exactly():
+        rates_b1t1: Any = plan.encoder.apply(mice, *seen, train=False)
     return rates_b1t1[:, 0, :, 0]
 
 
