@@ -119,3 +119,24 @@ def test_bad_options_are_found_with_words():
     ):
         with pytest.raises(UserError, match=words):
             jax.eval_shape(gru.init, jax.random.key(0), x)
+
+
+def test_kernel_gradients_of_many_bfloat16_frames_sum_in_float32():
+    """Added up frame by frame in bfloat16, small parts would be lost."""
+    gru = ConvGRU(1, 1, 1, 3)
+    x = jnp.ones((1, 1, 400, 4, 4, 1))
+    params = jax.jit(gru.init)(jax.random.key(0), x)
+
+    def gradient(dtype):
+        def loss(params):
+            y = gru.apply(params, x.astype(dtype))
+            return y.astype(jnp.float32).sum()
+
+        low = jax.tree.map(lambda p: p.astype(dtype), params)
+        return jax.jit(jax.grad(loss))(low)["params"]
+
+    exact, half = gradient(jnp.float32), gradient(jnp.bfloat16)
+    for gate in ("reset_hidden", "update_hidden", "out_hidden"):
+        for name, value in exact[gate].items():
+            got = np.asarray(half[gate][name], np.float32)
+            assert relative(got, value) < 3e-2, (gate, name)

@@ -3,11 +3,10 @@
 from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 
 from sensorium_jax.errors import UserError
-from sensorium_jax.models.ops import convolutions
+from sensorium_jax.models.ops import convolutions, recur
 from sensorium_jax.models.ops.geometry import Geometry
 from sensorium_jax.models.parts.block import check_channels
 from sensorium_jax.models.parts.conv import xavier_normal
@@ -59,35 +58,18 @@ class ConvGRU(nn.Module):
                 f"hidden_kernel of ConvGRU is {self.hidden_kernel}; an even kernel "
                 "changes the size of the state. Choose an odd one."
             )
-        frames, height, width, f = self.out_shape(*x_mbthwc.shape[2:5])
-        dtype = x_mbthwc.dtype
         # The input's convolutions do not wait for the state: all frames, all gates.
         drive_mbthwf = convolutions.spatial_conv(
             x_mbthwc,
             *self._weights("input", self.input_kernel, self.input_channels, GATES),
             padding=self.input_kernel // 2 if self.pad_input else 0,
         )
-        gates = self._weights("hidden", self.hidden_kernel, f, GATES[:2])
-        out = self._weights("hidden", self.hidden_kernel, f, GATES[2:])
-
-        def convolve(h_mbhwf: Array, weights: tuple[Array, Array]) -> Array:
-            h = h_mbhwf[:, :, None].astype(dtype)
-            kernel, bias = weights
-            padding = self.hidden_kernel // 2
-            y = convolutions.spatial_conv(h, kernel, bias, padding=padding)
-            return y[:, :, 0].astype(jnp.float32)
-
-        def step(h: Array, drive: Array) -> tuple[Array, Array]:
-            drive = drive.astype(jnp.float32)
-            both = jax.nn.sigmoid(drive[..., : 2 * f] + convolve(h, gates))
-            reset, update = both[..., :f], both[..., f:]
-            new = jnp.tanh(drive[..., 2 * f :] + convolve(h * reset, out))
-            h = h * (1 - update) + new * update
-            return h, h.astype(dtype)
-
-        # A bfloat16 state would stop moving under small updates.
-        zero = jnp.zeros((*x_mbthwc.shape[:2], height, width, f), jnp.float32)
-        _, states = jax.lax.scan(step, zero, jnp.moveaxis(drive_mbthwf, 2, 0))
+        size, f = self.hidden_kernel, self.features
+        gates, out = (
+            self._weights("hidden", size, f, g) for g in (GATES[:2], GATES[2:])
+        )
+        drive_tmbhwf = jnp.moveaxis(drive_mbthwf, 2, 0)
+        states = recur.states(drive_tmbhwf, recur.Weights(*gates, *out))
         return jnp.moveaxis(states, 0, 2)
 
     def _weights(
