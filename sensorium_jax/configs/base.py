@@ -87,6 +87,7 @@ def train() -> Any:
             "scale_trials": "all",  # of all tiers, as the originals count; or train
             "correlation_weight": 0.0,
             "burn_in": 0,  # first answered frames of a window that do not count
+            "linear_share": 0.0,  # of targets that are the linear model's, at first
             "penalties": (),  # (regex, name, weight); docs/models.md has the names
             # (regex, low, high): where parameters must stay, as free positions do
             "bounds": (("readout/mu", -1.0, 1.0),),

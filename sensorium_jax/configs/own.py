@@ -28,6 +28,7 @@ def get_config():
         loss="",
         mean_loss=True,
         scale_loss=False,
+        linear_share=0.8,
     )
     config.validate.update(trials=0, batch=4, stages=1, patience=4)
     return config

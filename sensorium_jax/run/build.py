@@ -23,7 +23,7 @@ from sensorium_jax.models.encoder import create as create_variables
 from sensorium_jax.models.rows import mouse_rows
 from sensorium_jax.normalize import seen_shape
 from sensorium_jax.rules import OWN
-from sensorium_jax.run import Config, length_checks, mixed, positions
+from sensorium_jax.run import Config, guided, length_checks, mixed, positions
 from sensorium_jax.run.objective import make_objective, make_optimizer, make_penalty
 from sensorium_jax.run.warm_start import begin
 from sensorium_jax.training import forward
@@ -105,6 +105,7 @@ def parts(config: Config) -> Parts:
     batches: Callable[..., Any] = partial(
         placed, stream, mesh, config.seed, depth=t.prefetch
     )
+    batches = guided.batches(batches, config, stream, asking, mesh)
     learns, more = run_model, {}
     if config.data.mixed:
         learning = mixed.learning(config, encoder, asking, stream, mesh)

@@ -155,6 +155,8 @@ def told(facts: Facts, config: Config) -> str:
         )
     kind = "lie about zero" if facts.negative else "are taken as rates, above zero"
     parts.append(f"responses {kind}, so the loss is {t.loss}")
+    if t.linear_share:
+        parts.append("at first it also learns what a linear model foretells")
     parts.append("with behavior" if facts.behaviors else "without behavior")
     parts.append(f"batches of {t.batch} windows of {t.frames} frames per mouse")
     return "; ".join(parts)
