@@ -1,6 +1,8 @@
 """Strict arithmetic, two simulated devices and quick compiling for every test."""
 
+import gc
 import os
+from importlib.metadata import version
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "agg")
@@ -12,11 +14,21 @@ from sensorium_jax.cli import compiling  # noqa: E402
 from support.quick import quickly  # noqa: E402
 
 compiling.short_way()
+if version("jax").startswith("0.10."):  # others may not know the flag, and end there
+    # The workers keep all cores busy, so programs are not cut up to be compiled.
+    os.environ["XLA_FLAGS"] += " --xla_cpu_parallel_codegen_split_count=1"
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_num_cpu_devices", 2)
 
 # The slow ones, and those whose claim is about the program that the compiler makes.
 OPTIMIZED = ("optimized", "parity", "processes", "soak")
+
+
+def pytest_collection_finish():
+    """All that is there stays to the end: collecting garbage need not look at it."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)  # tracing makes many objects that live for long
 
 
 @pytest.hookimpl(wrapper=True)

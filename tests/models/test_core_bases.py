@@ -10,6 +10,7 @@ from sensorium_jax.models.cores.temporal_bases import (
     pooled,
     raised_cosines,
 )
+from support.models.whole import ask, start
 from support.quick import quick  # noqa: F401
 
 
@@ -21,21 +22,27 @@ def clip(frames=24, channels=1):
 def build(**options):
     core = TemporalBasesCore(channels=(3, 4), lags=8, bases=3, **options)
     x = clip(channels=core.input_channels)
-    return core, core.init(jax.random.key(1), x, train=False), x
+    return core, start(core, jax.random.key(1), x, train=False), x
 
 
 def test_shape_is_foretold_and_every_pixel_matters():
     core, variables, x = build()
-    y = core.apply(variables, x, train=False)
+    y = ask(core, variables, x, train=False)
     assert y.shape[2:] == core.out_shape(*x.shape[2:5]) == (17, 6, 8, 4)
-    used = jax.grad(lambda x: (core.apply(variables, x, train=False) ** 2).sum())(x)
+
+    @jax.jit
+    @jax.grad
+    def slope(x):
+        return (core.apply(variables, x, train=False) ** 2).sum()
+
+    used = slope(x)
     assert bool((jnp.abs(used).sum((0, 1, 3, 4, 5)) > 0).all())
 
 
 def test_training_answers_every_third_frame_up_to_the_last():
     core, variables, x = build()
-    every = core.apply(variables, x, train=False)
-    some = core.apply(variables, x, train=True)
+    every = ask(core, variables, x, train=False)
+    some = ask(core, variables, x, train=True)
     assert some.shape[2] == 6
     want = last_frames(every, 2, 6, core.train_stride)
     np.testing.assert_allclose(some, want, rtol=1e-4, atol=1e-5)
@@ -44,12 +51,12 @@ def test_training_answers_every_third_frame_up_to_the_last():
 def test_without_bases_only_one_old_frame_is_seen():
     core = TemporalBasesCore(channels=(3, 4), lags=7, bases=0)
     x = clip()
-    variables = core.init(jax.random.key(1), x, train=False)
-    answer = core.apply(variables, x, train=False)
+    variables = start(core, jax.random.key(1), x, train=False)
+    answer = ask(core, variables, x, train=False)
     other = x.at[:, :, 1:].set(0.0)
-    first = core.apply(variables, other, train=False)[:, :, 0]
+    first = ask(core, variables, other, train=False)[:, :, 0]
     np.testing.assert_array_equal(first, answer[:, :, 0])
-    silent = core.apply(variables, x.at[:, :, 0].set(0.0), train=False)
+    silent = ask(core, variables, x.at[:, :, 0].set(0.0), train=False)
     assert float(jnp.abs(silent[:, :, 0] - answer[:, :, 0]).max()) > 0
 
 

@@ -11,13 +11,14 @@ from sensorium_jax.models.cores.energy import (
     simple_and_complex,
     waves,
 )
+from support.models.whole import ask, start
 from support.quick import quick  # noqa: F401
 
 
 def build(shape=(2, 1, 12, 10, 14), channels=1, **options):
     core = EnergyCore(pairs=2, mixtures=3, bases=2, input_channels=channels, **options)
     x = jax.random.normal(jax.random.key(0), (*shape, channels))
-    return core, core.init(jax.random.key(1), x, train=False), x
+    return core, start(core, jax.random.key(1), x, train=False), x
 
 
 @pytest.mark.parametrize(
@@ -29,7 +30,7 @@ def build(shape=(2, 1, 12, 10, 14), channels=1, **options):
 )
 def test_shape_is_foretold_for_films_and_pictures_in_colour(options):
     core, variables, x = build(**options)
-    y = core.apply(variables, x, train=False)
+    y = ask(core, variables, x, train=False)
     assert y.shape[2:] == core.out_shape(*x.shape[2:5])
     light = 3 if options["lags"] == 1 else 2
     assert y.shape[-1] == light + 3 * 2 + 3
@@ -37,16 +38,16 @@ def test_shape_is_foretold_for_films_and_pictures_in_colour(options):
 
 def test_no_frame_after_its_own_changes_an_answer():
     core, variables, x = build(lags=4, kernels=(5, 3))
-    whole = core.apply(variables, x, train=False)
-    other = core.apply(variables, x.at[:, :, 8:].add(1.0), train=False)
+    whole = ask(core, variables, x, train=False)
+    other = ask(core, variables, x.at[:, :, 8:].add(1.0), train=False)
     np.testing.assert_array_equal(whole[:, :, :5], other[:, :, :5])
     assert float(jnp.abs(whole[:, :, 5:] - other[:, :, 5:]).max()) > 0.1
 
 
 def test_training_answers_every_second_frame_up_to_the_last():
     core, variables, x = build(lags=4, kernels=(5, 3), train_stride=2)
-    every = core.apply(variables, x, train=False)
-    some = core.apply(variables, x, train=True)
+    every = ask(core, variables, x, train=False)
+    some = ask(core, variables, x, train=True)
     np.testing.assert_allclose(some, every[:, :, 0::2], rtol=1e-4, atol=1e-5)
 
 

@@ -152,7 +152,7 @@ def test_signals_become_constant_channels_in_order():
     v["params"]["readout"]["features"] = weights
     v["params"]["readout"]["bias"] = np.full((1, 5), 10, np.float32)
     x = inputs("a")
-    rates = np.asarray(encoder.apply(v, *x, train=False))[0] - 11
+    rates = answer(v, x, encoder=encoder)[0] - 11
     assert np.abs(rates[..., 0]).max() < 1e-5  # the maps do not vary over space
     np.testing.assert_allclose(rates[..., 1:3], x[1][0], atol=1e-5)
     np.testing.assert_allclose(rates[..., 3:5], x[2][0], atol=1e-5)

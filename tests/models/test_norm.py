@@ -6,6 +6,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from sensorium_jax.errors import UserError
 from sensorium_jax.models.parts.norm import BatchNorm
+from support.models.whole import ask, start
 
 SHAPE = (3, 2, 4, 5, 6, 8)
 
@@ -35,7 +36,7 @@ def test_mice_in_order_as_if_one_batch_after_the_other(momentum, rotations):
     stats = {"mean": jnp.float32(mean), "var": jnp.float32(var)}
     params = {"scale": jnp.ones(f), "bias": jnp.zeros(f)}
     variables = {"params": params, "batch_stats": stats}
-    y, new = norm.apply(variables, x, train=True, mutable="batch_stats")
+    y, new = ask(norm, variables, x, train=True, mutable="batch_stats")
     for mouse in range(3):
         expected, mean, var = one_mouse(x[mouse], mean, var, momentum, rotations)
         np.testing.assert_allclose(y[mouse], expected, atol=2e-5)
@@ -46,8 +47,8 @@ def test_mice_in_order_as_if_one_batch_after_the_other(momentum, rotations):
 def test_whole_batch_is_one_group():
     x = features()
     norm = BatchNorm(0.3, groups="batch")
-    variables = norm.init(jax.random.key(0), x, train=False)
-    y, new = norm.apply(variables, x, train=True, mutable="batch_stats")
+    variables = start(norm, jax.random.key(0), x, train=False)
+    y, new = ask(norm, variables, x, train=True, mutable="batch_stats")
     expected, mean, var = one_mouse(
         x.reshape(-1, *SHAPE[2:]), np.zeros(8), np.ones(8), 0.3
     )
@@ -63,12 +64,12 @@ def test_padding_mice_change_nothing(groups, place):
     padded = np.insert(x, [place], np.zeros_like(x[:1]), axis=0)
     mice = np.insert(np.ones(3, bool), [place], False)
     norm = BatchNorm(0.9, groups=groups)
-    variables = norm.init(jax.random.key(0), x, train=False)
+    variables = start(norm, jax.random.key(0), x, train=False)
     weight = jnp.asarray(features(1))
 
     def run(x, mice_m):
-        y, new = norm.apply(
-            variables, x, train=True, mice_m=mice_m, mutable="batch_stats"
+        y, new = ask(
+            norm, variables, x, train=True, mice_m=mice_m, mutable="batch_stats"
         )
         real = y if mice_m is None else y[mice_m]
         assert np.isfinite(y).all()
@@ -81,15 +82,16 @@ def test_padding_mice_change_nothing(groups, place):
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), stats_padded, stats
     )
 
-    def loss(x, mice_m):
+    @jax.jit
+    @jax.grad
+    def slope(x, mice_m):
         y, _ = norm.apply(
             variables, x, train=True, mice_m=mice_m, mutable="batch_stats"
         )
         real = y if mice_m is None else y[np.flatnonzero(mice)]
         return jnp.sum(real * weight)
 
-    plain = jax.grad(loss)(jnp.asarray(x), None)
-    grad = jax.grad(loss)(jnp.asarray(padded), jnp.asarray(mice))
+    plain, grad = slope(jnp.asarray(x), None), slope(padded, mice)
     assert np.isfinite(grad).all()
     np.testing.assert_allclose(grad[mice], plain, rtol=1e-5, atol=1e-5)
     assert not grad[~mice].any()
@@ -99,7 +101,7 @@ def test_evaluation_uses_the_running_statistics_and_leaves_them():
     x = features()
     norm = BatchNorm(use_scale=False, use_bias=False)
     stats = {"mean": jnp.arange(8.0), "var": jnp.arange(1.0, 9.0)}
-    y, new = norm.apply({"batch_stats": stats}, x, train=False, mutable="batch_stats")
+    y, new = ask(norm, {"batch_stats": stats}, x, train=False, mutable="batch_stats")
     expected = (x - np.arange(8)) / np.sqrt(np.arange(1, 9) + 1e-5)
     np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-5)
     np.testing.assert_array_equal(new["batch_stats"]["mean"], stats["mean"])
@@ -108,13 +110,13 @@ def test_evaluation_uses_the_running_statistics_and_leaves_them():
 def test_statistics_are_float32_in_bfloat16_and_large_means_cost_nothing():
     x = features() + 1000.0
     norm = BatchNorm(1.0)
-    variables = norm.init(jax.random.key(0), x, train=False)
-    y, new = norm.apply(variables, x, train=True, mutable="batch_stats")
+    variables = start(norm, jax.random.key(0), x, train=False)
+    y, new = ask(norm, variables, x, train=True, mutable="batch_stats")
     expected, _, var = one_mouse(x[2], np.zeros(8), np.ones(8), 1.0)
     np.testing.assert_allclose(new["batch_stats"]["var"], var, rtol=1e-5)
     np.testing.assert_allclose(y[2], expected, atol=2e-4)
     half = jnp.asarray(features(), jnp.bfloat16)
-    y, new = norm.apply(variables, half, train=True, mutable="batch_stats")
+    y, new = ask(norm, variables, half, train=True, mutable="batch_stats")
     assert y.dtype == jnp.bfloat16
     _, mean, _ = one_mouse(np.asarray(half[2], np.float32), 0, 1, 1.0)
     np.testing.assert_allclose(new["batch_stats"]["mean"], mean, rtol=1e-5)
@@ -131,7 +133,7 @@ def test_unknown_group_is_named():
 def test_a_mesh_needs_all_reduces_only(groups, mesh_shape):
     x = jnp.asarray(features(shape=(4, *SHAPE[1:])))
     norm = BatchNorm(0.9, groups=groups)
-    variables = norm.init(jax.random.key(0), x, train=False)
+    variables = start(norm, jax.random.key(0), x, train=False)
     mesh = jax.make_mesh(
         mesh_shape, ("mouse", "data"), axis_types=(AxisType.Auto, AxisType.Auto)
     )

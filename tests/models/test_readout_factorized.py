@@ -7,12 +7,13 @@ from sensorium_jax.errors import UserError
 from sensorium_jax.models.readouts.factorized import FactorizedReadout
 from sensorium_jax.models.rows import Side
 from support.models.mice import one_mouse
+from support.models.whole import ask, start
 from support.originals.golden import load, readout_tree, relative
 from support.quick import quick  # noqa: F401
 
 
 def drive(readout, params, feat, mouse):
-    return readout.apply({"params": params}, feat, mouse, Side(), train=False)
+    return ask(readout, {"params": params}, feat, mouse, Side(), train=False)
 
 
 @pytest.mark.parametrize("name", ["full_factorized2d", "full_factorized2d_posspatial"])
@@ -33,7 +34,7 @@ def test_masks_and_weights_factor_the_drive():
     rng = np.random.default_rng(0)
     feat = rng.normal(size=(2, 3, 4, 5, 6)).astype(np.float32)
     mouse, readout = one_mouse(3, rates=np.array([1, 2, 3])), FactorizedReadout()
-    p = readout.init(jax.random.key(0), feat, mouse, Side(), train=False)["params"]
+    p = start(readout, jax.random.key(0), feat, mouse, Side(), train=False)["params"]
     norm = np.sqrt((p["spatial"] ** 2).sum((1, 2), keepdims=True)) + 1e-6
     w = np.einsum("nhw,nf->nhwf", p["spatial"] / norm, p["features"])
     expected = np.einsum("bthwf,nhwf->btn", feat, w) + np.array([1, 2, 3])[None, None]
@@ -46,13 +47,9 @@ def test_padding_changes_nothing_and_gives_no_nan_gradient():
     feat = rng.normal(size=(1, 2, 4, 5, 3)).astype(np.float32)
     readout, drives = FactorizedReadout(), []
     for mouse in (one_mouse(3), one_mouse(3, padded=2)):
-
-        @jax.jit
-        def start(mouse):
-            return readout.init(jax.random.key(0), feat, mouse, Side(), train=False)
-
-        p = start(mouse)["params"]
-        drives.append(jax.jit(drive, static_argnums=0)(readout, p, feat, mouse))
+        key = jax.random.key(0)
+        p = start(readout, key, feat, mouse, Side(), train=False)["params"]
+        drives.append(drive(readout, p, feat, mouse))
         grad = jax.jit(
             jax.grad(lambda p, m=mouse: jnp.sum(drive(readout, p, feat, m) ** 2))
         )(p)

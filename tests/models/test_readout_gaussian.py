@@ -12,6 +12,7 @@ from sensorium_jax.models.readouts.gaussian import (
 )
 from sensorium_jax.models.rows import Side, center
 from support.models.mice import one_mouse
+from support.models.whole import ask, start
 from support.originals.golden import FOLDER, load, readout_tree, relative
 from support.quick import quick  # noqa: F401
 
@@ -91,7 +92,7 @@ def test_gradient_with_respect_to_maps_shift_and_position_by_finite_differences(
     feat = rng.normal(size=(2, 3, 6, 7, 4)).astype(np.float32)
     shift = rng.uniform(-0.2, 0.2, (2, 3, 2)).astype(np.float32)
     mouse = one_mouse(5)
-    params = FREE.init(jax.random.key(3), feat, mouse, Side(), train=False)["params"]
+    params = start(FREE, jax.random.key(3), feat, mouse, Side(), train=False)["params"]
     g = rng.normal(size=(2, 3, 5)).astype(np.float32)
     way = jax.tree.map(
         lambda x: rng.normal(size=x.shape).astype(np.float32), (feat, shift, params)
@@ -117,6 +118,7 @@ def test_gradient_with_respect_to_maps_shift_and_position_by_finite_differences(
 
 
 def test_a_position_on_the_border_keeps_its_whole_gradient():
+    @jax.jit
     def corner(mu):
         return position(jnp.array([[mu, 0.0]]), jnp.zeros((1, 1)), None)[0, 0, 0, 0]
 
@@ -126,9 +128,10 @@ def test_a_position_on_the_border_keeps_its_whole_gradient():
 
     mouse, feat = one_mouse(1), jnp.ones((1, 1, 3, 3, 1))
     ramp = feat * jnp.arange(3.0)[None, None, None, :, None]
-    params = FREE.init(jax.random.key(0), ramp, mouse, Side(), train=False)["params"]
+    params = start(FREE, jax.random.key(0), ramp, mouse, Side(), train=False)["params"]
     params = params | {"mu": jnp.array([[-1.4, 0.0]])}
 
+    @jax.jit
     def read(params):
         return FREE.apply({"params": params}, ramp, mouse, Side(), train=False)[0, 0, 0]
 
@@ -170,20 +173,18 @@ def test_every_frame_and_neuron_draws_its_own_position_with_the_right_spread():
     readout = GaussianReadout("full", None, init_sigma=0.3)
     mouse = one_mouse(3)
     side = Side(key=jax.random.key(0))
-    v = jax.jit(lambda key: readout.init(key, feat, mouse, side, train=True))(
-        jax.random.key(1)
-    )
-    drive = np.asarray(readout.apply(v, feat, mouse, side, train=True))
+    v = start(readout, jax.random.key(1), feat, mouse, side, train=True)
+    drive = np.asarray(ask(readout, v, feat, mouse, side, train=True))
     sigma, mu = v["params"]["sigma"], v["params"]["mu"]
     expected = np.sqrt(np.sum(sigma[:, 0] ** 2, -1))
     np.testing.assert_allclose(drive.std((0, 1)), expected, rtol=0.1)
     np.testing.assert_allclose(drive.mean((0, 1)), mu[:, 0], atol=0.04)
     assert np.unique(drive[:, :, 0]).size > 900
     assert abs(np.corrcoef(drive.reshape(-1, 3).T)[0, 1]) < 0.1
-    still = readout.apply(v, feat, mouse, side, train=False)
+    still = ask(readout, v, feat, mouse, side, train=False)
     np.testing.assert_allclose(still[0, 0], mu[:, 0], atol=1e-5)
     one = GaussianReadout("full", None, per_frame=False)
-    same = np.asarray(one.apply(v, feat, mouse, side, train=True))
+    same = np.asarray(ask(one, v, feat, mouse, side, train=True))
     assert np.ptp(same, (0, 1)).max() < 1e-6
 
 
@@ -192,16 +193,15 @@ def test_start_follows_the_options():
     rates = np.array([0.1, 0.7, 0.4], np.float32)
     mouse = one_mouse(3, rates=rates, padded=2)
 
-    def start(readout):
-        return readout.init(jax.random.key(0), feat, mouse, Side(), train=False)[
-            "params"
-        ]
+    def begun(readout):
+        key = jax.random.key(0)
+        return start(readout, key, feat, mouse, Side(), train=False)["params"]
 
-    p = start(GaussianReadout("uncorrelated", None, init_sigma=0.25))
+    p = begun(GaussianReadout("uncorrelated", None, init_sigma=0.25))
     assert p["sigma"].shape == (5, 2) and np.all(p["sigma"][:3] == 0.25)
     np.testing.assert_array_equal(p["bias"][:3], rates)
     assert np.all(p["features"][:3] == 1 / 8) and not p["features"][3:].any()
     assert 0.05 < np.abs(p["mu"][:3]).max() <= 0.3
-    assert "bias" not in start(GaussianReadout(use_bias=False))
+    assert "bias" not in begun(GaussianReadout(use_bias=False))
     with pytest.raises(UserError, match="isotropic.*uncorrelated"):
-        start(GaussianReadout("round"))
+        begun(GaussianReadout("round"))

@@ -13,13 +13,14 @@ from sensorium_jax.models.ops import convolutions, fold
 from support.processes import runs
 
 
-def test_no_data_moves_between_eight_devices():
+@pytest.mark.parametrize("shape", ["2 4", pytest.param("1 8", marks=pytest.mark.soak)])
+def test_no_data_moves_between_eight_devices(shape):
     """Its own process, for eight devices must be asked for before jax starts."""
     eight = " --xla_force_host_platform_device_count=8"
     flags = os.environ.get("XLA_FLAGS", "") + eight
     inherited = {k: v for k, v in os.environ.items() if k != "JAX_NUM_CPU_DEVICES"}
     done = subprocess.run(
-        [sys.executable, "-m", "support.processes.sharded_program"],
+        [sys.executable, "-m", "support.processes.sharded_program", *shape.split()],
         env=inherited | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"} | runs.PATHS,
         capture_output=True,
         text=True,

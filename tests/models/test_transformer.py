@@ -8,6 +8,7 @@ import pytest
 
 from sensorium_jax.errors import UserError
 from sensorium_jax.models.parts.transformer import dropped
+from support.models.whole import ask
 
 
 class Twice(nn.Module):
@@ -21,7 +22,7 @@ class Twice(nn.Module):
 
 def draws(mice, key=0):
     x = jnp.ones((mice, 8, 16, 5, 4))
-    return Twice().apply({}, x, rngs={"dropout": jax.random.key(key)})
+    return ask(Twice(), {}, x, rngs={"dropout": jax.random.key(key)})
 
 
 def test_a_share_is_left_out_and_the_mean_stays():

@@ -1,3 +1,5 @@
+from functools import cache
+
 import jax
 import numpy as np
 import pytest
@@ -69,8 +71,16 @@ def test_every_recipe_is_tested():
 
 
 # These take a step in test_golden_recipes.py, and all train at full width in the slow
-# suite; generalization2022 is cnn2022 in every field.
-STEPPED = ("ln2022", "cnn2022", "gru2023", "generalization2022")
+# suite; generalization2022 is cnn2022 in every field. Whole runs of cnn2022_plus are in
+# test_kinds.py, of factorized2023 below and in test_mesh.py.
+STEPPED = (
+    "ln2022",
+    "cnn2022",
+    "cnn2022_plus",
+    "gru2023",
+    "factorized2023",
+    "generalization2022",
+)
 
 
 @pytest.mark.parametrize("name", [r for r in RECIPES if r not in STEPPED])
@@ -98,7 +108,7 @@ def test_a_recipe_trains_at_full_width(roots, name):
 
 
 def run_of(name, root, folder):
-    """A run of a recipe; a test above has compiled the same step."""
+    """A run of a recipe on narrow layers."""
     path = folder / "recipe.py"
     path.write_text(
         "from support.recordings import tiny\n"
@@ -179,12 +189,21 @@ def test_new_mice_learn_at_full_width(roots, tmp_path):
     assert not [name for name in moved(first, state) if "core" in name]
 
 
-def test_recomputed_layers_bfloat16_and_parts_change_little(roots):
-    def of(**options):
+@pytest.fixture(scope="module")
+def of(roots):
+    """Two steps of cnn2022 without a shifter, with options of training."""
+
+    @cache
+    def steps(**options):
         config = tiny.recipe("cnn2022", roots["pictures"], steps=2)
+        config.model.changes["shifter"] = None
         config.train.update(scale_loss=False, mean_loss=True, **options)
         return take_steps(config)
 
+    return steps
+
+
+def test_recomputed_layers_and_bfloat16_change_little(of):
     plain, _, state = of()
     again, _, same = of(remat=True)  # statistics move once, as without
     np.testing.assert_allclose(again, plain, rtol=1e-5)
@@ -198,6 +217,12 @@ def test_recomputed_layers_bfloat16_and_parts_change_little(roots):
     assert low != plain
     leaves = jax.tree.leaves((state.params, state.batch_stats))
     assert {leaf.dtype for leaf in leaves} == {np.dtype("float32")}
+
+
+# Sums of parts are in test_step.py, the optimizer's clips in test_optimizer.py.
+@pytest.mark.soak
+def test_parts_and_clipped_gradients_change_little(of):
+    plain, _, _ = of()
     parts, _, _ = of(accumulate=2)  # batch norm sees the parts one by one
     np.testing.assert_allclose(parts, plain, rtol=0.1)
     assert parts != plain

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from itertools import combinations
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from sensorium_jax.simulation.trials import clip, new_mouse, traces
 
 CLIPS, REPEATS = 10, 8
 FILMS = RELEASES["2023"]
+UPDATE, VALUE = map(jax.jit, (metrics.repeats.update, metrics.repeats.value))
 
 
 def correlate(x, y):
@@ -53,13 +55,13 @@ def flat(x):
 def jackknife(y):
     """The ceilings that metrics tell, all frames as those of one stimulus."""
     r, frames, neurons = y.shape
-    state = metrics.repeats.update(
+    state = UPDATE(
         metrics.repeats.zero(1, 1, frames, neurons),
         y[None].astype(np.float32),
         np.ones((1, r, frames), bool),
         np.zeros((1, r), np.int32),
     )
-    return np.asarray(metrics.repeats.value(state).ceiling.per_neuron_mn[0])
+    return np.asarray(VALUE(state).ceiling.per_neuron_mn[0])
 
 
 def split_half(y):

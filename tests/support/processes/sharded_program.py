@@ -1,6 +1,10 @@
-"""Compile every operation on eight simulated devices; print what was wrong, if any."""
+"""Compile every operation on eight simulated devices; print what was wrong, if any.
+
+python -m support.processes.sharded_program 2 4
+"""
 
 import re
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -41,31 +45,31 @@ PARAMS = {
 INPUTS = draw(M, B, T, 8, 9, C), 0.4 * draw(M, B, T - 2, 9, 2)
 
 
-def main():
+def main(*shape):
+    """On a mesh of so many rows of mice and of windows."""
     # Nearly all the time is compiling; devices are divided before code is made.
     jax.config.update("jax_disable_most_optimizations", True)
     both = jax.value_and_grad(loss, (0, 1))
     want = jax.jit(both)(PARAMS, *INPUTS)
-    for shape in ((2, 4), (1, 8)):
-        mesh = jax.make_mesh(
-            shape, ("mouse", "data"), axis_types=(jax.sharding.AxisType.Auto,) * 2
-        )
-        with jax.set_mesh(mesh):
-            split = NamedSharding(mesh, P("mouse", "data"))
-            places = {k: NamedSharding(mesh, P()) for k in PARAMS}
-            places["readout"] = NamedSharding(mesh, P("mouse"))
-            arguments = jax.device_put((PARAMS, *INPUTS), (places, split, split))
-            shardings = (NamedSharding(mesh, P()), (places, split))
-            program = jax.jit(both, out_shardings=shardings)
-            compiled = program.lower(*arguments).compile()
-            text = compiled.as_text()
-            moves = re.findall("all-gather|all-to-all|collective-permute", text)
-            assert not moves, (shape, moves)
-            assert "all-reduce" in text
-            got = compiled(*arguments)
-        for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
-            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6 * abs(b).max())
+    mesh = jax.make_mesh(
+        shape, ("mouse", "data"), axis_types=(jax.sharding.AxisType.Auto,) * 2
+    )
+    with jax.set_mesh(mesh):
+        split = NamedSharding(mesh, P("mouse", "data"))
+        places = {k: NamedSharding(mesh, P()) for k in PARAMS}
+        places["readout"] = NamedSharding(mesh, P("mouse"))
+        arguments = jax.device_put((PARAMS, *INPUTS), (places, split, split))
+        shardings = (NamedSharding(mesh, P()), (places, split))
+        program = jax.jit(both, out_shardings=shardings)
+        compiled = program.lower(*arguments).compile()
+        text = compiled.as_text()
+        moves = re.findall("all-gather|all-to-all|collective-permute", text)
+        assert not moves, moves
+        assert "all-reduce" in text
+        got = compiled(*arguments)
+    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6 * abs(b).max())
 
 
 if __name__ == "__main__":
-    main()
+    main(*map(int, sys.argv[1:]))
