@@ -16,6 +16,7 @@ Array = Any
 MODES = ("whole", "window")
 BLENDS = ("uniform", "last")
 SIGNALS = ("video", "behavior", "pupil")  # inputs that statistics may belong to
+LONGEST, WIDEST = 1 << 20, 1 << 11  # frames, and pixels of a side
 
 
 class Asking(NamedTuple):
@@ -70,7 +71,8 @@ def from_json(plain: Mapping[str, Any], where: str) -> Asking:
     if odd:
         raise unknown("field of asking", odd[0], Asking._fields, f"(in {where})")
     canvas = plain.get("canvas")
-    asking = Asking(**{**plain, "canvas": None if canvas is None else tuple(canvas)})
+    canvas = tuple(canvas) if isinstance(canvas, list) else canvas
+    asking = Asking(**{**plain, "canvas": canvas})
     check(asking, where)
     return asking
 
@@ -89,10 +91,25 @@ def check(asking: Asking, where: str) -> None:
     sizes = {"stride": asking.stride, "hop": asking.hop}
     sizes |= {"frames": asking.frames} if asking.mode == "window" else {}
     for name, size in sizes.items():
-        if type(size) is not int or size < 1:
-            raise UserError(f"{where}: asking.{name} is {size!r}; expected 1 or more.")
-    if not 0 < asking.scale <= 1:
-        raise UserError(f"{where}: asking.scale is {asking.scale}; expected 0 to 1.")
+        if type(size) is not int or not 1 <= size <= LONGEST:
+            raise UserError(
+                f"{where}: asking.{name} is {size!r:.40}; expected 1 to {LONGEST}."
+            )
+    if not isinstance(asking.scale, int | float) or not 0 < asking.scale <= 1:
+        raise UserError(
+            f"{where}: asking.scale is {asking.scale!r:.40}; expected 0 to 1."
+        )
+    if type(asking.causal) is not bool:
+        raise UserError(
+            f"{where}: asking.causal is {asking.causal!r:.40}; expected true or false."
+        )
+    sides = (1, 1) if asking.canvas is None else asking.canvas
+    sound = isinstance(sides, tuple) and len(sides) == 2
+    if not sound or any(type(n) is not int or not 1 <= n <= WIDEST for n in sides):
+        raise UserError(
+            f"{where}: asking.canvas is {asking.canvas!r:.40}; expected rows and "
+            f"columns, each 1 to {WIDEST}."
+        )
 
 
 def clips(asking: Asking, length: int) -> list[np.ndarray]:
@@ -102,7 +119,8 @@ def clips(asking: Asking, length: int) -> list[np.ndarray]:
     frame later. Windows begin every `hop` frames; the last one ends with the trial.
     """
     if asking.mode == "whole":
-        return [np.arange(p, length, asking.stride) for p in range(asking.stride)]
+        begins = range(min(asking.stride, length))
+        return [np.arange(p, length, asking.stride) for p in begins]
     if length < asking.span:
         raise UserError(
             f"A trial has {length} frames, a window of the model spans {asking.span}. "

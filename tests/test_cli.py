@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sensorium_jax import cli
 from sensorium_jax.cli import build, main
 from sensorium_jax.data.release.write import write_session
 from sensorium_jax.run import data, train
@@ -222,3 +223,17 @@ def test_the_front_page_names_every_page():
     front = PAGES[0].read_text()
     linked = re.findall(r"\]\((docs/[\w.-]+)\)", front)
     assert {ROOT / link for link in linked} == set(PAGES[1:])
+
+
+def test_a_ctrl_c_after_the_work_does_not_undo_it(monkeypatch):
+    """While Python ends, the system would end the program as if by the signal."""
+    before = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(cli, "main", lambda: 0)
+    monkeypatch.setattr(cli.compiling, "settle", lambda: None)
+    try:
+        with pytest.raises(SystemExit) as leaving:
+            cli.start()
+        assert leaving.value.code == 0
+        os.kill(os.getpid(), signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -19,7 +19,7 @@ Card = Mapping[str, Any]
 LARGEST = 16 << 20  # bytes of a card's file
 AGAIN = "Copy the folder again."
 # Beyond what anybody records, and still within memory.
-PIXELS, SIGNALS, NEURONS = 1 << 26, 1 << 12, 1 << 24
+PIXELS, SIGNALS, NEURONS, RATE = 1 << 26, 1 << 12, 1 << 24, 1e6
 FIELDS: dict[str, type | tuple[type, ...]] = {
     "model": str,
     "changes": dict,
@@ -93,6 +93,11 @@ def check_card(card: Card, where: str) -> None:
     if not wrong:
         wrong = [*_odd_inputs(card.get("inputs", {})), *_odd_mice(card.get("mice", []))]
         wrong += _odd_progress(card.get("progress", {}))
+        wrong += [
+            f"{name} is {_short(card[name])}, expected a number above 0"
+            for name in ("frames_per_second", "degrees_per_pixel")
+            if card.get(name) is not None and not _is_rate(card[name])
+        ]
     if wrong:
         raise DamagedError(
             f"The card {where} cannot be of a model: {'; '.join(wrong[:3])}. Copy the "
@@ -102,6 +107,10 @@ def check_card(card: Card, where: str) -> None:
 
 def _is_count(value: Any, least: int, most: int) -> bool:
     return type(value) is int and least <= value <= most
+
+
+def _is_rate(value: Any) -> bool:
+    return type(value) in (int, float) and 0 < value < RATE
 
 
 def _odd_inputs(inputs: Mapping[str, Any]) -> Iterator[str]:

@@ -9,6 +9,7 @@ run sums up the mice that it holds.
 
 import inspect
 import json
+import os
 import re
 import sys
 import zlib
@@ -191,6 +192,7 @@ def reading(folder: Path) -> Iterator[None]:
     Files that are cut, changed or gone are damage; a file that the system does not let
     us read (permissions, too many open files, a bad disk) is not.
     """
+    _only_files(folder)
     before = sys.unraisablehook
 
     def late(args: Any) -> None:
@@ -215,6 +217,18 @@ def reading(folder: Path) -> Iterator[None]:
         raise DamagedError(
             f"{said}. The folder may be incomplete: copy or download it again."
         ) from error
+
+
+def _only_files(folder: Path) -> None:
+    """Refuse what no save has written: reading a pipe or a device may never end."""
+    for place, below, files in os.walk(folder):
+        odd = [n for n in below if os.path.islink(os.path.join(place, n))]
+        odd += [n for n in files if not os.path.isfile(os.path.join(place, n))]
+        if odd:
+            raise DamagedError(
+                f"{os.path.join(place, odd[0])} is a link, a pipe or a device, and no "
+                "file. Copy the checkpoint again."
+            )
 
 
 def damaged(folder: Path, wrong: Sequence[str]) -> DamagedError:

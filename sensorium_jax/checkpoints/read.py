@@ -20,6 +20,7 @@ KEPT = ("params/", "batch_stats/", "info/")
 # What arrays may take in memory: so many times their files, which are compressed, and
 # so many bytes more, as of arrays of zeros little is left.
 MOST, SPARE = 100, 64 << 20
+BLOCK = 512  # bytes, as st_blocks counts them
 
 
 def card_of(folder: Path) -> dict[str, Any]:
@@ -63,7 +64,9 @@ def check_size(folder: Path, shapes: Mapping[str, Any]) -> None:
     Parts of an array that no file holds are zeros, so that a small folder may claim
     arrays of any size.
     """
-    stored = sum(p.stat().st_size for p in (folder / layout.STATE).rglob("*"))
+    infos = [p.stat() for p in (folder / layout.STATE).rglob("*")]
+    # Holes in files take no room, whatever their size is.
+    stored = sum(min(i.st_size, BLOCK * i.st_blocks) for i in infos)
     claimed = sum(
         math.prod(x.shape) * np.dtype(x.dtype).itemsize for x in shapes.values()
     )

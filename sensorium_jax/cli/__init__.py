@@ -39,10 +39,11 @@ def start() -> NoReturn:
     except Exception:
         if not (ending and ending.ordered):
             raise
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    # Other processes of a run must be told that this one ends.
+    # Other processes of a run must be told that this one ends, which may take long.
     jax = sys.modules.get("jax")
     alone = not (jax and jax.distributed.is_initialized())
+    # Else the work is done, and a Ctrl-C while Python ends would make it look undone.
+    signal.signal(signal.SIGINT, signal.SIG_IGN if alone else signal.SIG_DFL)
     if alone and (code == INTERRUPT or (ending and ending.ordered)):
         _leave(told=told)
     sys.exit(code)

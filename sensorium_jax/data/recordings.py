@@ -1,5 +1,6 @@
 """Recordings: every mouse under a path, in a tree or in a store, opened lazily."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -165,7 +166,7 @@ def find(root: Path):
             f"one mouse, or a store.{hint}"
         )
     try:
-        folders = list(_walk(root, DEPTH))
+        folders = list(_walk(root, DEPTH, set()))
     except OSError as error:
         raise UserError(
             f"{root} cannot be read ({error}). Check its permissions."
@@ -185,13 +186,16 @@ def find(root: Path):
     return folders
 
 
-def _walk(folder: Path, depth: int):
+def _walk(folder: Path, depth: int, seen: set[str]):
+    """Sessions below a folder; links into a folder that was looked through lead on."""
     for stimulus, release in READERS.items():
         if (folder / "data" / stimulus).is_dir():
             yield folder, release
             return
-    if depth:
+    here = os.path.realpath(folder)
+    if depth and here not in seen:
+        seen.add(here)
         for below in sorted(folder.iterdir()):
             hidden = below.name.startswith((".", "__"))
             if below.is_dir() and not hidden and below.name != "meta":
-                yield from _walk(below, depth - 1)
+                yield from _walk(below, depth - 1, seen)

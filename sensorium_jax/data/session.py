@@ -23,6 +23,7 @@ VIDEO, RESPONSES, BEHAVIOR, PUPIL = "videos", "responses", "behavior", "pupil_ce
 MODALITIES = (VIDEO, RESPONSES, BEHAVIOR, PUPIL)
 FIELDS = "receptive_fields"  # a column of meta/neurons
 MISSING = "missing"  # a column of meta/trials
+MOST_TRIAL, MOST_FRAMES = 4 << 30, 10_000_000  # bytes and frames of one trial
 STATISTICS = ("mean", "std", "min", "max", "median")  # of each; fields of Stats
 
 

@@ -8,11 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from sensorium_jax.errors import UserError
+from sensorium_jax.io import npy, plain_json, regular
 from sensorium_jax.io.atomic import whole
 from sensorium_jax.text import align, cell, html_table
 
 ROWS = 12  # neurons that are printed
 WORDS = "words.json"  # name inside the .npz of what is no array
+SPARE = 1 << 20  # bytes
+AGAIN = "Delete it and run the experiment again."
 
 
 @dataclass(frozen=True)
@@ -115,18 +119,24 @@ class Result:
 
 def load(path: str | Path) -> Result:
     """What was saved."""
-    with np.load(path, allow_pickle=False) as file:
-        words = json.loads(str(file[WORDS]))
-        parts = {k: file[k] for k in file.files}
-    return Result(
-        words["experiment"],
-        words["about"],
-        parts["neurons"],
-        _below(parts, "of_neurons/"),
-        _below(parts, "shared/"),
-        {int(n): w for n, w in words["failed"].items()},
-        tuple(words["notes"]),
-    )
+    path = Path(path)
+    # Results are written without compression; small ones may still gain a little.
+    parts = npy.archive_of(path, SPARE + 2 * regular.check(path))
+    try:
+        words = plain_json.loads(str(parts[WORDS]).encode(), str(path), AGAIN)
+        return Result(
+            str(words["experiment"]),
+            dict(words["about"]),
+            parts["neurons"],
+            _below(parts, "of_neurons/"),
+            _below(parts, "shared/"),
+            {int(n): str(w) for n, w in words["failed"].items()},
+            tuple(map(str, words["notes"])),
+        )
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{path} holds no result of an experiment. {AGAIN}") from None
 
 
 def join(parts: Sequence[Result]) -> Result:

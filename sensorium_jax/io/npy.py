@@ -203,14 +203,22 @@ def whole(file: Any, size: int, name: str) -> np.ndarray:
 
 def archive_of(path: Path, most: int = MOST_HELD) -> dict[str, np.ndarray]:
     """Every array of an .npz file by name, of `most` bytes together."""
-    return members(regular.content(path, most), str(path), most)
+    with regular.opened(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        return _members(file, size, str(path), most)
 
 
 def members(content: bytes, where: str, most: int) -> dict[str, np.ndarray]:
     """Every array of the bytes of an .npz file by name, of `most` bytes together."""
+    return _members(io.BytesIO(content), len(content), where, most)
+
+
+def _members(
+    source: BinaryIO, size: int, where: str, most: int
+) -> dict[str, np.ndarray]:
     try:
-        with archive.opened(io.BytesIO(content), where) as opened:
-            listed = archive.listed(opened, where, len(content), most=most)
+        with archive.opened(source, where) as opened:
+            listed = archive.listed(opened, where, size, most=most)
             arrays = {}
             for member in listed:
                 name = member.filename.removesuffix(".npy")

@@ -1,6 +1,5 @@
 """How many steps a run may have so that it ends in time: from measured ones."""
 
-import json
 import math
 import re
 import time
@@ -11,7 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from sensorium_jax import progress
-from sensorium_jax.errors import UsageError
+from sensorium_jax.errors import UsageError, UserError
+from sensorium_jax.io import plain_json
 from sensorium_jax.run import Config
 from sensorium_jax.training.step import Tally
 
@@ -42,9 +42,10 @@ def seconds(words: str) -> float:
 def kept(path: Path) -> int:
     """The steps that the run of a workdir was given before; 0 where there is none."""
     try:
-        return int(json.loads(path.read_text())["config"]["train"]["steps"])
-    except (OSError, ValueError, KeyError, TypeError):
+        steps = plain_json.load(path, "")["config"]["train"]["steps"]
+    except (OSError, UserError, KeyError, TypeError):
         return 0
+    return steps if type(steps) is int else 0
 
 
 def measure(parts: Any, state: Any) -> Cost:

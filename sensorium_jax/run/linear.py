@@ -6,8 +6,6 @@ choices of mice, stores and trees of the same trials find it again.
 
 import json
 import sys
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -20,7 +18,8 @@ import numpy as np
 from sensorium_jax import progress
 from sensorium_jax.axes import Batch
 from sensorium_jax.data.session import Session
-from sensorium_jax.io import atomic
+from sensorium_jax.errors import UserError
+from sensorium_jax.io import atomic, npy
 from sensorium_jax.maps import fit, linear
 from sensorium_jax.maps.linear import Linear, Weights
 from sensorium_jax.maps.reduce import Plan
@@ -28,7 +27,6 @@ from sensorium_jax.run import passes
 
 FOLDER, VERSION = ".sensorium", 1
 UNITS = "per_neuron"  # a factor for every frame is noise where trials are few
-DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -145,13 +143,16 @@ def read(path: Path, mouse: passes.Mouse) -> Linear | None:
     session, plan = mouse.session, mouse.plan
     n = session.neurons
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-            parts = {name: arrays[name] for name in Weights._fields}
-    except DAMAGED:
+        arrays = npy.archive_of(path)
+        parts = {name: arrays[name] for name in Weights._fields}
+    except (OSError, UserError, KeyError):
         return None
     shapes = {"weight_mdn": (plan.light, n), "mean_md": (plan.light,)}
     shapes |= {"bend_mn3": (n, 3)}
-    if any(x.shape != shapes.get(name, (n,)) for name, x in parts.items()):
+    if any(
+        x.shape != shapes.get(name, (n,)) or x.dtype.kind != "f"
+        for name, x in parts.items()
+    ):
         return None
     weights = Weights(**{k: jnp.asarray(v[None]) for k, v in parts.items()})
     return of_mouse(plan, weights, session)

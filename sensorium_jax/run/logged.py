@@ -11,6 +11,7 @@ from sensorium_jax.training import log
 
 RUN = "run.json"  # what a workdir is of; claimed before the first step
 SCORED = "scored.json"  # what its best step scores beside null and ceiling, if judged
+SECTIONS = ("data", "model", "readout", "train", "validate", "mesh")  # of a config
 BOUNDS = ("null", "ceiling", "fraction_of_ceiling")  # of a score
 
 
@@ -85,6 +86,28 @@ def is_run(folder: Path) -> bool:
     return (folder / RUN).is_file()
 
 
+def is_card(card: Any) -> bool:
+    """Whether a value is the card of a run, as far as it is asked about one here."""
+    mice = card.get("mice") if isinstance(card, dict) else None
+    config = card.get("config") if isinstance(card, dict) else None
+    if not isinstance(mice, list) or not isinstance(config, dict) or not mice:
+        return False
+    train = config.get("train")
+    sections = all(isinstance(config.get(k, {}), dict) for k in SECTIONS)
+    named = all(isinstance(m, dict) and isinstance(m.get("name"), str) for m in mice)
+    return (
+        sections
+        and named
+        and isinstance(train, dict)
+        and _is_count(train.get("batch"), 1)
+        and _is_count(train.get("steps"), 0)
+    )
+
+
+def _is_count(value: Any, least: int) -> bool:
+    return type(value) is int and least <= value < 1 << 53
+
+
 def read(workdir: str | Path) -> Logged:
     """What a workdir tells of its run."""
     workdir = Path(workdir)
@@ -94,9 +117,7 @@ def read(workdir: str | Path) -> Logged:
             "that was --workdir of `sensorium train`."
         )
     card = plain_json.load(workdir / RUN, "Give another workdir.")
-    known = isinstance(card, dict) and isinstance(card.get("mice"), list)
-    train = card.get("config", {}).get("train", {}) if known else {}
-    if not {"batch", "steps"} <= train.keys():
+    if not is_card(card):
         raise UserError(f"{workdir / RUN} is no card of a run. Give another workdir.")
     rows = [row | {"step": int(row["step"])} for row in log.read(workdir)]
     return Logged(workdir, card, rows)

@@ -108,7 +108,7 @@ def under(folders: Sequence[str]) -> dict[str, Path]:
         root = Path(word)
         if not root.is_dir():
             raise UserError(f"{root} is no folder. Give workdirs, or folders of them.")
-        below = list(_walk(root, DEPTH))
+        below = list(_walk(root, DEPTH, set()))
         if not below:
             raise UserError(
                 f"{root} holds no run of a training ({logged.RUN}). Give workdirs of "
@@ -120,13 +120,15 @@ def under(folders: Sequence[str]) -> dict[str, Path]:
     return found
 
 
-def _walk(folder: Path, depth: int) -> Iterator[Path]:
+def _walk(folder: Path, depth: int, seen: set[str]) -> Iterator[Path]:
+    here = os.path.realpath(folder)  # links may lead in circles
     if logged.is_run(folder):
         yield folder
-    elif depth:
+    elif depth and here not in seen:
+        seen.add(here)
         for below in sorted(folder.iterdir()):
             if below.is_dir() and not below.name.startswith("."):
-                yield from _walk(below, depth - 1)
+                yield from _walk(below, depth - 1, seen)
 
 
 def _named(name: str, logs: Mapping[str, Logged]) -> str:
@@ -200,7 +202,7 @@ def _bounds(workdir: Path, step: int | None) -> dict[str, Any]:
     kept = plain_json.load(path, "Delete it; `sensorium runs --score` writes it anew.")
     if not isinstance(kept, dict) or kept.get("step") != step:
         return {}
-    return {name: kept.get(name) for name in BOUNDS}
+    return {name: x for name in BOUNDS if type(x := kept.get(name)) in (int, float)}
 
 
 def flat(config: Mapping[str, Any], start: str = "") -> dict[str, Any]:

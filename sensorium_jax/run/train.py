@@ -17,7 +17,7 @@ from sensorium_jax.checkpoints.card import model_card, versions
 from sensorium_jax.checkpoints.layout import STEPS
 from sensorium_jax.data.session import Session
 from sensorium_jax.errors import UserError
-from sensorium_jax.io import atomic
+from sensorium_jax.io import atomic, plain_json
 from sensorium_jax.io.lock import only_writer
 from sensorium_jax.run import (
     INTERRUPTED,
@@ -29,7 +29,7 @@ from sensorium_jax.run import (
     own,
     precision,
 )
-from sensorium_jax.run.logged import RUN, SCORED
+from sensorium_jax.run.logged import RUN, SCORED, is_card
 from sensorium_jax.stop import stop_on_signals
 from sensorium_jax.training.log import EVENTS, LOG, WANDB, check_sinks, open_log
 from sensorium_jax.training.loop import Progress, Schedule, fit
@@ -274,10 +274,10 @@ def claim(folder: Path, card: dict, *, fresh: bool) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if path.exists():
         try:
-            old = json.loads(path.read_text())
-        except json.JSONDecodeError:
+            old = plain_json.load(path, "")
+        except UserError:  # damaged; the checkpoints say what they are of
             old = None
-        changes = [] if old is None else run_differences(card, old)
+        changes = run_differences(card, old) if is_card(old) else []
         if changes:
             raise UserError(
                 f"{folder} holds another run, which differs in "

@@ -1,7 +1,6 @@
 """What a run says while it runs: a bar, a JSON line per report, TensorBoard events."""
 
 import json
-import math
 import sys
 import time
 import uuid
@@ -11,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from sensorium_jax.errors import need_extra, unknown
-from sensorium_jax.io import atomic
+from sensorium_jax.io import atomic, regular
 from sensorium_jax.progress import bar
 
 LOG, EVENTS, WANDB = "log.jsonl", "tb", "wandb_id"
+MOST = 256 << 20  # bytes of log.jsonl; a million reports have fewer
 SINKS = ("jsonl", "tensorboard", "wandb")
+LARGEST = 1e38  # numbers beyond are none that a run has measured
 FLUSH_S = 10  # TensorBoard sees what is no older than this
 Writer = Callable[[int, dict[str, float]], Any]
 
@@ -104,29 +105,39 @@ def read(workdir: str | Path) -> list[dict[str, float]]:
     path, rows = Path(workdir) / LOG, []
     if not path.is_file():
         return rows
-    for line in path.read_text(errors="replace").splitlines():
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(row, dict):
-            kinds = (int, float)
-            row = {k: float(v) for k, v in row.items() if type(v) in kinds}
-            row = {k: v for k, v in row.items() if math.isfinite(v)}
-            rows += [row] if "step" in row else []
+    for line in _lines(path):
+        row = _parsed(line)
+        kinds = (int, float)
+        numbers = {
+            k: v for k, v in row.items() if type(v) in kinds and abs(v) < LARGEST
+        }
+        if numbers.get("step", -1) >= 0:
+            rows.append({k: float(v) for k, v in numbers.items()})
     return rows
+
+
+def _lines(path: Path) -> list[str]:
+    """The lines of a log, whatever its bytes are."""
+    return regular.content(path, MOST).decode(errors="replace").splitlines()
+
+
+def _parsed(line: str) -> dict[str, Any]:
+    """The report of a line; an empty one where it is none, as after a kill."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    return row if isinstance(row, dict) else {}
 
 
 @contextmanager
 def _jsonl(path: Path, done: int) -> Iterator[Writer]:
     kept = []
     if path.exists():
-        for line in path.read_text().splitlines():
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError:  # the line a kill cut in two
-                continue
-            if row.get("step", 0) <= done:
+        for line in _lines(path):
+            row = _parsed(line)
+            step = row.get("step", 0)
+            if row and type(step) in (int, float) and step <= done:
                 kept.append(line)
     # A kill or a full disk must not take the lines there are.
     atomic.write(path, "".join(line + "\n" for line in kept))

@@ -62,6 +62,9 @@ EMPTY: dict[str, Any] = {
     "behavior_as_channels": False,
     "pupil_as_channels": False,
 }
+# A file may ask for a model that takes hours to build.
+REPEATED = ("layers", "blocks", "space_blocks", "time_blocks", "hidden_layers")
+DEEPEST, WIDEST = 256, 1 << 20
 LABELS = ("equals", "inputs", "asking")  # what a preset says beside its parts
 
 
@@ -246,6 +249,11 @@ def construct(cls: Any, what: str, options: Mapping[str, Any], **more: Any) -> A
     absent = [key for key in more if key not in fields]
     if absent:
         raise UserError(f"{what} has no field {absent[0]}; it must have. See {PAGE}.")
+    for key, value in options.items():
+        if isinstance(value, int) and value > (DEEPEST if key in REPEATED else WIDEST):
+            raise UserError(
+                f"{what}.{key} is {str(value):.40}, more than any model has."
+            )
     given = {k: _fixed(v) for k, v in options.items()} | more
     needed = [f for f, v in fields.items() if v.default is v.empty and f not in given]
     if needed:

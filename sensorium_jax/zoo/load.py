@@ -1,5 +1,6 @@
 """Trained models by folder or by name."""
 
+import contextlib
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from sensorium_jax.errors import UserError, unknown
 from sensorium_jax.zoo.assemble import Inputs, build
 from sensorium_jax.zoo.published import fetch, sources
 from sensorium_jax.zoo.twins.ensemble import FACTORS, Ensemble, ensemble
-from sensorium_jax.zoo.twins.twin import Twin
+from sensorium_jax.zoo.twins.twin import Twin, fitting
 
 
 def load(
@@ -73,8 +74,10 @@ def from_folder(folder: Path, *, allow_outside: bool = False) -> Twin:
             "again."
         )
     tree = trees.unflatten({n: jnp.asarray(v) for n, v in leaves.items()})
+    with contextlib.nullcontext() if allow_outside else fitting():
+        encoder = build(model, inputs, allow_outside=allow_outside, **changes)
     return Twin(
-        build(model, inputs, allow_outside=allow_outside, **changes),
+        encoder,
         {"batch_stats": {}, **tree},
         tuple(mice),
         neurons,

@@ -148,6 +148,13 @@ STORES = {
     "a page for a shard": ("/responses/c/0/0/0", answer(200, b"x"), "one byte"),
     "no shard": ("/responses/c/0/0/0", answer(404), "404"),
 }
+# Objects of a bucket, which the storage library itself asks for.
+BUCKET = {
+    "huge": (answer(200, b" " * (17 << 20)), "sends 17825792 bytes"),
+    "silent": (silent, "out of reach"),
+    "forbidden": (answer(403, b"{}"), "out of reach"),
+    "a page": (answer(200, b"<html>hello"), "a web page"),
+}
 FILES = {
     "silent": (silent, "no data came in time"),
     "silent body": (silent_body, "no data came in time"),
@@ -231,13 +238,18 @@ def test_stores_by_address(folder, tmp_path):
         if "dyn" in end:
             acts[f"s{i}{end}"] = acts.pop(place)
         cases.append((name, f"s{i}", said))
+    acts |= {f"b{i}%2Fzarr.json": act for i, (act, _) in enumerate(BUCKET.values())}
     with served(tmp_path, acts) as url:
         (tmp_path / "good").symlink_to(folder / "store")
         listed = [Case(n, ("url", f"{url}/{place}"), said) for n, place, said in cases]
         listed.append(Case("another scheme", ("url", "ftp://x/y"), "no address"))
         listed.append(Case("a file", ("url", "file:///etc"), "no address"))
+        for i, (name, (_, said)) in enumerate(BUCKET.items()):
+            listed.append(Case(f"bucket: {name}", ("url", f"gs://bucket/b{i}"), said))
         healthy = [Case("good", ("url", f"{url}/good"))]
-        problems = attacked.run(tmp_path, listed, healthy=healthy, env=SECOND)
+        env = SECOND | {"TENSORSTORE_GCS_HTTP_URL": url}
+        env |= {"GOOGLE_AUTH_TOKEN_FOR_TESTING": "none"}
+        problems = attacked.run(tmp_path, listed, healthy=healthy, env=env)
     assert not problems, "\n".join(problems)
 
 

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from sensorium_jax import asking
 from sensorium_jax.checkpoints import digests, layout, read, write
 from sensorium_jax.checkpoints.card import LARGEST, read_card
 from sensorium_jax.checkpoints.digests import DamagedError
@@ -109,6 +110,30 @@ def test_a_clock_that_jumps_by_a_year_changes_nothing(whole, tmp_path, monkeypat
     train(tmp_path)
     same(train(tmp_path, steps=12), whole)
     assert next(turn) > 10 and sorted(layout.saved_steps(tmp_path)) == [4, 8, 12]
+
+
+@pytest.mark.parametrize("name", ["state/manifest.ocdbt", "state/_METADATA"])
+def test_a_pipe_in_a_checkpoint_is_not_waited_for(run, tmp_path, capsys, name):
+    folder = shutil.copytree(run, tmp_path / "run")
+    path = folder / "checkpoints/8" / name
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(DamagedError, match="no file"):
+        read.weights(folder / "checkpoints/8")
+    assert int(train(folder, steps=8).step) == 8
+    assert "damaged-8" in capsys.readouterr().err
+
+
+def test_holes_in_files_do_not_vouch_for_large_arrays(tmp_path):
+    folder = write.save(tmp_path / "a", {"params": {"w": np.zeros((4096, 16384))}}, {})
+    card = layout.card_path(folder)
+    plain = json.loads(card.read_text())
+    del plain["digests"]
+    card.write_text(json.dumps(plain))
+    (folder / "state/hole").touch()
+    os.truncate(folder / "state/hole", 1 << 40)
+    with pytest.raises(DamagedError, match="claims arrays of 0.5 GB"):
+        read.weights(folder)
 
 
 @pytest.mark.parametrize("file", ["card/card.json", "metrics/metrics", "state"])
@@ -246,6 +271,9 @@ WRONG_CARDS = {
     "finished": {"progress": {"finished": "yes"}},
     "plateau": {"progress": {"plateau": [0, 1]}},
     "checksums": {"digests": [1]},
+    "a rate in words": {"frames_per_second": "fast"},
+    "a rate without end": {"frames_per_second": float("inf")},
+    "a list of degrees": {"degrees_per_pixel": [1]},
 }
 
 
@@ -256,6 +284,24 @@ def test_cards_of_wrong_types_and_absurd_sizes_are_refused(tmp_path, name):
     with pytest.raises(DamagedError) as found:
         read_card(path)
     assert len(str(found.value)) < 600 and str(found.value).isprintable()
+
+
+ASKED = {
+    "scale": ["1", float("nan"), 0, 2, [1]],
+    "canvas": [[0, 0], [10**6, 10**6], "ab", 5, [1], [1.5, 2]],
+    "stride": [0, True, 10**30, "2", 1e300],
+    "causal": ["yes", None],
+    "mode": [["whole"], 3],
+    "frames": [1e300, 0, 10**15],
+}
+
+
+@pytest.mark.parametrize("field", ASKED)
+def test_what_no_model_can_be_asked_is_refused(field):
+    for value in ASKED[field]:
+        given = {field: value}
+        with pytest.raises(UserError, match=f"(asking.{field} is|Unknown {field})"):
+            asking.from_json({"mode": "window", "frames": 4} | given, "here")
 
 
 def test_cards_that_are_no_json_or_too_large_are_refused(tmp_path):

@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import os
 import shutil
 
@@ -49,6 +50,17 @@ def claim(name, shape, descr="<f4", body=b""):
     given = {"descr": descr, "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(out, given)
     return lambda mouse: (mouse / name).write_bytes(out.getvalue() + body)
+
+
+def sparse(name, shape):
+    """A file that is as long as it says, and holds nothing."""
+
+    def plant(mouse):
+        claim(name, shape)(mouse)
+        begin = (mouse / name).stat().st_size
+        os.truncate(mouse / name, begin + 4 * math.prod(shape))
+
+    return plant
 
 
 def raw(name, content):
@@ -157,6 +169,15 @@ INFO = {
         "broken .npy header",
     ),
     "trial long header": (raw(R, b"\x93NUMPY\x02\x00\xff\xff\xff\x7f"), "broken"),
+    "trial of 40 GB": (sparse(R, (5, 1 << 31)), "shorter trials"),
+    "column of 130 GB": (sparse("meta/trials/x.npy", (16, 1 << 31)), "keep it"),
+    "unit column of 1 GB": (sparse("meta/neurons/x.npy", (5, 50_000_000)), "keep it"),
+    "tiers no name": (
+        array(TIERS, np.array(["train"] * 15 + ["\ud800"])),
+        "names a tier",
+    ),
+    "tiers long": (array(TIERS, np.array(["train"] * 15 + ["x" * 999])), "at most 200"),
+    "ids NaN": (array(IDS, np.full(5, np.nan)), "NaN or infinity"),
     "behavior scalar": (claim("data/behavior/0.npy", (), body=bytes(4)), "Expected"),
     "number in other digits": (
         lambda m: (m / "data/videos/0.npy").rename(m / "data/videos/\u00b2.npy"),
@@ -171,7 +192,7 @@ INFO = {
     "a column with escapes": (column("a\x1b[2J.npy"), "control characters"),
 }
 CHECK = ("config pipe", "tiers device", "tiers no letters", "trial pipe", "trial claim")
-CHECK += ("trial negative", "config deep", "links upward", "std pipe")
+CHECK += ("trial of 40 GB", "trial negative", "config deep", "links upward", "std pipe")
 
 
 @attacked.HALVES
@@ -184,11 +205,25 @@ def test_trees(sound, tmp_path, half):
         cases.append(Case(f"info: {name}", ("info", str(tree)), words))
         if name in CHECK:
             cases.append(Case(f"check: {name}", ("check", str(tree)), "error"))
+    circles = tmp_path / "circles"
+    shutil.copytree(sound, circles)
+    for i in range(60):
+        (circles / f"link{i}").symlink_to(".")
+    endless = tmp_path / "endless"
+    shutil.copytree(sound, endless)
+    sparse(R, (5, 100_000_000))(endless / MOUSE)
+    words = ("convert", str(endless), str(tmp_path / "out" / "endless"))
+    cases.append(Case("convert a trial of years", words, "Expected time last"))
+    (tmp_path / "out").mkdir()
+    healthy = [Case("links in circles", ("info", str(circles)))]
     odd = tmp_path / "odd"
     shutil.copytree(sound, odd)
     (odd / MOUSE).rename(odd / "mouse 1")
     words = ("convert", str(odd), str(tmp_path / "out" / "store"))
     cases.append(Case("convert a name with a space", words, "Expected letters"))
-    healthy = [Case("info", ("info", str(sound))), Case("check", ("check", str(sound)))]
+    healthy += [
+        Case("info", ("info", str(sound))),
+        Case("check", ("check", str(sound))),
+    ]
     problems = attacked.run(tmp_path, cases, healthy=healthy)
     assert not problems, "\n".join(problems)

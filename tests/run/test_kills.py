@@ -86,7 +86,7 @@ def test_sigterm_at_any_time_exits_well(films, tmp_path, after):
     process = runs.spawn(tmp_path, films, steps=100_000)
     time.sleep(after)
     runs.stop(process)
-    code = runs.finish(process, timeout=60)[0]
+    code = runs.finish(process, timeout=300)[0]
     said = runs.words(tmp_path)
     # Before Python has reached the command there is nobody to catch the signal.
     assert code == 0 or (after < 1 and code == -signal.SIGTERM), said
@@ -100,7 +100,7 @@ def test_a_full_disk_stops_with_words_and_the_run_goes_on_later(films, tmp_path)
     runs.until(lambda: any(runs.saved(tmp_path)))
     # No file may grow any more, which the system reports as it does a full disk.
     resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (64, resource.RLIM_INFINITY))
-    said = process.communicate(timeout=60)[0].decode()
+    said = process.communicate(timeout=300)[0].decode()
     assert process.returncode == 1 and "is unharmed" in said, said
     assert "Traceback" not in said, said
     assert said.count("could not write") == 1 and len(said.splitlines()) < 12, said
@@ -179,16 +179,22 @@ def results(out):
 def test_a_verb_that_was_ended_again_and_again_ends_the_same(
     world, tmp_path, verb, number
 ):
-    """Seven times each, 42 kills and 42 Ctrl-C in all; the first one may come early."""
+    """Seven times each, 42 kills and 42 Ctrl-C in all, over the whole time it takes."""
     whole = verb(tmp_path / "whole", world)
     whole.out.mkdir()
     took = verbs.finished(whole)
+    expected = results(whole.out)
+    assert expected
     cut = verb(tmp_path / "cut", world)
     cut.out.mkdir()
     times = int(os.environ.get("SENSORIUM_ENDED", "7"))
     seed = 10 * VERBS.index(verb) + number
-    verbs.interrupted(cut, times, number, took, seed=seed)
-    assert results(cut.out) == results(whole.out) != {}
+
+    def is_same():
+        return results(cut.out) == expected
+
+    tally = verbs.interrupted(cut, times, number, took, is_same, seed=seed)
+    print(f"{verb.__name__}, {signal.Signals(number).name}: {tally}")
 
 
 @pytest.mark.processes
@@ -199,7 +205,7 @@ def test_the_first_ctrl_c_saves_and_the_second_ends_at_once(world, tmp_path):
     first = verbs.program(endless)
     runs.until(lambda: any((tmp_path / "run/checkpoints").glob("[0-9]*")))
     first.send_signal(signal.SIGINT)
-    said = first.communicate(timeout=60)[0].decode()
+    said = first.communicate(timeout=300)[0].decode()
     assert first.returncode == 130 and "stopped on request" in said, said
     for after in (0.5, 2.0, 4.0, 6.0):
         again = verbs.program(endless)
@@ -209,14 +215,14 @@ def test_the_first_ctrl_c_saves_and_the_second_ends_at_once(world, tmp_path):
         time.sleep(0.2)
         again.send_signal(signal.SIGINT)
         began = time.monotonic()
-        said = again.communicate(timeout=60)[0].decode()
+        said = again.communicate(timeout=300)[0].decode()
         took = time.monotonic() - began
         assert again.returncode == 130 and "Traceback" not in said, said
         print(f"the second Ctrl-C ended it in {took:.1f} s")
     last = verbs.program(endless)
     runs.until(lambda: "step" in (tmp_path / "run/log.jsonl").read_text())
     last.send_signal(signal.SIGINT)
-    said = last.communicate(timeout=60)[0].decode()
+    said = last.communicate(timeout=300)[0].decode()
     assert last.returncode == 130 and "damaged" not in said, said
 
 
@@ -233,7 +239,7 @@ def test_few_open_files_end_in_words(world, tmp_path):
                 resource.RLIMIT_NOFILE, (n, n)
             ),
         )
-        said = process.communicate(timeout=200)[0].decode()
+        said = process.communicate(timeout=600)[0].decode()
         assert process.returncode in (0, 1), said
         assert "Traceback" not in said, said
 
@@ -243,7 +249,7 @@ def test_a_run_that_cannot_start_says_so_in_one_line(tmp_path):
         runs.command(tmp_path, "--config.train.rate=fast"),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         env=runs.PATHS | {"ROOT": "nowhere", "STEPS": "1"},
     )
     assert done.returncode == 1 and "Traceback" not in done.stderr

@@ -2,6 +2,7 @@
 
 import os
 import time
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -20,11 +21,10 @@ def sizes(process, run):
     with open(f"{proc}/statm") as file:
         pages = int(file.read().split()[1])
     stored = 0
-    for path in run.glob("checkpoints/**/*"):
-        try:
-            stored += path.stat().st_size
-        except FileNotFoundError:  # older steps are being deleted
-            continue
+    for folder, _, files in os.walk(run / "checkpoints"):
+        for name in files:
+            with suppress(FileNotFoundError):  # older steps are being deleted
+                stored += os.stat(f"{folder}/{name}").st_size
     return {
         "rss_mb": pages * os.sysconf("SC_PAGE_SIZE") / 1e6,
         "threads": float(len(os.listdir(f"{proc}/task"))),
@@ -43,15 +43,22 @@ def test_a_long_training_stays_flat(tmp_path):
         "sinks": "('jsonl','tensorboard')",
     }
     words = [f"--config.train.{name}={value}" for name, value in changes.items()]
+    words.append("--config.validate.patience=1000000")  # it does not end by itself
     process = runs.spawn(tmp_path, films, *words, steps=10_000_000, EVERY=50)
-    runs.until(lambda: any(runs.saved(tmp_path)) or process.poll() is not None)
-    seen, until = [], time.monotonic() + LENGTH
-    while time.monotonic() < until and process.poll() is None:
-        seen.append(sizes(process, tmp_path / "run"))
-        time.sleep(LENGTH / 200)
-    assert process.poll() is None, runs.words(tmp_path)
-    runs.stop(process)
-    assert runs.finish(process) == [0], runs.words(tmp_path)
+    seen = []
+    try:
+        runs.until(
+            lambda: any(runs.saved(tmp_path)) or process.poll() is not None, timeout=900
+        )
+        until = time.monotonic() + LENGTH
+        while time.monotonic() < until and process.poll() is None:
+            seen.append(sizes(process, tmp_path / "run"))
+            time.sleep(LENGTH / 200)
+        assert process.poll() is None, runs.words(tmp_path)
+    finally:
+        runs.stop(process)
+        codes = runs.finish(process)
+    assert codes == [0], runs.words(tmp_path)
     grown = {}
     for name in MORE:
         quarters = np.array_split([s[name] for s in seen], 4)

@@ -365,10 +365,19 @@ def test_broken_folders_are_named(tmp_path):
     for changed, words in (
         ({**said, "mice": [{"name": "a", "neurons": 4}]}, "do not belong together"),
         ({k: v for k, v in said.items() if k != "inputs"}, "nothing of 'inputs'"),
+        (_changed(said, layers=10**6), "more than any model has"),
     ):
         path.write_text(json.dumps(changed))
         with pytest.raises(UserError, match=words):
             load(folder)
+    for odd in (
+        {"hidden_channels": 7},
+        {"layers": -1},
+        {"hidden_temporal_kernel": "x"},
+    ):
+        path.write_text(json.dumps(_changed(said, **odd)))
+        with pytest.raises(UserError, match="cannot be run with its weights"):
+            load(folder).respond(*stimulus())
     path.write_text("{")
     with pytest.raises(UserError, match="The card .* cannot be read"):
         load(folder)
@@ -378,6 +387,12 @@ def test_broken_folders_are_named(tmp_path):
             file.write_bytes(file.read_bytes()[:10])
     with pytest.raises(UserError, match="weights in .* cannot be read"):
         load(folder)
+
+
+def _changed(card, **core):
+    """A card that says something else of the core."""
+    core = {**card["changes"].get("core", {}), **core}
+    return {**card, "changes": {**card["changes"], "core": core}}
 
 
 def per_frame(frames=12):

@@ -1,5 +1,6 @@
 """Faults of the trial files that their names and headers show."""
 
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -7,7 +8,14 @@ from typing import NamedTuple
 import numpy as np
 
 from sensorium_jax.data import config
-from sensorium_jax.data.session import BEHAVIOR, MODALITIES, PUPIL, RESPONSES, VIDEO
+from sensorium_jax.data.session import (
+    BEHAVIOR,
+    MODALITIES,
+    MOST_TRIAL,
+    PUPIL,
+    RESPONSES,
+    VIDEO,
+)
 from sensorium_jax.findings import Fault, error, most_common, warning
 from sensorium_jax.io.npy import (
     AGAIN,
@@ -75,7 +83,7 @@ def scan(
             elif str(path) not in sick:
                 head = header(path)
                 if isinstance(head, Header):
-                    wrong = not_numbers(path, head.dtype)
+                    wrong = not_numbers(path, head.dtype) or _too_large(path, head)
                     head = wrong or head
                 if isinstance(head, Fault):
                     faults.append(head)
@@ -83,6 +91,14 @@ def scan(
                     headers[what][number] = head
     keeps = config.keeps_negative(folder)
     return Scan(folder, rules, places, names, headers, tuple(every), keeps), faults
+
+
+def _too_large(path: Path, head: Header) -> Fault | None:
+    size = math.prod(head.shape) * head.dtype.itemsize
+    if size <= MOST_TRIAL:
+        return None
+    words = f"{size / 1e9:.1f} GB, more than the {MOST_TRIAL / 1e9:.1f} GB of a trial"
+    return error(path, words, "cut the recording into shorter trials")
 
 
 def _numbers(place: Path, faults: list[Fault]) -> set[int]:

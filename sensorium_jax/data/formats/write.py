@@ -20,7 +20,7 @@ from sensorium_jax.data.formats.foreign import Choices, trial_values
 from sensorium_jax.data.formats.trials import Plan, Trial
 from sensorium_jax.data.release.trial_arrays import KEEP
 from sensorium_jax.data.release.write import PARTIAL, SessionWriter, default_tiers
-from sensorium_jax.data.session import BEHAVIOR, PUPIL, RESPONSES
+from sensorium_jax.data.session import BEHAVIOR, MOST_TRIAL, PUPIL, RESPONSES
 from sensorium_jax.errors import UserError
 from sensorium_jax.io import atomic
 from sensorium_jax.io.remote import Unreachable
@@ -28,7 +28,6 @@ from sensorium_jax.rules import FILMS, PICTURES, RELEASES, UNUSED, own
 
 CLAIM = ".import.json"  # what a folder is to hold; gone when it does
 IMPORTED = "imported"  # the entry of config.json that says what was read, and how
-MOST_TRIAL = 4 << 30  # bytes of one trial's arrays
 READ = 1 << 22  # bytes of a file at a time
 
 

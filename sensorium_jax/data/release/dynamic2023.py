@@ -10,7 +10,15 @@ import numpy as np
 from sensorium_jax.data import config
 from sensorium_jax.data.config import Told
 from sensorium_jax.data.release import tree
-from sensorium_jax.data.session import BEHAVIOR, PUPIL, RESPONSES, VIDEO, Session, Stats
+from sensorium_jax.data.session import (
+    BEHAVIOR,
+    MOST_FRAMES,
+    PUPIL,
+    RESPONSES,
+    VIDEO,
+    Session,
+    Stats,
+)
 from sensorium_jax.errors import UserError
 from sensorium_jax.rules import FILMS, OWN, Rules
 
@@ -73,7 +81,14 @@ class FilmReader:
     lengths: dict[int, int] = field(default_factory=dict)
 
     def _open(self, what: str, trial: int) -> np.ndarray:
-        return tree.open_npy(self.folders[what] / f"{self.files[trial]}.npy")
+        path = self.folders[what] / f"{self.files[trial]}.npy"
+        stored = tree.open_npy(path)
+        if stored.ndim and stored.shape[-1] > MOST_FRAMES:
+            raise UserError(
+                f"{path} has {stored.shape[-1]} frames. Expected time last, and at "
+                f"most {MOST_FRAMES} frames; cut the recording into shorter trials."
+            )
+        return stored
 
     def videos(self, rows: np.ndarray) -> np.ndarray:
         """A number for the video of each trial, equal where they share a file."""

@@ -8,7 +8,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sensorium_jax.data.session import MISSING, MODALITIES, RESPONSES, STATISTICS, VIDEO
+from sensorium_jax.data.session import (
+    MISSING,
+    MODALITIES,
+    MOST_TRIAL,
+    RESPONSES,
+    STATISTICS,
+    VIDEO,
+)
 from sensorium_jax.errors import UserError
 from sensorium_jax.findings import Fault
 from sensorium_jax.io import names, npy
@@ -16,6 +23,7 @@ from sensorium_jax.io import names, npy
 SMALL = 65_536  # bytes; larger statistics stay on disk until they are used
 NUMBER = re.compile(r"0|[1-9][0-9]{0,8}")  # the <i> of <i>.npy, in one form only
 MOST_FACT = 64 << 20  # bytes; larger columns stay on disk
+MOST_COLUMN = 256 << 20  # bytes of a column
 TIERS = "meta/trials/tiers.npy"  # written last: without it nothing is a session
 SOURCES = ("all", "stimulus_frame")  # of statistics; the first that is there counts
 NEEDED = STATISTICS[:2]  # without these there is no normalization
@@ -38,7 +46,13 @@ def open_npy(path: Path) -> np.ndarray:
             f"{path} is missing. Expected one file per trial in every folder of data/; "
             "fetch the recording again, or run: sensorium check."
         )
-    return _sound(path, npy.mapped(path))
+    values = _sound(path, npy.mapped(path))
+    if values.nbytes > MOST_TRIAL:
+        raise UserError(
+            f"{path} holds {values.nbytes / 1e9:.1f} GB. Expected at most "
+            f"{MOST_TRIAL / 1e9:.1f} GB; cut the recording into shorter trials."
+        )
+    return values
 
 
 def npy_shape(path: Path) -> tuple[int, ...]:
@@ -84,6 +98,12 @@ def _tiers(path: Path) -> np.ndarray:
             f"{path} holds {tiers.dtype} of shape {tiers.shape}. Expected text, the "
             "tier of each trial."
         )
+    for name in np.unique(tiers).tolist():
+        if not name.isprintable() or len(name) > names.LONGEST:
+            raise UserError(
+                f"{path} names a tier {name!r:.80}. Expected at most {names.LONGEST} "
+                "letters without control characters; write the tiers again."
+            )
     return tiers
 
 
@@ -180,6 +200,11 @@ def _columns(folder: Path) -> dict[str, np.ndarray]:
             if npy.OBJECTS in str(error) and path.stem != "tiers":
                 continue
             raise
+        if values.nbytes > MOST_COLUMN:
+            raise UserError(
+                f"{path} holds {values.nbytes / 1e9:.1f} GB. Expected a column of "
+                f"facts, of at most {MOST_COLUMN / 1e9:.1f} GB; keep it elsewhere."
+            )
         if values.ndim:
             columns[path.stem] = values
     return columns
@@ -262,6 +287,11 @@ def units(
         raise UserError(
             f"{folder / 'meta/neurons'}/unit_ids.npy holds {ids.dtype} of shape "
             f"{ids.shape}. Expected one whole number per neuron."
+        )
+    if not np.isfinite(ids).all():
+        raise UserError(
+            f"{folder / 'meta/neurons'}/unit_ids.npy holds NaN or infinity. Expected "
+            "one whole number per neuron."
         )
     ids = ids.astype(np.int64)
     coordinates = facts.units.get("cell_motor_coordinates")

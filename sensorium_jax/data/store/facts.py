@@ -14,6 +14,8 @@ import numpy as np
 from sensorium_jax.data.session import (
     BEHAVIOR,
     MODALITIES,
+    MOST_FRAMES,
+    MOST_TRIAL,
     PUPIL,
     RESPONSES,
     STATISTICS,
@@ -25,8 +27,7 @@ from sensorium_jax.io import names, npy, plain_json
 from sensorium_jax.rules import KINDS, RELEASES
 
 AGAIN = "Convert the recordings again, or fetch the store from where it was made."
-MOST_MICE, MOST_TRIALS, MOST_FRAMES = 10_000, 10_000_000, 10_000_000
-MOST_TRIAL = 4 << 30  # bytes of one trial
+MOST_MICE = 10_000
 # Of meta.npz unpacked: this, and so many times what it has packed.
 META, META_RATIO = 384 << 20, 20
 MOST_CHUNK = 256 << 20  # bytes that are unpacked at a time, unless a trial has more

@@ -218,15 +218,24 @@ def _get(place: Any, key: str, where: str, context: ts.Context) -> bytes:
 
 
 def _from_bucket(place: str, key: str, where: str, context: ts.Context) -> bytes | None:
+    """A small file of a bucket; the library takes in whatever comes, until LONGEST."""
+    most = MOST_META if key.endswith(".npz") else MOST_JSON
     try:
-        opened = ts.KvStore.open(place, context=context).result()
+        opened = ts.KvStore.open(place, context=context).result(LONGEST)
         read = opened.read(key).result(LONGEST)
     except (ValueError, TimeoutError) as error:
+        words = str(error) or f"nothing came within {LONGEST:.0f} seconds"
         raise UserError(
-            f"{where} is out of reach: {error}. Check the address and that its server "
+            f"{where} is out of reach: {words}. Check the address and that its server "
             "is running."
         ) from None
-    return read.value if read.state == "value" else None
+    content = read.value if read.state == "value" else None
+    if content is not None and len(content) > most:
+        raise UserError(
+            f"{where}/{key} sends {len(content)} bytes, expected {most} at most. It is "
+            "not a file of its kind; check the address."
+        )
+    return content
 
 
 def _session(

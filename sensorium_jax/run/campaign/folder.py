@@ -5,7 +5,6 @@ DIR/<stage>/<values>/          the run's own folder, a workdir where it trains
 DIR/launched/<stage>/<values>  .json: how it stands; .log: what it said; .out: its JSON
 """
 
-import json
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sensorium_jax.errors import UserError, unknown
-from sensorium_jax.io import atomic, plain_json
+from sensorium_jax.io import atomic, names, plain_json
 from sensorium_jax.run.campaign.plan import PLACE, Run
 
 PLAN, LAUNCHED = "campaign.json", "launched"
@@ -140,9 +139,32 @@ def opened(folder: Path) -> Campaign:
         runs = [Run(**run) for run in plain["runs"]]
     except (KeyError, TypeError) as error:
         raise UserError(f"{path} is of another version ({error}). {remedy}") from None
+    for run in runs:
+        _check_run(run, path, remedy)
     lists = ("words", "needs")
     fixed = [run._replace(**{k: tuple(getattr(run, k)) for k in lists}) for run in runs]
     return Campaign(folder, tuple(fixed))
+
+
+def _check_run(run: Run, path: Path, remedy: str) -> None:
+    """Refuse a run that no file of a campaign gives; its name becomes a folder."""
+    lists = (run.words, run.needs)
+    whole = (
+        all(isinstance(some, list) and all(map(_is_text, some)) for some in lists)
+        and run.words
+        and _is_text(run.stage)
+        and isinstance(run.values, dict)
+        and isinstance(run.search, dict)
+    )
+    if not whole or not names.is_inside(run.name):
+        raise UserError(
+            f"{path} holds a run {run.name!r:.80} that no campaign has. Expected a "
+            f"name below its folder, and words of a command. {remedy}"
+        )
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
 
 
 def line(campaign: Campaign, run: Run) -> str:
@@ -168,7 +190,7 @@ def write_lines(campaign: Campaign, path: str | Path) -> None:
 def answer(campaign: Campaign, run: Run) -> dict[str, Any]:
     """The JSON object that a run has printed; nothing where it printed none."""
     try:
-        value = json.loads(campaign.file(run, ".out").read_text())
-    except (OSError, ValueError):
+        value = plain_json.load(campaign.file(run, ".out"), "")
+    except (OSError, UserError):
         return {}
     return value if isinstance(value, dict) else {}

@@ -10,8 +10,10 @@ from sensorium_jax.data import statistics
 from sensorium_jax.data.recordings import Recordings
 from sensorium_jax.data.session import VIDEO, Session
 from sensorium_jax.errors import UserError
+from sensorium_jax.findings import Fault
 from sensorium_jax.insilico.ranking import Clip, screen as ask
 from sensorium_jax.insilico.subjects import Subject
+from sensorium_jax.io import npy
 from sensorium_jax.normalize import at_frames, standardize
 from sensorium_jax.run import Outcome
 from sensorium_jax.run.insilico.asked import Asked, resumed, subject
@@ -76,12 +78,18 @@ def _pictures(one: Subject, files: list[Path]) -> Iterator[Clip]:
     h, w, c = one.frame
     number = 0
     for path in files:
-        stack = np.load(path, mmap_mode="r", allow_pickle=False)
-        stack = stack[None] if stack.ndim == 2 else stack
-        if stack.shape[1:3] != (h, w) or (stack.ndim == 4 and stack.shape[3] != c):
+        stack = npy.mapped(path)
+        if isinstance(stack, Fault):
             raise UserError(
-                f"{path} has shape {stack.shape}; expected pictures of {h} x {w}, "
-                "[pictures, rows, columns], grey levels 0 to 255."
+                f"{path}: {stack.finding}. Expected pictures; {stack.remedy}."
+            )
+        stack = stack[None] if stack.ndim == 2 else stack
+        fits = stack.shape[1:3] == (h, w) and stack.shape[3:] in ((), (1,), (c,))
+        if not fits or stack.dtype.kind not in "biuf":
+            raise UserError(
+                f"{path} has shape {stack.shape} and type {stack.dtype}; expected "
+                f"pictures of {h} x {w}, [pictures, rows, columns], grey levels 0 to "
+                "255."
             )
         for picture in stack:
             level = np.asarray(picture, np.float32).reshape(h, w, -1)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from sensorium_jax.errors import UserError
+from sensorium_jax.io import npy
 from sensorium_jax.io.atomic import PARTIAL, save_npy, whole
 from sensorium_jax.rules import RELEASES, Rules
 from sensorium_jax.simulation.cortex.neurons import Neurons
@@ -53,9 +55,15 @@ def write_facts(
 
 def read_neurons(mouse: Path) -> tuple[Neurons, Rules]:
     """The neurons of one mouse, and the rules of the release it is recorded for."""
-    with np.load(mouse / FOLDER / "neurons.npz") as file:
-        fields = {k: file[k] for k in Neurons._fields}
-        return Neurons(**fields), RELEASES[str(file["year"])]
+    path = mouse / FOLDER / "neurons.npz"
+    arrays = npy.archive_of(path)
+    try:
+        fields = {k: arrays[k] for k in Neurons._fields}
+        return Neurons(**fields), RELEASES[str(arrays["year"])]
+    except KeyError as error:
+        raise UserError(
+            f"{path} says nothing of {error}. Simulate the recordings again."
+        ) from None
 
 
 def mice(tree: Path) -> list[Path]:

@@ -1,6 +1,5 @@
 """Steps that cannot be read: named, set aside, and the one before them taken."""
 
-import json
 import sys
 from itertools import count
 from pathlib import Path
@@ -14,6 +13,8 @@ from sensorium_jax.checkpoints import digests
 from sensorium_jax.checkpoints.card import read_card
 from sensorium_jax.checkpoints.digests import DamagedError, Digest
 from sensorium_jax.checkpoints.layout import card_path
+from sensorium_jax.errors import UserError
+from sensorium_jax.io import plain_json
 
 # What orbax writes beside the state and the card, the first as metrics/metrics.
 METRICS, OF_ORBAX = "metrics", "_CHECKPOINT_METADATA"
@@ -42,11 +43,11 @@ def _fault(folder: Path) -> str:
     # Orbax goes on without either of these, but not with a broken one.
     for path in (folder / OF_ORBAX, folder / METRICS / METRICS):
         try:
-            said = json.loads(path.read_text())
+            said = plain_json.load(path, "")
             rank = said["rank"] if path.name == METRICS else -1
         except FileNotFoundError:
             continue
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
+        except (UserError, TypeError, KeyError) as error:
             return f"{path} cannot be read ({error})."
         if rank not in (int(folder.name), -1):
             return f"{path} has rank {rank}, expected {folder.name} or -1."

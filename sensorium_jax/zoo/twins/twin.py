@@ -3,7 +3,8 @@
 import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax.errors import FlaxError
 from jax.core import Tracer
 
 from sensorium_jax import normalize, trees
@@ -30,6 +32,7 @@ Array = Any
 Tree = Any
 EXACT = "highest"
 SETTINGS: Any = jax.config
+UNFIT = (FlaxError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError)
 SLOW = 2.0  # seconds of compiling that are worth a word
 _programs = 0  # how many have been traced; what tells a first call from a later one
 
@@ -56,7 +59,8 @@ class Twin:
     @property
     def lost_frames(self) -> int:
         """Leading frames of a clip that get no rate."""
-        return self.encoder.core.lost_frames
+        with fitting(self.encoder.core):
+            return self.encoder.core.lost_frames
 
     @property
     def raw(self) -> tuple[str, ...]:
@@ -353,7 +357,7 @@ def _respond(plan: _Plan, variables: Tree, row: Array, clips: _Clips) -> Array:
     # The mouse is an index, not a slice of weights: one program serves all of them.
     one = _of_row(variables, row)
     seen = [x[None] for x in _seen(plan, one, clips)]
-    with exactly():
+    with fitting(plan.encoder.core), exactly():
         rates: Any = plan.encoder.apply(one, *seen, train=False)
     return rates[0]
 
@@ -370,9 +374,31 @@ def _each(
     # Every clip is a mouse of one neuron; the core takes all of them together.
     seen = [x[:, None] for x in _seen(plan, _of_row(variables, row), clips)]
     mice = rows.one_neuron_each(variables, row, neuron_b, dict(axes))
-    with exactly():
+    with fitting(plan.encoder.core), exactly():
         rates_b1t1: Any = plan.encoder.apply(mice, *seen, train=False)
     return rates_b1t1[:, 0, :, 0]
+
+
+@contextmanager
+def fitting(core: Any = None) -> Iterator[None]:
+    """Say in words that a model and its weights do not fit together.
+
+    A card may say anything of a model, and what flax, jax and the model then raise is
+    of many kinds. Code from outside of this package keeps its own errors.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except UNFIT as error:
+        if core is not None and not type(core).__module__.startswith("sensorium_jax."):
+            raise
+        lines = [line for line in str(error).splitlines() if line.strip()]
+        words = f"{type(error).__name__}: {lines[0] if lines else ''}"[:240]
+        raise UserError(
+            f"The model cannot be run with its weights ({words}). What its checkpoint "
+            "says of it may be damaged: copy it again, or build the model anew."
+        ) from error
 
 
 def _of_row(variables: Tree, row: Array) -> Tree:

@@ -123,7 +123,7 @@ def _url(address):
 
     small.whole.__kwdefaults__.update(stall=0.5, total=1.5, attempts=2, pause=0.01)
     small.check_ranges.__kwdefaults__.update(stall=0.5)
-    read.RETRIES = 1
+    read.RETRIES, read.LONGEST = 1, 2.0
     _store(address)
 
 

@@ -136,4 +136,4 @@ def pair(folder: Path, root: Path, *overrides: str, **options) -> list:
 
 def stop(process: subprocess.Popen, number=signal.SIGTERM) -> None:
     """Send one signal."""
-    os.kill(process.pid, number)
+    process.send_signal(number)

@@ -6,10 +6,13 @@ keeps for itself.
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import time
 import zipfile
+from collections.abc import Callable
+from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
@@ -41,7 +44,7 @@ def program(verb: Verb) -> subprocess.Popen:
     )
 
 
-def finished(verb: Verb, *, timeout: float = 400) -> float:
+def finished(verb: Verb, *, timeout: float = 1200) -> float:
     """Run it to its end; returns how long that took."""
     began = time.monotonic()
     process = program(verb)
@@ -50,17 +53,27 @@ def finished(verb: Verb, *, timeout: float = 400) -> float:
     return time.monotonic() - began
 
 
-def ended(verb: Verb, number: int, after: float) -> tuple[int, str, bool]:
-    """Its exit code and words after a signal, and whether it heard that as a program.
+class End(NamedTuple):
+    """How a program ended after a signal."""
 
-    Before Python has reached the command, a Ctrl-C is Python's own matter.
-    """
+    code: int
+    said: str
+    heard: bool  # by the program: before it is reached, Ctrl-C is Python's own matter
+    lived: float  # seconds, to the signal
+    took: float  # seconds, from the signal on
+
+
+def ended(verb: Verb, number: int, after: float) -> End:
+    """Send a signal so many seconds after the start, and wait for the end."""
+    began = time.monotonic()
     process = program(verb)
-    time.sleep(after)
-    heard = listens(process)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(after)
+    heard, sent = listens(process), time.monotonic()
     process.send_signal(number)
-    said = process.communicate(timeout=60)[0].decode()
-    return process.returncode, said, heard
+    said = process.communicate(timeout=400)[0].decode()
+    lived, took = sent - began, time.monotonic() - sent
+    return End(process.returncode, said, heard, lived, took)
 
 
 def listens(process: subprocess.Popen) -> bool:
@@ -71,19 +84,58 @@ def listens(process: subprocess.Popen) -> bool:
         return False
 
 
-def interrupted(verb: Verb, times: int, number: int, whole: float, *, seed: int):
-    """End it that many times at random instants, checking how; then run it through."""
+class Tally(NamedTuple):
+    """What became of a verb that was ended again and again."""
+
+    ended: int  # while it ran
+    unheard: int  # of these, before the program listened
+    over: int  # it had ended by itself before the signal, or as if there was none
+    slowest: float  # seconds from a signal to the end
+
+
+def interrupted(
+    verb: Verb,
+    times: int,
+    number: int,
+    whole: float,
+    is_same: Callable[[], bool],
+    *,
+    seed: int,
+) -> Tally:
+    """End it that many times at random instants, each time going on; then run it whole.
+
+    The instants are drawn one from each part of the time that a whole run takes. What
+    comes to its end before the signal is compared with is_same, shows how long a run
+    takes by now, and is begun anew; its signal is repeated.
+    """
     drawn = random.Random(seed)
-    for _ in range(times):
-        code, said, heard = ended(verb, number, drawn.uniform(0, whole))
-        if number == signal.SIGKILL:
-            assert code in (-number, 0), said
+    shares = [(i + drawn.random()) / times for i in range(times)]
+    drawn.shuffle(shares)
+    ends: list[End] = []
+    over = 0
+    while shares:
+        end = ended(verb, number, shares[-1] * whole)
+        said = end.said
+        if end.code == 0:
+            over += 1
+            assert over <= 2 * times, "it is always over before the signal"
+            assert is_same(), said
+            whole = min(whole, end.lived + end.took)
+            shutil.rmtree(verb.out)
+            verb.out.mkdir()
             continue
-        # Zero: it had ended, or was about to.
-        assert code in (130, 0) or not heard, (code, said)
-        assert code != -signal.SIGSEGV, said
-        assert "Traceback" not in said or not heard, said
+        shares.pop()
+        ends.append(end)
+        if number == signal.SIGKILL:
+            assert end.code == -number, said
+            continue
+        assert end.code == 130 or not end.heard, (end.code, said)
+        assert end.code != -signal.SIGSEGV, said
+        assert "Traceback" not in said or not end.heard, said
     finished(verb)
+    assert is_same()
+    unheard = sum(not end.heard for end in ends)
+    return Tally(len(ends), unheard, over, max(end.took for end in ends))
 
 
 def content(folder: Path) -> dict[str, str]:
@@ -92,11 +144,8 @@ def content(folder: Path) -> dict[str, str]:
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
         if path.is_file() and not set(name.parts) & set(PASSING):
-            data = path.read_bytes()
-            if path.suffix == ".zip":  # which hold the time of day
-                with zipfile.ZipFile(path) as archive:
-                    data = b"".join(map(archive.read, sorted(archive.namelist())))
-            found[str(name)] = blake2b(data, digest_size=16).hexdigest()
+            digest = blake2b(path.read_bytes(), digest_size=16)
+            found[str(name)] = digest.hexdigest()
     return found
 
 
