@@ -6,7 +6,7 @@ import shutil
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import closing, nullcontext
+from contextlib import closing, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -273,10 +273,9 @@ def claim(folder: Path, card: dict, *, fresh: bool) -> None:
             shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
     if path.exists():
-        try:
+        old: Any = None
+        with suppress(UserError):  # damaged; the checkpoints say what they are of
             old = plain_json.load(path, "")
-        except UserError:  # damaged; the checkpoints say what they are of
-            old = None
         changes = run_differences(card, old) if is_card(old) else []
         if changes:
             raise UserError(
