@@ -1,7 +1,6 @@
 """A page holds everything, refers to nothing outside, and takes no name for its own."""
 
 import base64
-import io
 import itertools
 import re
 import struct
@@ -12,9 +11,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from matplotlib.backends.backend_svg import RendererSVG
 from matplotlib.figure import Figure
-from matplotlib.text import Text
 
 from sensorium_jax.plots import runs as plots
 from sensorium_jax.report import figures, frames, page
@@ -23,6 +20,7 @@ from sensorium_jax.report.html import element, table
 from sensorium_jax.scoring.tables import Comparison
 from sensorium_jax.text import printable
 from support import reports
+from support.labels import overlaps
 from support.reports import HOSTILE
 
 FIGURES = (
@@ -180,38 +178,6 @@ def test_it_is_small_and_the_same_every_time(text):
     run = reports.run()
     again = figures.figure(figures.traces(run.traces, run.time)).text
     assert len(again) > 10_000 and again in text
-
-
-def overlaps(figure):
-    """Words that are cut off or lie over others, of a figure that was drawn."""
-    # What draws SVG knows how wide its words are; pixels would round them up.
-    draw = RendererSVG(*figure.bbox.size, io.StringIO(), image_dpi=72)
-    hidden = [
-        tick.label1
-        for axes in figure.axes
-        for axis in (axes.xaxis, axes.yaxis)
-        for tick in axis.get_major_ticks()
-        if not axes.axison
-        or not min(axis.get_view_interval()) - 1e-9
-        <= tick.get_loc()
-        <= max(axis.get_view_interval()) + 1e-9
-    ]
-    words = [t for t in figure.findobj(Text) if t.get_text() and t.get_visible()]
-    boxes = [
-        (t.get_text(), t.get_window_extent(draw)) for t in words if t not in hidden
-    ]
-    frame = figure.bbox.padded(2)
-    bad = [
-        word
-        for word, b in boxes
-        if not (frame.contains(b.x0, b.y0) and frame.contains(b.x1, b.y1))
-    ]
-    for (one, a), (other, b) in itertools.combinations(boxes, 2):
-        wide = min(a.x1, b.x1) - max(a.x0, b.x0)
-        high = min(a.y1, b.y1) - max(a.y0, b.y0)
-        if wide > 1 and high > 2:
-            bad.append(f"{one} / {other}")
-    return bad
 
 
 @pytest.mark.parametrize("name", FIGURES)
