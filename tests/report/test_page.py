@@ -18,7 +18,7 @@ from sensorium_jax.report import figures, frames, page
 from sensorium_jax.report.contents import Runs, Time
 from sensorium_jax.report.html import element, table
 from sensorium_jax.scoring.tables import Comparison
-from sensorium_jax.text import printable
+from sensorium_jax.text import LONGEST, printable, short
 from support import reports
 from support.labels import overlaps
 from support.reports import HOSTILE
@@ -219,9 +219,9 @@ def test_several_runs_are_compared(parsed):
 
 def test_labels_are_short_and_differ():
     names = [f"dynamic9000{i}-1-1-Video" for i in range(3)] + ["a" * 99, "a" * 98]
-    labels = figures.short(names)
+    labels = short(names)
     assert len(set(labels.values())) == 5
-    assert max(map(len, labels.values())) <= figures.LONGEST
+    assert max(map(len, labels.values())) <= LONGEST
 
 
 def decoded(content):

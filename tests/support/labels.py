@@ -12,10 +12,11 @@ def overlaps(figure):
     # What draws SVG knows how wide its words are; pixels would round them up.
     draw = RendererSVG(*figure.bbox.size, io.StringIO(), image_dpi=72)
     hidden = [
-        tick.label1
+        label
         for axes in figure.axes
         for axis in (axes.xaxis, axes.yaxis)
         for tick in axis.get_major_ticks()
+        for label in (tick.label1, tick.label2)  # a color bar has the second one
         if not axes.axison
         or not min(axis.get_view_interval()) - 1e-9
         <= tick.get_loc()
