@@ -6,6 +6,7 @@ from typing import Any
 
 from sensorium_jax.cli.explained import recipes
 from sensorium_jax.cli.verb import add, count, number, runs, seconds
+from sensorium_jax.errors import UsageError
 from sensorium_jax.rules import NAMES as RULES
 from sensorium_jax.stop import stop_on_signals
 
@@ -18,13 +19,13 @@ def _frame(word: str) -> tuple[int, int, int]:
     return int(match[1]), int(match[2]), int(match[3] or 1)
 
 
-def _sizes(verb: argparse.ArgumentParser, a: argparse.Namespace) -> dict[str, Any]:
+def _sizes(a: argparse.Namespace) -> dict[str, Any]:
     """The flags of `zoo show` that were given."""
     names = ("mice", "neurons", "frame", "behaviors", "scale", "data", "change")
     given = {n: getattr(a, n) for n in names if getattr(a, n) is not None}
     twice = [n for n in ("mice", "neurons", "frame", "behaviors") if n in given]
     if a.data and twice:
-        verb.error(f"--data says how many and how large; leave out --{twice[0]}")
+        raise UsageError(f"--data says how many and how large; leave out --{twice[0]}.")
     return given
 
 
@@ -85,7 +86,7 @@ def zoo_verbs(verbs: Any) -> None:
         return act
 
     add(actions, "list", "Every model.", run(lambda zoo, a: zoo.listing()))
-    call = run(lambda zoo, a: zoo.show(a.name, **_sizes(show, a)))
+    call = run(lambda zoo, a: zoo.show(a.name, **_sizes(a)))
     show = add(actions, "show", "Parts of a model and their sizes.", call)
     show.add_argument("name", help="one of zoo list")
     words = "recordings that it is for, instead of the sizes below"

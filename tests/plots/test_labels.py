@@ -27,26 +27,28 @@ class Timed(NamedTuple):
     null: float
 
 
-def page(behaves=True, repeats=4):
+def page():
     return recordings.page(
         recordings.Shown(
             title="a mouse with a name: 48 trials, 24 neurons, frames 9x16x1",
             rate=30.0,
             unit="seconds",
-            clips={f"trial {k}\nlive_test_main": noise(8, 9, 16) for k in range(3)},
+            clips={f"trial {k}\nlive_test_main": noise(3, 9, 16) for k in range(2)},
             responses_tn=noise(300, 24),
             change_t=noise(300),
-            behavior_tk=noise(300, 2 if behaves else 0),
-            pupil_t2=noise(300, 2 if behaves else 0),
+            behavior_tk=noise(300, 2),
+            pupil_t2=noise(300, 2),
             starts=(0, 100, 200),
-            repeats_rtn=noise(repeats, 100, 4),
+            repeats_rtn=noise(4, 100, 4),
             reliability_n=noise(24) / 255,
         )
     )
 
 
 FIGURES = {
-    "stimuli": lambda: simulated.movie_strips({k: noise(40, 9, 16) for k in KINDS}),
+    "stimuli": lambda: simulated.movie_strips(
+        {k: noise(40, 9, 16) for k in KINDS}, frames=2
+    ),
     "trial": lambda: simulated.trial(
         noise(90, 30), noise(90, 30), noise(90), noise(90) / 40
     ),
@@ -68,7 +70,6 @@ FIGURES = {
         {"runs/own": {"loss": ([1, 2], [3, 2]), "score": ([2], [0.1])}}
     ),
     "page": page,
-    "page without behavior and repeats": lambda: page(behaves=False, repeats=0),
 }
 
 
