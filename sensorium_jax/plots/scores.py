@@ -1,7 +1,7 @@
 """Figures of scores: between null and ceiling, by type of stimulus, by compute."""
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -73,7 +73,8 @@ def bars(rows: Mapping[str, Row]) -> Figure:
         (tops, f"ceiling from {origin}", "k", "dashed"),
     ):
         if np.isfinite(values).any():
-            axis.vlines(values, *ends, color, linestyles=style, label=label)
+            options: dict[str, Any] = {"linestyles": style, "label": label}
+            axis.vlines(values, *ends, color, **options)
     axis.set_yticks(at, list(short(rows, 24).values()))
     axis.invert_yaxis()
     axis.set_xlabel("single-trial correlation")
@@ -109,7 +110,8 @@ def compute(models: Mapping[str, tuple[float | None, Row]]) -> Figure:
     known = {name: (s, row) for name, (s, row) in models.items() if s}
     labels = short(known, 24)
     for k, (name, (seconds, row)) in enumerate(known.items()):
-        style = {"marker": SHAPES[k % len(SHAPES)], "color": f"C{k % 10}", "ls": "none"}
+        style: dict[str, Any] = {"marker": SHAPES[k % len(SHAPES)], "ls": "none"}
+        style["color"] = f"C{k % 10}"
         axis.plot([seconds], [row.single_trial], ms=5, label=labels[name], **style)
     if known:
         axis.set_xscale("log")
