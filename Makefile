@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test slow pages fixtures minimum lint format clean
+.PHONY: demo test slow pages notebooks fixtures minimum figures wheel lint format clean
 
 $(STAMP): setup.py pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -27,6 +27,11 @@ pages: $(STAMP)
 	npm install --prefix .pages --no-save --silent puppeteer-core@25 axe-core@4
 	NODE_PATH=$(CURDIR)/.pages/node_modules $(BIN)/pytest -n 0 -m pages
 
+# The notebooks of colabs/ from the first cell to the last, one after the other.
+notebooks: $(STAMP)
+	$(BIN)/pip install --quiet nbclient ipykernel '.[colab]'
+	$(BIN)/pytest -n 0 -m notebooks
+
 # Exactly the tests that read the published checkpoints under $$SENSORIUM_FIXTURES.
 fixtures: $(STAMP)
 	$(BIN)/pytest -m fixtures
@@ -43,6 +48,15 @@ minimum:
 	$(MINIMUM)/pip install --quiet --constraint .venv-minimum/bounds \
 		--editable . pytest pytest-xdist
 	$(MINIMUM)/pytest -n 2 --dist worksteal -W default $(CORE)
+
+# Every picture of docs/images.
+figures: $(STAMP)
+	$(BIN)/python experiments/figures.py
+
+# What is uploaded to an index, or named in the install cell of a notebook.
+wheel: $(STAMP)
+	$(BIN)/pip install --quiet build
+	$(BIN)/python -m build
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

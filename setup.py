@@ -58,5 +58,6 @@ setup(
     ],
     extras_require=extras
     | {"all": sorted({p for group in extras.values() for p in group})},
+    project_urls={},  # once the repository has an address, notebooks have badges
     entry_points={"console_scripts": ["sensorium=sensorium_jax.cli:start"]},
 )

@@ -17,36 +17,47 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sensorium_jax import insilico, metrics
+    from sensorium_jax import insilico, metrics, plots
+    from sensorium_jax.data.check.check import Report as Checked
     from sensorium_jax.data.recordings import Recordings
     from sensorium_jax.data.release.download import download
     from sensorium_jax.data.release.write import SessionWriter
     from sensorium_jax.data.stream.stream import Stream, prefetch, whole_trials
     from sensorium_jax.models.encoder import Encoder
     from sensorium_jax.rules import own
+    from sensorium_jax.run.answers import Answers
+    from sensorium_jax.run.evaluate import Verdict
     from sensorium_jax.run.predict import Predicted
     from sensorium_jax.run.submit import Submitted
     from sensorium_jax.run.train import Trained
     from sensorium_jax.scoring.tables import Report
     from sensorium_jax.simulation.cortex.rates import load as truth
+    from sensorium_jax.submission.lint import Inspection
     from sensorium_jax.zoo.twins.ensemble import Ensemble
     from sensorium_jax.zoo.twins.twin import Twin
 
-__version__ = "0.1.0.dev0"
+__version__ = "0.1.0"
 __all__ = [
     "Recordings",
     "SessionWriter",
     "Stream",
+    "answers",
     "build",
+    "check",
+    "curves",
     "download",
     "ensemble",
+    "evaluate",
     "insilico",
     "list_models",
     "load",
+    "look",
     "metrics",
     "model",
     "open",
     "own",
+    "page",
+    "plots",
     "predict",
     "prefetch",
     "score",
@@ -55,10 +66,11 @@ __all__ = [
     "train",
     "truth",
     "twin",
+    "validate",
     "whole_trials",
     "write_session",
 ]
-ROOMS = ("insilico", "metrics")  # that are offered whole
+ROOMS = ("insilico", "metrics", "plots")  # that are offered whole
 # What is handed on as it is, and imported when it is asked for.
 OFFERED = {
     "Recordings": ("data.recordings", "Recordings"),
@@ -121,6 +133,29 @@ def write_session(folder: str | Path, **arrays: Any) -> Path:
     from sensorium_jax.data.release.write import write_session as write
 
     return write(folder, **arrays)
+
+
+def look(recordings: Recordings, mouse: int | str = 0) -> Any:
+    """A page of what one recording holds: frames, activity, repeats, reliability.
+
+    >>> sj.look(sj.open("mine"))
+    """
+    from sensorium_jax.plots import recordings as pages
+    from sensorium_jax.run.page import shown_of
+
+    return pages.page(shown_of(recordings[mouse]))
+
+
+def check(path: str | Path, *, deep: bool = False, rules: str | None = None) -> Checked:
+    """What would stop a run on these recordings or make it wrong, and what to do.
+
+    deep reads every array, also where there are more than 2 GB of them.
+
+    >>> print(sj.check("mine"))
+    """
+    from sensorium_jax.data.check.check import inspect
+
+    return inspect(path, deep=deep, rules=rules)
 
 
 def list_models(pattern: str = "*") -> list[str]:
@@ -225,6 +260,56 @@ def score(
     return report(twin, sessions, **options)
 
 
+def curves(*workdirs: str | Path) -> Any:
+    """Loss and score of one or several runs over their steps.
+
+    >>> sj.curves("runs/demo")
+    """
+    from sensorium_jax.plots.curves import learning
+    from sensorium_jax.run.logged import read
+    from sensorium_jax.run.report import names_of
+
+    names = names_of([str(w) for w in workdirs])
+    runs = {
+        name: {key: read(folder).curve(key) for key in ("loss", "score")}
+        for name, folder in zip(names, workdirs, strict=True)
+    }
+    return learning(runs)
+
+
+def page(*workdirs: str | Path, out: str | Path | None = None, **options: Any) -> Path:
+    """Write the page of a run, or of several, for the browser; tells where it is.
+
+    options: data, tier, draws, no_linear; see run.report.report.
+
+    >>> sj.page("runs/demo")
+    """
+    from sensorium_jax.run.report import report
+
+    place = None if out is None else str(out)
+    written = report([str(w) for w in workdirs], out=place, **options)
+    return Path(written.data["report"])
+
+
+def answers(
+    twin: Any,
+    recordings: Recordings,
+    mouse: int | str = 0,
+    *,
+    tier: str = "val",
+    frames: int | None = None,
+) -> Answers:
+    """A model's rates beside the responses of one mouse, trials laid end to end.
+
+    frames, if given, is how many there are at most. Arrays are in the judges' units.
+
+    >>> sj.answers(twin, recordings, tier="oracle").predicted_tn
+    """
+    from sensorium_jax.run.answers import of_tier
+
+    return of_tier(twin, recordings[mouse], tier, frames=frames)
+
+
 def predict(
     twin: Any, recordings: Recordings, out: str | Path, **options: Any
 ) -> Predicted:
@@ -259,6 +344,30 @@ def submit(
         sees = getattr(twin, "behaviors", 0)  # a model of SENSORIUM+ sees behavior
         options["track"] = "sensorium+" if sees else "sensorium"
     return predict_and_write(twin, recordings.sessions, out, **options)
+
+
+def validate(file: str | Path, recordings: Recordings, **options: Any) -> Inspection:
+    """What a judge would refuse in a submission, before it is uploaded.
+
+    options: tier and mouse, where the file does not tell.
+
+    >>> print(sj.validate("upload/predictions_main.zip", recordings))
+    """
+    from sensorium_jax.submission.lint import validate as inspect
+
+    return inspect(file, recordings.sessions, **options)
+
+
+def evaluate(file: str | Path, recordings: Recordings, **options: Any) -> list[Verdict]:
+    """The judges' numbers of a submission, where labels are known; one for each tier.
+
+    options: tier, mouse, stimuli, ceiling, draws; see run.evaluate.verdicts.
+
+    >>> print(sj.evaluate("upload/predictions_main.zip", recordings)[0])
+    """
+    from sensorium_jax.run.evaluate import verdicts
+
+    return list(verdicts(file, recordings.sessions, **options))
 
 
 def load(what: str, root: str | Path, **options: Any) -> Recordings:

@@ -5,6 +5,8 @@ from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+from sensorium_jax.text import align
+
 Key = TypeVar("Key", bound=Hashable)
 
 
@@ -40,3 +42,9 @@ def counts(faults: Sequence[Fault]) -> dict[str, int]:
     """How many errors and warnings."""
     levels = [f.level for f in faults]
     return {"errors": levels.count("error"), "warnings": levels.count("warning")}
+
+
+def listed(faults: Sequence[Fault]) -> str:
+    """Faults as columns, a line each, and an empty line; nothing where all is well."""
+    lines = align([HEADS, *faults], left=len(HEADS))
+    return "\n".join([*lines, "", ""]) if faults else ""

@@ -1,5 +1,6 @@
 """Progress bars for long work: on standard error, silent where nobody watches."""
 
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -7,6 +8,11 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 Item = TypeVar("Item")
+
+
+def watched() -> bool:
+    """Whether standard error is a terminal that can redraw a line."""
+    return sys.stderr.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
 
 
 class Bar:
@@ -24,7 +30,7 @@ class Bar:
 @contextmanager
 def bar(title: str, total: float | None, *, unit: str = "") -> Iterator[Bar]:
     """A bar over `total` units; unit 'B' shows bytes per second."""
-    if not sys.stderr.isatty():
+    if not watched():
         began = time.monotonic()
         yield Bar(lambda amount, note: None)
         took = time.monotonic() - began

@@ -1,8 +1,10 @@
 """Words and tables for a terminal."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
+
+LONGEST = 15  # characters of a label
 
 
 def align(rows: Sequence[Sequence[str]], *, left: int = 1) -> list[str]:
@@ -32,6 +34,23 @@ def printable(words: str) -> str:
     if words.isascii() and words.replace("\n", "").isprintable():
         return words
     return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in words)
+
+
+def short(names: Iterable[str], most: int = LONGEST) -> dict[str, str]:
+    """Names as labels: the long ones cut, and numbered where that makes them alike."""
+    labels: dict[str, str] = {}
+    for name in names:
+        plain = printable(name).replace("\n", " ").replace("_", " ")
+        label, k = cut(plain, most), 2
+        while label in labels.values():
+            label, k = f"{cut(plain, most - 4)} #{k}", k + 1
+        labels[name] = label
+    return labels
+
+
+def cut(words: str, most: int = LONGEST) -> str:
+    """Words without their end, where they are long."""
+    return words if len(words) <= most else f"{words[: most - 1]}…"
 
 
 def cell(value: Any, digits: int = 3) -> str:

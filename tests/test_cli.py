@@ -81,6 +81,16 @@ BAD_INPUT = {
     "download 2022 --to /file": "is a file, expected a folder",
     "zoo import /absent --arch gru2023 --out /file": "is a file, expected a folder",
     "evaluate /broken.zip --data /good": "is no readable zip",
+    "predict --data /good --model nothing --out /new": "Unknown model",
+    "predict --data /absent --model x --out /file/a": "is a file, expected a folder",
+    "ensemble /absent /empty --out /new": "/absent",
+    "import /absent /new": "/absent",
+    "launch /absent.py --workdir /new": "absent.py",
+    "launch --workdir /new": "/new",
+    "runs /absent": "/absent",
+    "tune --truth /good --out /new": "No simulated mouse",
+    "rf --model nothing --out /new": "Unknown model",
+    "screen --truth /absent --data /good --out /new": "No simulated mouse",
 }
 USAGE = {
     "submit --data /good": "Nothing to submit",
@@ -92,6 +102,10 @@ USAGE = {
     "report /good --out /new/page.pdf": "expected a name ending in .html",
     "report /good /good": "given twice",
     "report /good /empty --step 3": "leave it out",
+    "mei --out /new": "Say whom to ask",
+    "import /good": "Say where to write to",
+    "zoo show demo --data /good --mice 2": "leave out --mice",
+    "state --truth /x --workdir /y --signal 1 --levels 1 --out /new": "Say whom to ask",
     "train --config demo --print-config --config.train.batch=0": "expected 1 or more",
     "train --config demo --workdir /new --config.train.steps=-3": "train.steps is -3",
     "train --config demo --workdir /new --config.train.batch=0": "expected 1 or more",
@@ -138,6 +152,10 @@ def test_bad_input_is_one_paragraph_on_stderr(place, capsys, words, said, as_jso
         "score --data /good --workdir x --step -1",
         "study --data /good --workdir /new --steps -5",
         "zoo show demo --neurons -2",
+        "completion fish",
+        "runs",
+        "launch /a.py --workdir /new --with 3",
+        "invariance --truth /good --out /new --points 0",
     ],
 )
 def test_bad_usage_exits_2(place, capsys, words):

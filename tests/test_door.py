@@ -82,6 +82,35 @@ def test_the_way_from_recordings_to_scores(root):
     np.testing.assert_allclose(one, two, rtol=1e-5)
 
 
+def test_what_notebooks_ask_of_recordings_and_runs(root):
+    recordings, twin = sj.open(root / "data"), sj.twin(root / "run")
+    with quickly():
+        seen = sj.answers(twin, recordings, 1, tier="oracle", frames=100)
+    assert repr(seen) == "Answers(4 neurons of fish1, 3 trials, 100 frames)"
+    lost = twin.lost_frames  # of each trial: the first ones are not answered
+    assert seen.frames.shape == (100, 12, 16) and seen.starts == (0, 36, 72)
+    session, row = recordings[1], recordings[1].trials_of("oracle")[1]
+    film_thw = session.read("videos", row)[..., 0]
+    np.testing.assert_allclose(seen.frames[36:72], film_thw[lost:], atol=1)
+    pairs = zip(seen.recorded_tn.T, seen.predicted_tn.T, strict=True)
+    one_by_one = [np.corrcoef(a, b)[0, 1] for a, b in pairs]
+    np.testing.assert_allclose(seen.correlation_n, one_by_one, atol=1e-5)
+    assert "Did you mean 'oracle'" in str(
+        _error(sj.answers, twin, recordings, "orcale")
+    )
+
+    checked = sj.check(root / "data")
+    assert checked.clean and "clean: 0 errors" in str(checked)
+    assert len(sj.look(recordings, "fish1").axes) > 10
+    assert {a.get_ylabel() for a in sj.curves(root / "run").axes} == {"loss", "score"}
+
+
+def _error(ask, twin, recordings, tier):
+    with pytest.raises(UserError) as caught:
+        ask(twin, recordings, tier=tier)
+    return caught.value
+
+
 def test_models_by_pattern():
     assert sj.list_models("*2023*") == [n for n in sj.list_models() if "2023" in n]
     assert "factorized2023" in sj.list_models()

@@ -146,6 +146,8 @@ def build() -> argparse.ArgumentParser:
     from sensorium_jax.cli import (
         bring,
         campaigns,
+        completion,
+        explained,
         insilico,
         models,
         recordings,
@@ -171,4 +173,6 @@ def build() -> argparse.ArgumentParser:
     scores.score_verbs(verbs)
     scores.submit_verbs(verbs)
     insilico.insilico_verbs(verbs)
+    completion.completion_verb(verbs, parser)
+    explained.explain(parser)
     return parser

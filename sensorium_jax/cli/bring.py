@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 from sensorium_jax.cli.verb import add, seconds
+from sensorium_jax.errors import UsageError
 
 
 def import_verb(verbs: Any) -> None:
@@ -12,7 +13,7 @@ def import_verb(verbs: Any) -> None:
 
     def call(a, _):
         if a.out is None and not a.show:
-            verb.error("say where to write to: sensorium import SOURCE OUT")
+            raise UsageError("Say where to write to: sensorium import SOURCE OUT")
         from sensorium_jax.run.bring import bring
 
         ours = ("call", "takes_config", "usage", "json", "source", "out")

@@ -4,7 +4,9 @@ import argparse
 import re
 from typing import Any
 
+from sensorium_jax.cli.explained import recipes
 from sensorium_jax.cli.verb import add, count, number, runs, seconds
+from sensorium_jax.errors import UsageError
 from sensorium_jax.rules import NAMES as RULES
 from sensorium_jax.stop import stop_on_signals
 
@@ -17,13 +19,13 @@ def _frame(word: str) -> tuple[int, int, int]:
     return int(match[1]), int(match[2]), int(match[3] or 1)
 
 
-def _sizes(verb: argparse.ArgumentParser, a: argparse.Namespace) -> dict[str, Any]:
+def _sizes(a: argparse.Namespace) -> dict[str, Any]:
     """The flags of `zoo show` that were given."""
     names = ("mice", "neurons", "frame", "behaviors", "scale", "data", "change")
     given = {n: getattr(a, n) for n in names if getattr(a, n) is not None}
     twice = [n for n in ("mice", "neurons", "frame", "behaviors") if n in given]
     if a.data and twice:
-        verb.error(f"--data says how many and how large; leave out --{twice[0]}")
+        raise UsageError(f"--data says how many and how large; leave out --{twice[0]}.")
     return given
 
 
@@ -43,9 +45,8 @@ def train_verb(verbs: Any) -> None:
 
     words = "Train a recipe; a workdir that holds a run continues it."
     verb = add(verbs, "train", words, call, config=True)
-    verb.add_argument(
-        "--config", required=True, help="a recipe's name, or the path of a config file"
-    )
+    words = f"a recipe ({recipes()}), or the path of a config file"
+    verb.add_argument("--config", required=True, metavar="NAME", help=words)
     either = verb.add_mutually_exclusive_group(required=True)
     either.add_argument("--workdir", help="where checkpoints and logs go")
     words = "print every field of the recipe, with what it changes, and train nothing"
@@ -85,12 +86,12 @@ def zoo_verbs(verbs: Any) -> None:
         return act
 
     add(actions, "list", "Every model.", run(lambda zoo, a: zoo.listing()))
-    call = run(lambda zoo, a: zoo.show(a.name, **_sizes(show, a)))
+    call = run(lambda zoo, a: zoo.show(a.name, **_sizes(a)))
     show = add(actions, "show", "Parts of a model and their sizes.", call)
-    show.add_argument("name")
+    show.add_argument("name", help="one of zoo list")
     words = "recordings that it is for, instead of the sizes below"
     show.add_argument("--data", help=words, metavar="FOLDER")
-    show.add_argument("--mice", type=count)
+    show.add_argument("--mice", type=count, help="how many (1)")
     show.add_argument("--neurons", type=count, help="of each mouse")
     words = "frames as recorded, HxW or HxWxC; those of its original"
     show.add_argument("--frame", type=_frame, help=words, metavar="36x64")
@@ -101,10 +102,10 @@ def zoo_verbs(verbs: Any) -> None:
     show.add_argument("--change", default="", help=words, metavar="JSON")
     call = run(lambda zoo, a: zoo.import_file(a.file, arch=a.arch, out=a.out))
     load = add(actions, "import", "Convert weights of the originals (.pth).", call)
-    load.add_argument("file")
+    load.add_argument("file", help="weights that torch.save has written")
     load.add_argument("--arch", required=True, help="which model; see zoo list")
     load.add_argument("--out", required=True, help="checkpoint folder to write")
     call = run(lambda zoo, a: zoo.fetch(a.name, source=a.source))
     fetch = add(actions, "fetch", "Download published weights and convert.", call)
-    fetch.add_argument("name")
+    fetch.add_argument("name", help="one that has published weights; see zoo list")
     fetch.add_argument("--from", dest="source", metavar="URL", help="mirror's folder")

@@ -83,7 +83,8 @@ def convert_verb(verbs: Any) -> None:
     verb.add_argument("store", help="folder to write; a run that was killed goes on")
     words = "compare checksums and every array with the source, and mend what differs"
     verb.add_argument("--verify", action="store_true", help=words)
-    verb.add_argument("--responses", default="float32", choices=("float32", "float16"))
+    words, dtypes = "how responses are stored", ("float32", "float16")
+    verb.add_argument("--responses", default=dtypes[0], choices=dtypes, help=words)
     verb.add_argument("--threads", type=count, default=4, help="trials read at a time")
     add_rules(verb)
 
@@ -94,9 +95,12 @@ def simulate_verb(verbs: Any) -> None:
     verb = add(verbs, "simulate", words, runs("simulate"))
     verb.add_argument("out", help="folder to write; a run that was killed goes on")
     presets = ("tiny", "demo", "bench", "centered")
-    verb.add_argument("--preset", default="demo", choices=presets)
-    verb.add_argument("--year", type=int, default=2023, choices=(2022, 2023))
-    verb.add_argument("--seed", type=number, default=0)
+    words = "how large: tiny is 2 mice of 24 neurons, demo 3 of 200, bench 10 of 8,000"
+    verb.add_argument("--preset", default="demo", choices=presets, help=words)
+    words, years = "pictures of 2022, or films of 2023", (2022, 2023)
+    verb.add_argument("--year", type=int, default=2023, choices=years, help=words)
+    words = "what all is drawn by; the same seed, the same bytes"
+    verb.add_argument("--seed", type=number, default=0, help=words)
     verb.add_argument("--trials", type=count, help="trials of each mouse")
     verb.add_argument(
         "--hide-tests", action="store_true", help="zero the responses of the tests"

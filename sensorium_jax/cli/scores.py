@@ -111,13 +111,16 @@ def submit_verbs(verbs: Any) -> None:
     verb = add(verbs, "submit", words, runs("submit"))
     verb.add_argument("--data", required=True, help="official tree, store, or its URL")
     tracks = ("main", "bonus", "sensorium", "sensorium+")
-    verb.add_argument("--track", default="main", choices=tracks)
+    words = "main and bonus of 2023, or one of 2022"
+    verb.add_argument("--track", default="main", choices=tracks, help=words)
     verb.add_argument("--workdir", help="run whose best step predicts")
     words = "or checkpoint folders or published models; several answer as one"
     verb.add_argument("--model", nargs="+", metavar="MODEL", help=words)
     verb.add_argument("--out", help="folder to write")
     verb.add_argument("--tier", help="others than the track's, as oracle,train")
-    verb.add_argument("--names", default="server", choices=("server", "kit"))
+    words = "names of files as the server, or as the starting kit has them"
+    kinds = ("server", "kit")
+    verb.add_argument("--names", default=kinds[0], choices=kinds, help=words)
     verb.add_argument("--mouse", help="whom a file of 2022 is about; part of its name")
     units = ("auto", "per_frame", "per_neuron", "raw")
     words = "what the model answers in; auto: what it was trained on"

@@ -22,6 +22,7 @@ def learning(runs: Mapping[str, Mapping[str, Curve]]) -> Figure:
             marks = "o-" if len(steps) < 20 else "-"
             axis.plot(steps, values, marks, ms=3, lw=1, label=name, color=f"C{i % 10}")
         axis.set_xlabel("step")
+        axis.locator_params(axis="x", integer=True)
         axis.set_ylabel(kind)
     if len(runs) <= MOST:
         axes[-1].legend(

@@ -120,6 +120,8 @@ def _repeats(part, shown: Shown) -> None:
         if shown.unit != "pictures":
             axes[1, n].set_xlabel(shown.unit, fontsize=7)
     axes[0, 0].set_ylabel("repeat")
+    for row in axes[0]:
+        row.locator_params(axis="y", integer=True)
     words = "one stimulus again and again, the most reliable neurons"
     part.suptitle(words, fontsize=8)
 
@@ -130,7 +132,7 @@ def _reliability(axis: Axes, reliability_n: np.ndarray) -> None:
     if not known.size:
         axis.axis("off")
         return
-    axis.hist(known, 40, color="0.4")
+    axis.hist(known, int(np.clip(known.size // 3, 8, 40)), color="0.4")
     axis.axvline(0, color="k", lw=0.5)
     axis.axvline(float(np.median(known)), color="C1", label="median")
     share = (known > RELIABLE).mean()
@@ -138,4 +140,5 @@ def _reliability(axis: Axes, reliability_n: np.ndarray) -> None:
     axis.set_xlabel("correlation of a trial\nwith the mean of the other repeats")
     axis.set_ylabel("neurons")
     axis.locator_params(axis="x", nbins=6)
+    axis.locator_params(axis="y", integer=True)
     axis.legend(fontsize=7, frameon=False)

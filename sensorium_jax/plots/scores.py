@@ -6,6 +6,10 @@ from typing import Any, Protocol
 import numpy as np
 from matplotlib.figure import Figure
 
+from sensorium_jax.text import short
+
+SHAPES = ("o", "D", "^", "s", "v", "P", "X", "*")
+
 
 class Row(Protocol):
     """What is drawn of a row of scores."""
@@ -51,32 +55,31 @@ def bars(rows: Mapping[str, Row]) -> Figure:
 
     Where the linear model is fitted, it stands there too.
     """
-    figure = Figure(figsize=(2.4 + 0.9 * len(rows), 3), layout="constrained")
+    figure = Figure(figsize=(6, 1.1 + 0.34 * len(rows)), layout="constrained")
     axis = figure.subplots()
     every, at = list(rows.values()), np.arange(len(rows))
-    heights = np.array([row.single_trial for row in every])
+    widths = np.array([row.single_trial for row in every])
     between = np.array([row.single_trial_interval for row in every]).T
-    error = np.abs(between - heights[None])
-    axis.bar(at, heights, yerr=error, color="0.7", capsize=3)
+    error = np.abs(between - widths[None])
+    axis.barh(at, widths, xerr=error, color="0.7", capsize=3, label="model, 95 %")
     words = {"truth": "true rates", "repeats": "repeats"}
     origin = words.get(str(every[0].ceiling_from), "")
     tops = [np.nan if row.ceiling is None else row.ceiling for row in every]
-    nulls = [row.null for row in every]
-    ends = (at - 0.45, at + 0.45)
-    if np.isfinite(tops).any():
-        label = f"ceiling from {origin}"
-        axis.hlines(tops, *ends, "k", linestyles="dashed", label=label)
-    label = "null: each neuron's mean"
-    axis.hlines(nulls, *ends, "k", linestyles="dotted", label=label)
     lines = [np.nan if row.linear is None else row.linear for row in every]
-    if np.isfinite(lines).any():
-        label = "linear model"
-        axis.hlines(lines, *ends, "tab:red", linestyles="dashdot", label=label)
-    axis.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
-    axis.set_xticks(at, [name.replace("_", " ") for name in rows])
-    axis.tick_params(axis="x", rotation=30)
-    axis.set_ylabel("single-trial correlation")
-    axis.axhline(0, color="k", lw=0.5)
+    ends = (at - 0.45, at + 0.45)
+    for values, label, color, style in (
+        ([row.null for row in every], "null: each neuron's mean", "k", "dotted"),
+        (lines, "linear model", "tab:red", "dashdot"),
+        (tops, f"ceiling from {origin}", "k", "dashed"),
+    ):
+        if np.isfinite(values).any():
+            options: dict[str, Any] = {"linestyles": style, "label": label}
+            axis.vlines(values, *ends, color, **options)
+    axis.set_yticks(at, list(short(rows, 24).values()))
+    axis.invert_yaxis()
+    axis.set_xlabel("single-trial correlation")
+    axis.axvline(0, color="k", lw=0.5)
+    figure.legend(loc="outside upper left", ncols=2, frameon=False, fontsize=8)
     return figure
 
 
@@ -102,18 +105,19 @@ def _fraction(row: Row | None) -> float:
 
 def compute(models: Mapping[str, tuple[float | None, Row]]) -> Figure:
     """What a model scores against the seconds that its training steps took."""
-    figure = Figure(figsize=(4, 3), layout="constrained")
+    figure = Figure(figsize=(5.6, 3), layout="constrained")
     axis = figure.subplots()
     known = {name: (s, row) for name, (s, row) in models.items() if s}
-    for name, (seconds, row) in known.items():
-        at: Any = (seconds, row.single_trial)
-        axis.plot(*at, "o", color="k", ms=4)
-        axis.annotate(name, at, xytext=(4, 3), textcoords="offset points", fontsize=8)
+    labels = short(known, 24)
+    for k, (name, (seconds, row)) in enumerate(known.items()):
+        style: dict[str, Any] = {"marker": SHAPES[k % len(SHAPES)], "ls": "none"}
+        style["color"] = f"C{k % 10}"
+        axis.plot([seconds], [row.single_trial], ms=5, label=labels[name], **style)
     if known:
         axis.set_xscale("log")
         nulls = [row.null for _, row in known.values()]
         axis.axhline(float(np.mean(nulls)), color="k", ls=":", lw=1, label="null")
-        axis.legend(frameon=False, fontsize=8)
+        axis.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     axis.set_xlabel("seconds of training steps")
     axis.set_ylabel("single-trial correlation")
     return figure

@@ -1,6 +1,7 @@
 """Figures of a simulated cortex: what was shown, what answered, how well it can."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -39,7 +40,9 @@ def trial(
     figure = Figure(figsize=(7, 5), layout="constrained")
     tops = figure.subplots(3, 1, sharex=True, height_ratios=[3, 3, 1])
     seconds = len(rates_tn) / fps
-    unit_n = np.maximum(np.percentile(responses_tn, 98, axis=0), 1e-6)
+    # A neuron that is silent in the recording has no scale of its own.
+    highs = [np.percentile(x_tn, 98, axis=0) for x_tn in (rates_tn, responses_tn)]
+    unit_n = np.maximum(np.maximum(*highs), 1e-6)
     for axis, x_tn, name in (
         (tops[0], rates_tn, "true rates"),
         (tops[1], responses_tn, "one recording"),
@@ -52,7 +55,8 @@ def trial(
     t = np.arange(len(dilation_t)) / fps
     tops[2].plot(t, running_t, label="running")
     tops[2].plot(t, dilation_t / 10, label="pupil size / 10")
-    tops[2].legend(fontsize=7, ncols=2, frameon=False)
+    above: Any = {"loc": "lower right", "bbox_to_anchor": (1, 0.95)}
+    tops[2].legend(fontsize=7, ncols=2, frameon=False, **above)
     tops[2].set_xlabel("seconds")
     return figure
 
@@ -68,7 +72,8 @@ def ceilings(target_n: np.ndarray, realised_n: np.ndarray) -> Figure:
     for share in (10, 50, 90):
         value = np.percentile(realised_n, share)
         right.axvline(value, color="C1")
-        right.text(value, right.get_ylim()[1], f" {share} %", va="top", fontsize=7)
+        top = right.get_xaxis_transform()  # y from 0 to 1, whatever the counts are
+        right.text(value, 1.01, f"{share} %", ha="center", fontsize=7, transform=top)
     right.set(xlabel="ceiling", ylabel="neurons")
     return figure
 
@@ -86,7 +91,7 @@ def maps(
     dots = left.scatter(
         *coordinates_n3[:, :2].T, c=center_n2[:, 0], s=9, cmap="viridis"
     )
-    figure.colorbar(dots, ax=left, label="field x, pixels")
+    figure.colorbar(dots, ax=left, label="field x, pixels", shrink=0.8)
     left.set(xlabel="cortex x, µm", ylabel="cortex y, µm", aspect="equal")
     for kind in np.unique(kinds_n):
         some = np.asarray(kinds_n) == kind

@@ -12,9 +12,8 @@ from sensorium_jax.report.html import Html, element, join, table
 from sensorium_jax.report.svg import Drawing, drawing
 from sensorium_jax.scoring import tables
 from sensorium_jax.scoring.tables import Scores
-from sensorium_jax.text import cell, printable
+from sensorium_jax.text import cell, cut, printable, short
 
-LONGEST = 15  # characters of a label
 PACE = 30.0  # frames per second of a clip whose rate is unknown
 SLIDES = 2.0  # pictures per second
 Numbers = Mapping[str, float]
@@ -65,23 +64,6 @@ def figure(block: Block, *, around: Callable[[Drawing], Html] | None = None) -> 
         save,
         data,
     )
-
-
-def short(names: Iterable[str]) -> dict[str, str]:
-    """Names as labels: the long ones cut, and numbered where that makes them alike."""
-    labels: dict[str, str] = {}
-    for name in names:
-        plain = printable(name).replace("\n", " ").replace("_", " ")
-        label, k = cut(plain), 2
-        while label in labels.values():
-            label, k = f"{cut(plain, LONGEST - 4)} #{k}", k + 1
-        labels[name] = label
-    return labels
-
-
-def cut(words: str, most: int = LONGEST) -> str:
-    """Words without their end, where they are long."""
-    return words if len(words) <= most else f"{words[: most - 1]}…"
 
 
 def scores(title: str, words: str, rows: Mapping[str, Scores]) -> Block:

@@ -1,10 +1,9 @@
 """The command `sensorium check`."""
 
-from sensorium_jax.data.check.check import Report, inspect
-from sensorium_jax.findings import HEADS, Fault, counts
+from sensorium_jax.data.check.check import inspect
+from sensorium_jax.findings import counts
 from sensorium_jax.run import Outcome
 from sensorium_jax.run.page import check_place, draw
-from sensorium_jax.text import align
 
 
 def check(
@@ -29,7 +28,7 @@ def check(
         "trials": report.trials,
         "read": report.read,
     }
-    lines = [f"{table(report.faults)}{_sum(report)}"]
+    lines = [str(report)]
     if figure and report.clean:
         pages = draw(path, figure, rules)
         data["figures"] = [str(page.path) for page in pages]
@@ -37,19 +36,3 @@ def check(
     elif figure:
         lines.append("No page was drawn: mend the errors first.")
     return Outcome(data, "\n".join(lines), int(not report.clean))
-
-
-def table(faults: list[Fault]) -> str:
-    """Faults as columns, a line each, and an empty line; nothing where all is well."""
-    lines = align([HEADS, *faults], left=len(HEADS))
-    return "\n".join([*lines, "", ""]) if faults else ""
-
-
-def _sum(report: Report) -> str:
-    verdict = "clean" if report.clean else "not fit for a run"
-    many = counts(report.faults)
-    return (
-        f"{verdict}: {many['errors']} errors, {many['warnings']} warnings in "
-        f"{len(report.sessions)} sessions of {report.trials} trials; "
-        f"read {report.read}."
-    )

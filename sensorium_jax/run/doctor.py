@@ -18,10 +18,9 @@ import numpy as np
 
 from sensorium_jax.data.release.write import write_session
 from sensorium_jax.errors import UserError
-from sensorium_jax.findings import Fault, counts, error, warning
+from sensorium_jax.findings import Fault, counts, error, listed, warning
 from sensorium_jax.io import atomic
 from sensorium_jax.run import Outcome
-from sensorium_jax.run.check import table
 from sensorium_jax.run.precision import advice as advised
 from sensorium_jax.text import align
 
@@ -62,7 +61,7 @@ def doctor(*, quick: bool = False) -> Outcome:
     well = not many["errors"]
     verdict = "this machine can train" if well else "mend the errors before training"
     lines = [*align(list(facts.items()), left=2), ""]
-    text = "\n".join(lines) + "\n" + table(faults)
+    text = "\n".join(lines) + "\n" + listed(faults)
     text += f"{verdict}: {many['errors']} errors, {many['warnings']} warnings"
     found = {"well": well, **many, "faults": [f._asdict() for f in faults]}
     return Outcome({**found, "facts": facts}, text, int(not well))

@@ -66,7 +66,7 @@ def draw(path: str | Path, out: str | Path, rules: str | None = None) -> list[Pa
     for session in sessions:
         more = "" if len(sessions) == 1 else f"-{session.name}"
         place = out.with_name(f"{out.stem}{more}{out.suffix}")
-        shown = _shown(session)
+        shown = shown_of(session)
         figure = plots.page(shown)
         with atomic.whole(place) as temporary:
             figure.savefig(temporary, format=out.suffix[1:].lower(), dpi=110)
@@ -77,7 +77,7 @@ def draw(path: str | Path, out: str | Path, rules: str | None = None) -> list[Pa
     return pages
 
 
-def _shown(session: Session) -> plots.Shown:
+def shown_of(session: Session) -> plots.Shown:
     """What the page of one recording is drawn from."""
     rows = np.flatnonzero(session.tiers != UNUSED)
     # Hidden responses are zeros, which say nothing of a neuron.

@@ -9,10 +9,9 @@ import numpy as np
 
 from sensorium_jax import progress
 from sensorium_jax.data.recordings import Recordings
-from sensorium_jax.data.session import VIDEO, Session, validating
+from sensorium_jax.data.session import Session, validating
 from sensorium_jax.errors import UsageError, UserError
 from sensorium_jax.io import atomic
-from sensorium_jax.plots import recordings as pictures
 from sensorium_jax.report import page
 from sensorium_jax.report.contents import (
     Clip,
@@ -24,10 +23,11 @@ from sensorium_jax.report.contents import (
     Time,
     Trace,
 )
-from sensorium_jax.run import Outcome
+from sensorium_jax.run import Outcome, answers
+from sensorium_jax.run.answers import Answers
 from sensorium_jax.run.linear import Linears, fitted
 from sensorium_jax.run.score import check_draws, known_sessions, measured, opened
-from sensorium_jax.scoring import paired, predict, resample, suites, tables
+from sensorium_jax.scoring import paired, resample, suites, tables
 from sensorium_jax.scoring.accumulate import Measured
 from sensorium_jax.scoring.tables import Report, TierScores
 from sensorium_jax.scoring.trials import Planned
@@ -254,9 +254,11 @@ def shown(twin: Any, mice: Sequence[Measured]) -> tuple[list[Trace], Clip]:
     answered = {name: _answered(twin, plans[name]) for name in needed}
     traces = []
     for n, neuron in some:
-        recorded, predicted, starts, _ = answered[neuron.mouse]
-        traces.append(Trace(neuron, recorded[:, n], predicted[:, n], starts))
-    recorded, predicted, _, frames = answered[main]
+        a = answered[neuron.mouse]
+        traces.append(
+            Trace(neuron, a.recorded_tn[:, n], a.predicted_tn[:, n], a.starts)
+        )
+    recorded, predicted, frames = answered[main][:3]
     best = [(n, x) for n, x in every if x.mouse == main][:NEURONS]
     order = [n for n, _ in best] or list(range(min(recorded.shape[1], NEURONS)))
     units = tuple(int(plans[main].session.unit_ids_n[n]) for n in order)
@@ -264,36 +266,10 @@ def shown(twin: Any, mice: Sequence[Measured]) -> tuple[list[Trace], Clip]:
     return traces, Clip(main, frames, *options)
 
 
-def _answered(
-    twin: Any, plan: Planned
-) -> tuple[np.ndarray, np.ndarray, tuple[int, ...], np.ndarray]:
-    """Recorded and predicted [t, n], where trials begin, and the frames, uint8."""
-    session, most = plan.session, FRAMES if plan.session.rules.films else PICTURES
-    rows, total = [], 0
-    for row in map(int, plan.rows):
-        if total >= most:
-            break
-        rows.append(row)
-        total += session.reader.length(row) - session.rules.skip
-    recorded, predicted, video, starts = [], [], [], [0]
-    for p in predict.beside(session, predict.predict(twin, session, rows)):
-        frames = slice(p.start, p.start + len(p.rates_tn))
-        recorded.append(np.asarray(p.responses_tn)[: len(p.rates_tn)])
-        predicted.append(np.asarray(p.rates_tn)[: len(recorded[-1])])
-        video.append(session.read(VIDEO, p.trial, frames)[: len(recorded[-1])])
-        starts.append(starts[-1] + len(recorded[-1]))
-    joined = [np.concatenate(x)[:most] for x in (recorded, predicted, video)]
-    begins = tuple(s for s in starts[:-1] if s < most)
-    return joined[0], joined[1], begins, _bytes(joined[2])
-
-
-def _bytes(video_thwc: np.ndarray) -> np.ndarray:
-    """Frames as pictures, [t, h, w] or [t, h, w, 3], uint8."""
-    if video_thwc.shape[-1] != 3:
-        video_thwc = video_thwc.astype(np.float32).mean(-1)
-    black, white = pictures.greys(video_thwc)
-    scaled = (video_thwc.astype(np.float32) - black) / max(white - black, 1e-9)
-    return (255 * scaled).clip(0, 255).round().astype(np.uint8)
+def _answered(twin: Any, plan: Planned) -> Answers:
+    """The first trials of a mouse, as many as a page shows."""
+    most = FRAMES if plan.session.rules.films else PICTURES
+    return answers.of(twin, plan.session, plan.rows, frames=most)
 
 
 def positions(twin: Any, sessions: Sequence[Session]) -> tuple[list[Placed], list[str]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sensorium_jax import normalize, progress
+from sensorium_jax import asking, normalize, progress
 from sensorium_jax.checkpoints.card import unit_digests
 from sensorium_jax.data.recordings import Recordings
 from sensorium_jax.data.release.tree import open_npy
@@ -220,7 +220,7 @@ def _check_frames(twin: Any, session: Session) -> None:
     if frame is None:
         return
     height, width, channels = frame
-    small = (*normalize.shrunk_shape(height, width, twin.asking.scale), channels)
+    small = (*normalize.shrunk_shape(height, width, asking.of(twin).scale), channels)
     if tuple(session.frame_shape) not in (tuple(frame), small):
         sizes = [" x ".join(map(str, x)) for x in (session.frame_shape, frame)]
         raise UserError(

@@ -5,10 +5,10 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sensorium_jax import findings, progress
+from sensorium_jax import progress
 from sensorium_jax.data.session import Session
 from sensorium_jax.errors import UsageError
-from sensorium_jax.findings import HEADS
+from sensorium_jax.findings import counts
 from sensorium_jax.io import atomic
 from sensorium_jax.io.lock import only_writer
 from sensorium_jax.run import Outcome
@@ -16,9 +16,8 @@ from sensorium_jax.run.score import models, opened
 from sensorium_jax.run.twins import one_or_ensemble
 from sensorium_jax.scoring.predict import predict
 from sensorium_jax.submission import write as writing
-from sensorium_jax.submission.lint import validate as inspect
+from sensorium_jax.submission.lint import Inspection, validate as inspect
 from sensorium_jax.submission.parquet2023 import UNITS
-from sensorium_jax.text import align
 
 
 class Submitted(NamedTuple):
@@ -134,17 +133,12 @@ def _inspected(
 ) -> Outcome:
     looks = [inspect(path, sessions, tier=tier, mouse=mouse) for path in paths]
     faults = [fault for look in looks for fault in look.faults]
-    accepted = all(look.accepted for look in looks)
+    tables, rows = (sum(getattr(x, k) for x in looks) for k in ("tables", "rows"))
+    whole = Inspection(faults, tables, rows)
     found: dict[str, Any] = {
-        "accepted": accepted,
-        **findings.counts(faults),
+        "accepted": whole.accepted,
+        **counts(faults),
         "faults": [f._asdict() for f in faults],
-        "rows": sum(look.rows for look in looks),
+        "rows": rows,
     }
-    last = (
-        f"{'accepted' if accepted else 'refused'}: {found['errors']} errors, "
-        f"{found['warnings']} warnings in {found['rows']} trials of "
-        f"{sum(look.tables for look in looks)} files."
-    )
-    table = [*align([HEADS, *faults], left=4), ""] if faults else []
-    return Outcome(found, "\n".join([*table, last]), int(not accepted))
+    return Outcome(found, str(whole), int(not whole.accepted))

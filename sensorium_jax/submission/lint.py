@@ -9,7 +9,14 @@ import numpy as np
 
 from sensorium_jax import progress
 from sensorium_jax.data.session import Session
-from sensorium_jax.findings import Fault, error, most_common, warning
+from sensorium_jax.findings import (
+    Fault,
+    counts,
+    error,
+    listed,
+    most_common,
+    warning,
+)
 from sensorium_jax.rules import FILMS, PICTURES
 from sensorium_jax.submission import expected, readable, zips
 from sensorium_jax.submission.expected import JudgedMouse
@@ -29,6 +36,15 @@ class Inspection(NamedTuple):
     def accepted(self) -> bool:
         """Whether no fault is an error."""
         return all(f.level != "error" for f in self.faults)
+
+    def __str__(self) -> str:
+        """A line for each fault, and the verdict."""
+        many = counts(self.faults)
+        return (
+            f"{listed(self.faults)}{'accepted' if self.accepted else 'refused'}: "
+            f"{many['errors']} errors, {many['warnings']} warnings in {self.rows} "
+            f"trials of {self.tables} files."
+        )
 
 
 def validate(

@@ -11,7 +11,7 @@ from typing import Any
 
 from sensorium_jax.errors import need_extra, unknown
 from sensorium_jax.io import atomic, regular
-from sensorium_jax.progress import bar
+from sensorium_jax.progress import bar, watched
 
 LOG, EVENTS, WANDB = "log.jsonl", "tb", "wandb_id"
 MOST = 256 << 20  # bytes of log.jsonl; a million reports have fewer
@@ -57,7 +57,7 @@ def open_log(
         progress = stack.enter_context(bar(title, steps))
         progress.add(done)
         last = done
-        watched = sys.stderr.isatty()
+        redrawn = watched()
         spoken = time.monotonic()
 
         def write(step: int, numbers: dict[str, float]) -> None:
@@ -67,7 +67,7 @@ def open_log(
             progress.add(step - last, note(numbers, judged_by))
             last = step
             # A batch job's log gets a line now and then instead of a bar.
-            if not watched and (time.monotonic() - spoken > 15 or "score" in numbers):
+            if not redrawn and (time.monotonic() - spoken > 15 or "score" in numbers):
                 print(
                     f"step {step}/{steps} {note(numbers, judged_by)}",
                     file=sys.stderr,

@@ -1,7 +1,6 @@
 """A page holds everything, refers to nothing outside, and takes no name for its own."""
 
 import base64
-import io
 import itertools
 import re
 import struct
@@ -12,17 +11,16 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from matplotlib.backends.backend_svg import RendererSVG
 from matplotlib.figure import Figure
-from matplotlib.text import Text
 
 from sensorium_jax.plots import runs as plots
 from sensorium_jax.report import figures, frames, page
 from sensorium_jax.report.contents import Runs, Time
 from sensorium_jax.report.html import element, table
 from sensorium_jax.scoring.tables import Comparison
-from sensorium_jax.text import printable
+from sensorium_jax.text import LONGEST, printable, short
 from support import reports
+from support.labels import overlaps
 from support.reports import HOSTILE
 
 FIGURES = (
@@ -182,38 +180,6 @@ def test_it_is_small_and_the_same_every_time(text):
     assert len(again) > 10_000 and again in text
 
 
-def overlaps(figure):
-    """Words that are cut off or lie over others, of a figure that was drawn."""
-    # What draws SVG knows how wide its words are; pixels would round them up.
-    draw = RendererSVG(*figure.bbox.size, io.StringIO(), image_dpi=72)
-    hidden = [
-        tick.label1
-        for axes in figure.axes
-        for axis in (axes.xaxis, axes.yaxis)
-        for tick in axis.get_major_ticks()
-        if not axes.axison
-        or not min(axis.get_view_interval()) - 1e-9
-        <= tick.get_loc()
-        <= max(axis.get_view_interval()) + 1e-9
-    ]
-    words = [t for t in figure.findobj(Text) if t.get_text() and t.get_visible()]
-    boxes = [
-        (t.get_text(), t.get_window_extent(draw)) for t in words if t not in hidden
-    ]
-    frame = figure.bbox.padded(2)
-    bad = [
-        word
-        for word, b in boxes
-        if not (frame.contains(b.x0, b.y0) and frame.contains(b.x1, b.y1))
-    ]
-    for (one, a), (other, b) in itertools.combinations(boxes, 2):
-        wide = min(a.x1, b.x1) - max(a.x0, b.x0)
-        high = min(a.y1, b.y1) - max(a.y0, b.y0)
-        if wide > 1 and high > 2:
-            bad.append(f"{one} / {other}")
-    return bad
-
-
 @pytest.mark.parametrize("name", FIGURES)
 def test_no_words_are_cut_off_or_lie_over_others(drawn, name):
     with warnings.catch_warnings(action="ignore", category=UserWarning):  # of glyphs
@@ -253,9 +219,9 @@ def test_several_runs_are_compared(parsed):
 
 def test_labels_are_short_and_differ():
     names = [f"dynamic9000{i}-1-1-Video" for i in range(3)] + ["a" * 99, "a" * 98]
-    labels = figures.short(names)
+    labels = short(names)
     assert len(set(labels.values())) == 5
-    assert max(map(len, labels.values())) <= figures.LONGEST
+    assert max(map(len, labels.values())) <= LONGEST
 
 
 def decoded(content):

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import sensorium_jax as sj
 from sensorium_jax.cli import main
 from sensorium_jax.data import statistics
 from sensorium_jax.data.recordings import Recordings
@@ -48,6 +49,14 @@ def drawn(still, tmp_path_factory):
     out = tmp_path_factory.mktemp("out")
     submit(twins.Guess(still, lost=0), still.sessions, out, track="sensorium")
     return out
+
+
+def test_from_the_door_as_from_the_command(recordings, written):
+    (verdict,) = sj.evaluate(written / LIVE, recordings, draws=20)
+    assert verdict.tier == "live_test_main" and not verdict.missing
+    assert verdict.scores.all.trials > 0 and "live_test_main" in str(verdict)
+    looked = sj.validate(written / LIVE, recordings)
+    assert looked.accepted and str(looked).startswith("accepted: 0 errors")
 
 
 def corr(a_tn, b_tn):

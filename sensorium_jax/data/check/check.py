@@ -25,7 +25,7 @@ from sensorium_jax.data.recordings import Recordings
 from sensorium_jax.data.session import Session, own_choices
 from sensorium_jax.data.store.layout import is_store
 from sensorium_jax.errors import UserError
-from sensorium_jax.findings import Fault, error, warning
+from sensorium_jax.findings import Fault, counts, error, listed, warning
 from sensorium_jax.io import unzip
 from sensorium_jax.io.npy import AGAIN, load
 from sensorium_jax.progress import bar
@@ -48,6 +48,16 @@ class Report(NamedTuple):
     def clean(self) -> bool:
         """Whether a run would work."""
         return all(f.level != "error" for f in self.faults)
+
+    def __str__(self) -> str:
+        """A line for each fault, and the verdict."""
+        verdict = "clean" if self.clean else "not fit for a run"
+        many = counts(self.faults)
+        return (
+            f"{listed(self.faults)}{verdict}: {many['errors']} errors, "
+            f"{many['warnings']} warnings in {len(self.sessions)} sessions of "
+            f"{self.trials} trials; read {self.read}."
+        )
 
 
 def check(
