@@ -93,7 +93,7 @@ def simulate_verb(verbs: Any) -> None:
     words = "Write recordings of a simulated cortex."
     verb = add(verbs, "simulate", words, runs("simulate"))
     verb.add_argument("out", help="folder to write; a run that was killed goes on")
-    presets = ("tiny", "demo", "bench", "centered")
+    presets = ("tiny", "demo", "bench", "centered", "types")
     verb.add_argument("--preset", default="demo", choices=presets)
     verb.add_argument("--year", type=int, default=2023, choices=(2022, 2023))
     verb.add_argument("--seed", type=number, default=0)
@@ -104,3 +104,5 @@ def simulate_verb(verbs: Any) -> None:
     verb.add_argument(
         "--centered", action="store_true", help="all fields in the screen's middle"
     )
+    words = "every cell of `types` at an orientation of its own"
+    verb.add_argument("--turned", action="store_true", help=words)

@@ -19,10 +19,12 @@ def simulate(
     trials: int | None,
     hide_tests: bool,
     centered: bool,
+    turned: bool,
 ) -> Outcome:
     """Write a simulated benchmark and say what it holds."""
     atomic.need_place(out, folder=True)
-    options = {"trials": trials, "hide_tests": hide_tests, "centered": centered}
+    options = {"trials": trials, "hide_tests": hide_tests}
+    options |= {"centered": centered, "turned": turned}
     folders = write.simulate(out, preset=preset, year=year, seed=seed, **options)
     mice, lines = [], []
     for folder in folders:
