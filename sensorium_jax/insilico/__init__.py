@@ -7,6 +7,7 @@
 from sensorium_jax.insilico.ascend import Climb
 from sensorium_jax.insilico.clusters.assign import assign
 from sensorium_jax.insilico.clusters.cluster import cluster
+from sensorium_jax.insilico.clusters.partition import rand_index
 from sensorium_jax.insilico.clusters.search import Rules
 from sensorium_jax.insilico.clusters.show import show
 from sensorium_jax.insilico.constraints import Budget
@@ -34,6 +35,7 @@ __all__ = [
     "invariance",
     "load",
     "mei",
+    "rand_index",
     "refine",
     "rf",
     "screen",

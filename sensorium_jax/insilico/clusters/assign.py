@@ -65,11 +65,11 @@ def posterior(responses_rsn: np.ndarray, known: Profiles) -> np.ndarray:
             "least, or leave the neuron out."
         )
     mean_sn = np.nanmean(y, 0)
-    noise_n = _noise(y, mean_sn, count_sn, known)
+    noise_n, free_n = _noise(y, mean_sn, count_sn)
     variance_sn = noise_n[None] / count_sn
     log_kn = np.stack(
         [
-            _evidence(mean_sn, variance_sn, mean_s, scatter_s)
+            _evidence(mean_sn, variance_sn, free_n, mean_s, scatter_s)
             for mean_s, scatter_s in zip(known.mean_ks, known.scatter_ks, strict=True)
         ]
     )
@@ -78,18 +78,17 @@ def posterior(responses_rsn: np.ndarray, known: Profiles) -> np.ndarray:
     return (odds_kn / odds_kn.sum(0)).T
 
 
-def _noise(y, mean_sn, count_sn, known: Profiles) -> np.ndarray:
-    """Variance of single responses, [N]: of repeats, and of the best fit as a prior."""
+def _noise(y, mean_sn, count_sn) -> tuple[np.ndarray, np.ndarray]:
+    """Variance of single responses, [N], and how many responses it is known from.
+
+    From repeats; one response more, before any repeat, counts all variance as noise.
+    """
     within_n = np.nansum((y - mean_sn[None]) ** 2, (0, 1))
-    free_n = np.maximum(count_sn - 1, 0).sum(0)
-    left_n = np.full(mean_sn.shape[1], np.inf)
-    for profile_s in known.mean_ks:
-        fit_sn = _line(mean_sn, np.ones_like(mean_sn), profile_s)[2]
-        left_n = np.minimum(left_n, (count_sn * (mean_sn - fit_sn) ** 2).sum(0))
-    prior_n = left_n / max(len(mean_sn) - 2, 1)
-    weight = 2.0  # responses that the prior counts for
-    floor = 1e-6 * np.maximum((mean_sn**2).mean(0), TINY)
-    return np.maximum((within_n + weight * prior_n) / (free_n + weight), floor)
+    level_n = np.nanmean(y, (0, 1))
+    everything_n = np.nanmean((y - level_n) ** 2, (0, 1))
+    free_n = np.maximum(count_sn - 1, 0).sum(0) + 1.0
+    floor_n = 1e-6 * np.maximum(everything_n, TINY)
+    return np.maximum((within_n + everything_n) / free_n, floor_n), free_n
 
 
 def _line(mean_sn, weight_sn, profile_s):
@@ -105,13 +104,19 @@ def _line(mean_sn, weight_sn, profile_s):
     return level, gain_n, level + gain_n * away
 
 
-def _evidence(mean_sn, variance_sn, profile_s, scatter_s) -> np.ndarray:
-    """Log likelihood [N] of mean responses under one cluster, at the best line."""
+def _evidence(mean_sn, variance_sn, free_n, profile_s, scatter_s) -> np.ndarray:
+    """Log likelihood [N] of mean responses under one cluster, at the best line.
+
+    A Student distribution, as the variance is known from few responses only.
+    """
     total_sn = variance_sn
     for _ in range(PASSES):
         _, gain_n, fit_sn = _line(mean_sn, 1 / total_sn, profile_s)
         total_sn = variance_sn + (gain_n[None] * scatter_s[:, None]) ** 2
-    return -0.5 * ((mean_sn - fit_sn) ** 2 / total_sn + np.log(total_sn)).sum(0)
+    away_n = ((mean_sn - fit_sn) ** 2 / total_sn).sum(0)
+    # The line takes two of the stimuli's degrees of freedom.
+    power_n = (free_n + max(len(mean_sn) - 2, 1)) / 2
+    return -0.5 * np.log(total_sn).sum(0) - power_n * np.log1p(away_n / free_n)
 
 
 def driven(result: Result, subject: Subject, neurons=None) -> tuple[np.ndarray, list]:
@@ -130,7 +135,8 @@ def driven(result: Result, subject: Subject, neurons=None) -> tuple[np.ndarray, 
             "the same frames."
         )
     aim, burn = Aim(**{**about["aim"], "off": ()}), int(about["burn"])
-    some = subject.only(asked)
+    whole = asked == list(range(subject.neurons))
+    some = subject if whole else subject.only(asked)
     rates = optimal.all_answers_of(some, aim, burn)
     return batches.every(rates, some.screen.contrast(stimulus)).T, asked
 

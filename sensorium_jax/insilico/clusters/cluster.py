@@ -69,7 +69,9 @@ def prepare(
             "the middle, so clusters may be places",
         )
     asked, failed = subjects.split(subject, neurons)
-    some = (moved or subject).only(asked)
+    some = moved or subject
+    # Not every model can be narrowed, and there is no need to where all take part.
+    some = some if asked == list(range(some.neurons)) else some.only(asked)
     known = Scale(np.zeros(len(asked)), np.ones(len(asked)))
     options = (aim, climb, budget, shape, burn, float(temperature))
     problem = Problem(some, *options, scale or known, seed, memory)

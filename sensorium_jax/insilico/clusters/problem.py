@@ -67,10 +67,10 @@ def responses(problem: Problem, z: np.ndarray) -> np.ndarray:
     return batches.every(one, filled, memory=problem.memory)[: len(z)]
 
 
-def noises(problem: Problem, numbers: np.ndarray) -> np.ndarray:
+def noises(problem: Problem, seed: int, numbers: np.ndarray) -> np.ndarray:
     """What stimuli start from: noise [B, T, H, W, C], one for each number."""
     numbers = jnp.asarray(np.asarray(numbers, np.int32))
-    keys = ascend.keys(problem.seed, numbers, 0 * numbers)
+    keys = ascend.keys(seed, numbers, 0 * numbers)
     size = problem.climb.start * ascend.unit_of(problem.budget, problem.shape)
     return np.asarray(ascend.noise(keys, problem.shape, 1, size), np.float32)
 

@@ -15,6 +15,7 @@ from sensorium_jax.insilico.clusters.objective import Groups
 from sensorium_jax.insilico.clusters.problem import Problem
 
 ALTERNATE, MERGE, SPLIT, DONE = "alternate", "merge", "split", "done"
+LATER = 10_000  # numbers of noises that the cuts of each cycle begin from
 RISE = 1e-6  # smallest rise of the mean objective that counts
 
 
@@ -59,7 +60,7 @@ def begin(problem: Problem, rules: Rules, seed: int) -> State:
     labels_n = partition.random_groups(rng, problem.neurons, rules.clusters)
     labels_n = partition.compact(labels_n)
     k = int(labels_n.max()) + 1
-    z = problems.noises(problem, 100_000 * seed + np.arange(k))
+    z = problems.noises(problem, seed, np.arange(k))
     rates_kn = problem.scale.normalized(problems.responses(problem, z))
     value_k = np.full(k, -np.inf)
     return State(labels_n, z, value_k, rates_kn, ALTERNATE, 0, False, ())
@@ -239,8 +240,8 @@ def halves(problem: Problem, rules: Rules, state: State, seed: int) -> list[Half
         row[members[: len(members) // 2]] = True
     inside_gn = state.labels_n[None] == large[:, None]
     own_b, set_b = np.tile([0, 1], len(large)), np.repeat(np.arange(len(large)), 2)
-    starts = 100_000 * seed + 1000 * (state.cycle + 1) + np.arange(len(own_b))
-    z, value_b = problems.noises(problem, starts), np.full(len(own_b), -np.inf)
+    starts = LATER * (state.cycle + 1) + np.arange(len(own_b))
+    z, value_b = problems.noises(problem, seed, starts), np.full(len(own_b), -np.inf)
     for _ in range(rules.halvings):
         parts = [
             _pair(problem, a, b) for a, b in zip(inside_gn, second_gn, strict=True)

@@ -41,9 +41,7 @@ def show(
     x = np.asarray(result["stimulus"], np.float64)
     level = 255 * (x - screen["black"]) / (screen["white"] - screen["black"])
     frames = np.clip(np.rint(level), 0, 255).astype(np.uint8)
-    grey = (
-        255 * (screen["grey"] - screen["black"]) / (screen["white"] - screen["black"])
-    )
+    grey = (screen["grey"] - screen["black"]) / (screen["white"] - screen["black"])
     count, length = frames.shape[:2]
     fps = float(result.about["frames_per_second"] or 1 / STILL)
     duration = length / fps
