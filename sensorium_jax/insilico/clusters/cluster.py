@@ -89,7 +89,7 @@ def prepare(
         least_n = np.broadcast_to(problem.scale.least, answers.shape)
         parts = (*problem.scale[:2], least_n)
         left = Scale(*(np.asarray(x)[kept] for x in parts))
-        problem = problem._replace(subject=some.only(kept), scale=left)
+        problem = problem._replace(subject=some.only(kept.tolist()), scale=left)
     about = {**subject.about(), "burn": burn, "temperature": float(temperature)}
     about |= {"aim": aim._asdict(), "budget": budget._asdict(), "seed": seed}
     about |= {"climb": {k: _word(v) for k, v in climb._asdict().items()}}
@@ -131,12 +131,14 @@ def cluster(
     """
     prepared = prepare(subject, neurons, **options)
     rules = (rules or Rules(clusters))._replace(clusters=clusters)
-    ends = []
+    ends: list[State] = []
     for seed in range(seeds):
+        states = []
         for state in stages(prepared.problem, rules, prepared.problem.seed + seed):
+            states = [state]
             if tell is not None:
                 tell(state)
-        ends.append(state)
+        ends += states
     return summary(prepared, rules, ends, labels)
 
 

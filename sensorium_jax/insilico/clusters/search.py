@@ -154,8 +154,8 @@ def _alike(problem: Problem, state: State) -> list[tuple[int, int]]:
     apart = (np.diagonal(mean_kk)[:, None] - mean_kk) / tau
     apart = apart + apart.T + np.diag(np.full(k, np.inf))
     nearest = apart.argmin(1)
-    pairs = {tuple(sorted((i, int(j)))) for i, j in enumerate(nearest)}
-    return sorted(pairs, key=lambda p: (float(apart[p]), p))  # pyright: ignore
+    pairs = {(min(i, int(j)), max(i, int(j))) for i, j in enumerate(nearest)}
+    return sorted(pairs, key=lambda pair: (float(apart[pair]), pair))
 
 
 def _joined(problem: Problem, state: State, one: int, other: int) -> State:
@@ -191,6 +191,8 @@ def split(problem: Problem, rules: Rules, state: State, seed: int) -> State:
     if not rules.split:
         return state
     cuts = halves(problem, rules, state, seed)
+    # What is compared with has climbed again too.
+    state = improved(problem, state) if cuts else state
     for cut in sorted(cuts, key=lambda c: -c.value):
         k = state.clusters
         # Even if all else stayed as it is, two clusters would be told apart this badly.

@@ -49,7 +49,7 @@ def assign(
             "Give recorded responses (--responses FILE), or a simulated mouse to "
             "record them from (--truth TREE)."
         )
-    options = {"clusters": clusters, "responses": responses}
+    options: dict[str, Any] = {"clusters": clusters, "responses": responses}
     options |= {"repeats": repeats, "draws": draws}
     said: dict[str, Any] = {"experiment": "assign", "options": options}
     if one is not None:

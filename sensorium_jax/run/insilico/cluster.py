@@ -85,7 +85,7 @@ def cluster(
     if final.is_file():
         result = record.load(final)
     else:
-        more = {"seed": asked.seed, "memory": asked.bytes}
+        more: dict[str, Any] = {"seed": asked.seed, "memory": asked.bytes}
         prepared = clusters.prepare(one, neurons, **options, **more)
         seeded = [asked.seed + i for i in range(seeds)]
         with progress.bar("Clustering", None) as bar:
@@ -125,7 +125,7 @@ def _keep(state: State, path: Path) -> None:
 def _read(path: Path) -> State:
     with np.load(path, allow_pickle=False) as file:
         words = json.loads(str(file["words"]))
-        arrays = {k: file[k] for k in ARRAYS}
+        arrays: dict[str, Any] = {k: file[k] for k in ARRAYS}
     words["path"] = tuple((name, k, value) for name, k, value in words["path"])
     return State(**arrays, **words)
 
