@@ -6,6 +6,8 @@ a base that one is chosen which is least like those before. All fields lie on th
 screen's middle.
 """
 
+from functools import lru_cache
+
 import numpy as np
 
 from sensorium_jax.simulation.cortex import filters, neurons as cortex
@@ -63,6 +65,7 @@ def sizes(chosen: Neurons, count: int) -> np.ndarray:
     return np.diff(upto.astype(int), prepend=0)
 
 
+@lru_cache(maxsize=8)
 def groups(seed: int, *, turned: bool = False) -> Neurons:
     """One cell of each group, without scatter."""
     rng = generator(seed, "groups")
