@@ -87,7 +87,7 @@ def typed(out, folder, capsys):
     noisy = rates + 1e-3 * np.random.default_rng(0).normal(size=rates.shape)
     file = folder / "recorded.npz"
     np.savez(file, responses=noisy, stimulus_p=which)
-    words = f"assign --clusters {out} --responses {file} --out {folder / 'types'}"
+    words = f"assign --clusters {out} --responses {file} --out {folder / 'typed'}"
     code, said, _ = run(words, capsys)
     assert code == 0 and len(said["cluster"]) == 6
     assert said["about"]["repeats"] == 2
@@ -96,5 +96,5 @@ def typed(out, folder, capsys):
         (words.replace(str(out), str(folder / "none")), "is no file"),
         (words.replace(str(file), str(out / "cluster.npz")), "Expected an .npy"),
     ):
-        code, said, _ = run(wrong.replace("types", "other"), capsys)
+        code, said, _ = run(wrong.replace("/typed", "/other"), capsys)
         assert code in (1, 2) and error in said["error"], said
