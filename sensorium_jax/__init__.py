@@ -109,8 +109,8 @@ def open(path: str | Path, *, rules: str | None = None) -> Recordings:
 def simulate(out: str | Path, **options: Any) -> Recordings:
     """A simulated cortex with known truth, written into a folder and opened.
 
-    options: preset ("tiny", "demo", "bench", "centered"), year (2022 pictures, 2023
-    films), seed, trials. What is there already is not made again.
+    options: preset ("tiny", "demo", "bench", "centered", "types"), year (2022 pictures,
+    2023 films), seed, trials. What is there already is not made again.
 
     >>> sj.simulate("data/tiny", preset="tiny", seed=1)
     """

@@ -37,6 +37,9 @@ EXAMPLES = {
     "screen": "sensorium screen --workdir runs/demo --data data/demo --out out/screen",
     "state": "sensorium state --workdir runs/demo --signal 1 --levels 0 1 2 --out out",
     "invariance": "sensorium invariance --workdir runs/demo --neurons 3 --out out/ring",
+    "cluster": "sensorium cluster --workdir runs/demo --clusters 8 --out out/kinds",
+    "assign": "sensorium assign --workdir runs/demo --clusters out/kinds --out out/new "
+    "--responses recorded.npy",
     "completion": 'eval "$(sensorium completion bash)"',
 }
 

@@ -1,4 +1,4 @@
-"""Verbs of experiments on twins: tune, mei, rf, screen, state, invariance."""
+"""Verbs of experiments on twins: tune, mei, rf, screen, state, invariance, cluster."""
 
 import argparse
 from collections.abc import Callable
@@ -22,6 +22,8 @@ def insilico_verbs(verbs: Any) -> None:
     _screen(verbs)
     _state(verbs)
     _invariance(verbs)
+    _cluster(verbs)
+    _assign(verbs)
 
 
 def asks(verb: str) -> Callable[..., Any]:
@@ -191,3 +193,53 @@ def _invariance(verbs: Any) -> None:
     verb.add_argument("--contrast", type=seconds, default=0.2, help=words)
     verb.add_argument("--frames", type=count, help="of films")
     verb.add_argument("--count", default="last", choices=COUNTS)
+
+
+def _cluster(verbs: Any) -> None:
+    words = "Kinds of neurons, each with the stimulus that drives it and no other kind."
+    verb = _verb(verbs, "cluster", words)
+    words = "at the start; merging and splitting change their number"
+    verb.add_argument(
+        "--clusters", dest="clusters_at_start", type=count, required=True, help=words
+    )
+    words = "searches from other random clusters; the best one is the result"
+    verb.add_argument("--seeds", type=count, default=1, help=words)
+    words = "of the objective: lower tells finer differences apart"
+    verb.add_argument("--temperature", type=seconds, default=1.6, help=words)
+    words = "root mean square over pixels and frames, SDs around grey"
+    verb.add_argument("--contrast", type=seconds, default=0.2, help=words)
+    verb.add_argument("--steps", type=count, default=50, help="of every climb")
+    verb.add_argument("--rate", type=seconds, default=0.5, help="shares of the budget")
+    words = "SD of a Gaussian over the gradient, pixels"
+    verb.add_argument("--smooth", type=float, default=0.0, help=words)
+    words = "most turns of stimuli and neurons before merging and splitting"
+    verb.add_argument("--rounds", type=count, default=10, help=words)
+    verb.add_argument(
+        "--cycles", type=count, default=6, help="of merging and splitting"
+    )
+    words = "never cut a cluster in two"
+    verb.add_argument("--no-split", dest="split", action="store_false", help=words)
+    words = "never join two clusters"
+    verb.add_argument("--no-merge", dest="merge", action="store_false", help=words)
+    words = "leave neurons where they look"
+    verb.add_argument("--no-center", dest="center", action="store_false", help=words)
+    _film(verb)
+    words = "types to compare with: .npy, one for each neuron of the mouse"
+    verb.add_argument("--labels", metavar="FILE", help=words)
+    words = "of the order that is written for a rig"
+    verb.add_argument("--repeats", type=count, default=10, help=words)
+    words = "seconds of grey before each presentation"
+    verb.add_argument("--pause", type=seconds, default=0.5, help=words)
+
+
+def _assign(verbs: Any) -> None:
+    words = "Types of new neurons from a few recorded responses to the stimuli."
+    verb = _verb(verbs, "assign", words)
+    words = "of an earlier cluster, whose stimuli were shown"
+    verb.add_argument("--clusters", required=True, metavar="OUT", help=words)
+    words = ".npy [repeats, stimuli, neurons], or .npz of presentations"
+    verb.add_argument("--responses", metavar="FILE", help=words)
+    words = "that a simulated mouse (--truth) is recorded for"
+    verb.add_argument("--repeats", type=count, default=10, help=words)
+    words = "random choices of repeats for each number of them"
+    verb.add_argument("--draws", type=count, default=20, help=words)

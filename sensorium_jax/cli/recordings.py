@@ -89,15 +89,23 @@ def convert_verb(verbs: Any) -> None:
     add_rules(verb)
 
 
+CORTEX = ("tiny", "demo", "bench", "centered", "types")
+WORLDS = (
+    *("retina", "monkey", "tiny_lab", "many_pixels"),
+    *("fast_calcium", "sparse", "drifting"),
+)
+
+
 def simulate_verb(verbs: Any) -> None:
     """Recordings with known truth."""
-    words = "Write recordings of a simulated cortex."
+    words = "Write recordings of simulated neurons: a cortex, or another world."
     verb = add(verbs, "simulate", words, runs("simulate"))
     verb.add_argument("out", help="folder to write; a run that was killed goes on")
-    presets = ("tiny", "demo", "bench", "centered")
-    words = "how large: tiny is 2 mice of 24 neurons, demo 3 of 200, bench 10 of 8,000"
+    words = "cortex: tiny is 2 mice of 24 neurons, demo 3 of 200, bench 10 of 8,000; "
+    words += f"worlds of their own size: {', '.join(WORLDS)}"
+    presets = (*CORTEX, *WORLDS)
     verb.add_argument("--preset", default="demo", choices=presets, help=words)
-    words, years = "pictures of 2022, or films of 2023", (2022, 2023)
+    words, years = "pictures of 2022, or films of 2023 (cortex)", (2022, 2023)
     verb.add_argument("--year", type=int, default=2023, choices=years, help=words)
     words = "what all is drawn by; the same seed, the same bytes"
     verb.add_argument("--seed", type=number, default=0, help=words)
@@ -108,3 +116,5 @@ def simulate_verb(verbs: Any) -> None:
     verb.add_argument(
         "--centered", action="store_true", help="all fields in the screen's middle"
     )
+    words = "every cell of `types` at an orientation of its own"
+    verb.add_argument("--turned", action="store_true", help=words)

@@ -5,6 +5,11 @@
 """
 
 from sensorium_jax.insilico.ascend import Climb
+from sensorium_jax.insilico.clusters.assign import assign
+from sensorium_jax.insilico.clusters.cluster import cluster
+from sensorium_jax.insilico.clusters.partition import rand_index
+from sensorium_jax.insilico.clusters.search import Rules
+from sensorium_jax.insilico.clusters.show import show
 from sensorium_jax.insilico.constraints import Budget
 from sensorium_jax.insilico.fields import rf
 from sensorium_jax.insilico.invariances import invariance
@@ -21,15 +26,20 @@ __all__ = [
     "Climb",
     "Clip",
     "Result",
+    "Rules",
     "Subject",
     "Values",
+    "assign",
     "check_on",
+    "cluster",
     "invariance",
     "load",
     "mei",
+    "rand_index",
     "refine",
     "rf",
     "screen",
+    "show",
     "state",
     "subject",
     "tune",

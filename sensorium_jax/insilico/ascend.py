@@ -80,13 +80,15 @@ def ascend(
     mask_bhw: Array | None = None,
     fixed_bthwc: Array | None = None,
     turned_b: Array | None = None,
+    begin: Array | None = None,
 ) -> Climbed:
     """Climb objective(z [B * D, T, H, W, C], extra) -> [B * D], for use under jit.
 
     extra leads with B and is handed on repeated for the D members. shape is [T, H, W,
     C]. keys_b are one key for each row; those that are turned start from the negative
-    of their noise, since a neuron that is silent at one may answer the other. The free
-    stimulus lives under the mask, what is fixed is added to it.
+    of their noise, since a neuron that is silent at one may answer the other; with
+    begin [B, D, T, H, W, C] they start from that instead. The free stimulus lives under
+    the mask, what is fixed is added to it.
     """
     rows, d = keys_b.shape[0], members
     hill = _Hill(
@@ -96,7 +98,10 @@ def ascend(
         mask=None if mask_bhw is None else jnp.repeat(mask_bhw, d, axis=0),
         fixed=0.0 if fixed_bthwc is None else jnp.repeat(fixed_bthwc, d, axis=0),
     )
-    z = _noise(keys_b, shape, d, climb.start * hill.unit)
+    if begin is None:
+        z = noise(keys_b, shape, d, climb.start * hill.unit)
+    else:
+        z = begin.reshape(rows * d, *shape)
     if turned_b is not None:
         flip = jnp.where(jnp.repeat(turned_b, d), -1.0, 1.0)
         z = z * flip[:, None, None, None, None]
@@ -148,7 +153,7 @@ class _Hill(NamedTuple):
     @property
     def unit(self) -> float:
         """The contrast that is allowed."""
-        return _unit(self.budget, self.shape[1:])
+        return unit_of(self.budget, self.shape[1:])
 
     def obey(self, z: Array) -> Array:
         """The stimuli within blur, mask and budget."""
@@ -253,14 +258,14 @@ def keys(seed: int, neuron_b: Array, start_b: Array) -> Array:
     return jax.vmap(one)(neuron_b, start_b)
 
 
-def _unit(budget: Budget, shape: tuple[int, ...]) -> float:
+def unit_of(budget: Budget, shape: tuple[int, ...]) -> float:
     """The contrast that is allowed; what steps and starts are measured by."""
     wanted = constraints.target(budget, int(np.prod(shape)))
     room = min(abs(budget.low), budget.high) / 2
     return room if wanted is None else wanted / float(np.sqrt(np.prod(shape)))
 
 
-def _noise(keys_b: Array, shape: tuple[int, ...], members: int, size: float) -> Array:
+def noise(keys_b: Array, shape: tuple[int, ...], members: int, size: float) -> Array:
     """Pink noise of this SD, another for each row and member: [B * D, T, H, W, C]."""
     frame = stimuli.Frame(shape[1], shape[2], shape[0])
 
@@ -274,7 +279,7 @@ def _noise(keys_b: Array, shape: tuple[int, ...], members: int, size: float) -> 
 
 def _over(z: Array, alpha: Array, keys_r: Array, unit: float) -> Array:
     """The stimulus over other noise in every step, as far as it is opaque."""
-    ground = _noise(keys_r, z.shape[1:], 1, unit)
+    ground = noise(keys_r, z.shape[1:], 1, unit)
     return alpha * z + (1 - alpha) * ground
 
 

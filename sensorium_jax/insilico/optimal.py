@@ -202,15 +202,13 @@ def answers_of(subject: Subject, aim: Aim, burn: int) -> Callable[..., Array]:
 
     def one(rows):
         x_bthwc, neuron_b = rows
-        b, t = x_bthwc.shape[:2]
-        if burn:
-            grey = jnp.full((b, burn, *x_bthwc.shape[2:]), subject.screen.grey)
-            x_bthwc = jnp.concatenate([grey, x_bthwc], 1)
-        value_b = _counted(subject.each(x_bthwc, neuron_b), t, aim.count)
+        t = x_bthwc.shape[1]
+        x_bthwc = _after_grey(subject, x_bthwc, burn)
+        value_b = counted(subject.each(x_bthwc, neuron_b), t, aim.count)
         if off is not None:
             rates_btn = off.rates(x_bthwc)
             others = [
-                _counted(rates_btn[..., i], t, aim.count) for i in range(off.neurons)
+                counted(rates_btn[..., i], t, aim.count) for i in range(off.neurons)
             ]
             value_b = value_b - sum(others) / len(others)
         return value_b
@@ -218,7 +216,26 @@ def answers_of(subject: Subject, aim: Aim, burn: int) -> Callable[..., Array]:
     return one
 
 
-def _counted(rates_bt: Array, frames: int, count: str) -> Array:
+@lru_cache(maxsize=8)
+def all_answers_of(subject: Subject, aim: Aim, burn: int) -> Callable[..., Array]:
+    """Rates [B, N] of all neurons to stimuli [B, T, H, W, C] in units of contrast."""
+
+    def one(z_bthwc):
+        x_bthwc = _after_grey(subject, subject.screen.shown(z_bthwc), burn)
+        return counted(subject.rates(x_bthwc), z_bthwc.shape[1], aim.count)
+
+    return one
+
+
+def _after_grey(subject: Subject, x_bthwc: Array, frames: int) -> Array:
+    if not frames:
+        return x_bthwc
+    shape = (x_bthwc.shape[0], frames, *x_bthwc.shape[2:])
+    return jnp.concatenate([jnp.full(shape, subject.screen.grey), x_bthwc], 1)
+
+
+def counted(rates_bt: Array, frames: int, count: str) -> Array:
+    """Of the rates [B, T, ...] to stimuli of so many frames what counts, [B, ...]."""
     answered = rates_bt[:, -min(frames, rates_bt.shape[1]) :]
     if count == "last":
         return answered[:, -1]

@@ -240,6 +240,16 @@ def screen_of(twin: Any, mouse: int | str) -> Screen:
     return Screen(DARKEST, BRIGHTEST, 0.0, 1.0, words)
 
 
+def centered(subject: Subject) -> Subject | None:
+    """The subject with every neuron looking at the middle; None where it cannot."""
+    if not hasattr(subject.twin, "centered"):
+        return None
+    try:
+        return replace(subject, twin=subject.twin.centered())
+    except UserError:  # its readouts are no points
+        return None
+
+
 def choose(subject: Subject, neurons: Sequence[int] | None) -> list[int]:
     """The neurons that are asked; None stands for all."""
     if neurons is None:

@@ -199,7 +199,63 @@ def ranks(result: Shown) -> Figure:
     return figure
 
 
+def clusters(result: Shown) -> Figure:
+    """A gallery of the stimuli, and what each does to each cluster."""
+    stimulus = result.shared["stimulus"]
+    k, frames = stimulus.shape[:2]
+    at = np.unique(np.linspace(0, frames - 1, STEPS).round().astype(int))
+    height = max(0.75 * k + 0.5, 3)
+    figure = Figure(figsize=(1.1 * len(at) + 5, height), layout="constrained")
+    left, right = figure.subfigures(1, 2, width_ratios=[1.1 * len(at), 5])
+    axes = left.subplots(k, len(at), squeeze=False)
+    grey, sizes = result.about["screen"]["grey"], result.shared["size"]
+    for i, row in enumerate(axes):
+        away = np.abs(stimulus[i] - grey).max() or 1.0
+        for axis, t in zip(row, at, strict=True):
+            image = stimulus[i, t].mean(-1)
+            axis.imshow(image, "gray", vmin=grey - away, vmax=grey + away)
+            axis.set(xticks=[], yticks=[], frame_on=False)
+        row[0].set_ylabel(f"{i} [{sizes[i]}]", fontsize=7)
+    matrix = result.shared["confusion_column_diagonal"]
+    axis = right.subplots()
+    image = axis.imshow(matrix, "RdBu_r", vmin=-1, vmax=1)
+    axis.set(xlabel="cluster", ylabel="stimulus", xticks=range(k), yticks=range(k))
+    axis.tick_params(labelsize=6)
+    bar = right.colorbar(image, ax=axis, shrink=0.6)
+    bar.set_label("mean rate, by that to the own stimulus", fontsize=7)
+    words = [f"objective {result.about['objective']:.2f}"]
+    for name, label in (("agreement", "ARI between seeds"), ("ari", "ARI to types")):
+        if result.about.get(name) is not None:
+            words.append(f"{label} {result.about[name]:.2f}")
+    axis.set_title(", ".join(words), fontsize=7)
+    return figure
+
+
+def assigned(result: Shown) -> Figure:
+    """The posterior of every neuron, and what more repeats bring."""
+    figure = Figure(figsize=(7, 3), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    cluster = result.arrays["cluster"]
+    order = np.lexsort((-result.arrays["confidence"], cluster))
+    posterior = result.arrays["posterior"][order]
+    left.imshow(posterior, "magma", aspect="auto", vmin=0, vmax=1)
+    left.set(xlabel="cluster", ylabel="neuron, by its cluster")
+    repeats = result.shared["repeats"]
+    right.plot(repeats, result.shared["accuracy"], "k.-", label="same cluster")
+    sure = result.arrays["confidence_curve"].mean(0)
+    right.plot(repeats, sure, "C0.-", label="mean posterior")
+    if "ari" in result.shared:
+        right.plot(repeats, result.shared["ari"], "C1.-", label="ARI to types")
+    against = result.about["accuracy_against"]
+    right.set(xlabel="responses to each stimulus", ylim=(0, 1.02))
+    right.set_title(f"compared with {against}", fontsize=7)
+    right.legend(fontsize=6)
+    return figure
+
+
 PAGES = {
+    "cluster": clusters,
+    "assign": assigned,
     "tune": tuning,
     "rf": fields,
     "mei": optimal,

@@ -32,7 +32,7 @@ def demo(
     for place in (data, workdir):
         atomic.need_place(place, folder=True)
     preset = "tiny" if quick else "demo"
-    options = {"trials": None, "hide_tests": False, "centered": False}
+    options = {"trials": None, "hide_tests": False, "centered": False, "turned": False}
     simulate(data, preset=preset, year=2023, seed=0, **options)
     changes = [f"--config.data.root={data}"]
     changes += [f"--config.train.steps={QUICK if quick else STEPS}"]

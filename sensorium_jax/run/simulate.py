@@ -19,15 +19,17 @@ def simulate(
     trials: int | None,
     hide_tests: bool,
     centered: bool,
+    turned: bool,
 ) -> Outcome:
     """Write a simulated benchmark and say what it holds."""
     atomic.need_place(out, folder=True)
-    options = {"trials": trials, "hide_tests": hide_tests, "centered": centered}
+    options = {"trials": trials, "hide_tests": hide_tests}
+    options |= {"centered": centered, "turned": turned}
     folders = write.simulate(out, preset=preset, year=year, seed=seed, **options)
     mice, lines = [], []
     for folder in folders:
-        neurons, _ = truth.read_neurons(folder)
-        facts = {"mouse": folder.name, "neurons": neurons.cells}
+        ids = np.load(folder / "meta/neurons/unit_ids.npy")
+        facts = {"mouse": folder.name, "neurons": len(ids)}
         facts |= _trials(folder)
         mice.append(facts)
         words = ", ".join(f"{k} {v}" for k, v in facts.items() if k != "mouse")

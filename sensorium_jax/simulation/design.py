@@ -57,6 +57,8 @@ class Preset:
     ood_frames: int = 300
     pad_to: int | None = None  # NaN tails as in the release; None writes bytes
     centered: bool = False
+    types: bool = False  # cells of a few discrete groups, see cortex.types
+    turned: bool = False  # those at an orientation of their own each
     truth: bool = True  # keep the true rates of every trial
     store: bool = False
 
@@ -120,11 +122,13 @@ BENCH = Preset(
     truth=False,
     store=True,
 )
+TYPES = {"mice": 2, "neurons": 400, "centered": True, "types": True}
 PRESETS = {
     "tiny": TINY,
     "demo": DEMO,
     "bench": BENCH,
     "centered": Preset(**{**DEMO.__dict__, "centered": True}),
+    "types": Preset(**{**DEMO.__dict__, **TYPES}),
 }
 # A picture is cheap beside a movie: the same presets show more of them.
 OF_PICTURES = {
@@ -132,7 +136,7 @@ OF_PICTURES = {
     "demo": (800, Repeated(100, 1), Repeated(40, 8), 400),
     "bench": (4500, Repeated(500, 1), Repeated(100, 10), 400),
 }
-OF_PICTURES["centered"] = OF_PICTURES["demo"]
+OF_PICTURES |= dict.fromkeys(("centered", "types"), OF_PICTURES["demo"])
 
 
 class Shown(NamedTuple):

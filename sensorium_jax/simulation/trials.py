@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sensorium_jax.rules import Rules
-from sensorium_jax.simulation.cortex import calcium, rates as cortex
+from sensorium_jax.simulation.cortex import calcium, rates as cortex, types
 from sensorium_jax.simulation.cortex.behavior import behave
 from sensorium_jax.simulation.cortex.calibrate import calibrate
 from sensorium_jax.simulation.cortex.neurons import Neurons, draw
@@ -54,7 +54,10 @@ def traces(rng: np.random.Generator, rules: Rules, frames: int):
 
 def new_mouse(p: Preset, rules: Rules, seed: int, number: int) -> SimulatedMouse:
     """Draw one animal and calibrate it, its behavior other than in any recording."""
-    drawn = draw(seed, number, p.neurons, centered=p.centered)
+    if p.types:
+        drawn = types.draw(seed, number, p.neurons, turned=p.turned)
+    else:
+        drawn = draw(seed, number, p.neurons, centered=p.centered)
     built = cortex.weights(drawn)
     kind = stimuli.MOVIE if rules.films else stimuli.PICTURE
     clips = [CALIBRATION + i for i in range(p.calibration)]
@@ -79,16 +82,47 @@ def make(mouse: SimulatedMouse, shown: Shown, index: int) -> SimulatedTrial:
     behavior, pupil = traces(
         generator(mouse.seed, "behavior", *use), mouse.rules, shown.frames
     )
-    pictures = not mouse.rules.films
-    rates, relative = cortex.rates(
-        mouse.weights, video, behavior, pupil, pictures=pictures
-    )
+    trial = (video, behavior, pupil)
     rng = generator(mouse.seed, "responses", *use)
+    rates, recorded = observed(rng, mouse, *trial)
+    recorded = calcium.at_rest(rng, recorded)
+    return SimulatedTrial(video[..., None], behavior, pupil, rates, recorded)
+
+
+def observed(
+    rng: np.random.Generator,
+    mouse: SimulatedMouse,
+    video_thw: np.ndarray,
+    behavior_tk: np.ndarray,
+    pupil_t2: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """True rates and one noisy recording [T, N] of any video."""
+    pictures = not mouse.rules.films
+    trial = (video_thw, behavior_tk, pupil_t2)
+    rates, relative = cortex.rates(mouse.weights, *trial, pictures=pictures)
     recorded = calcium.responses(rng, mouse.neurons, np.asarray(relative))
     if pictures:
         recorded = recorded[calcium.FIRST : calcium.FIRST + calcium.ON_FRAMES]
         recorded = recorded.sum(0, keepdims=True)
-    recorded = calcium.at_rest(rng, recorded)
-    return SimulatedTrial(
-        video[..., None], behavior, pupil, np.asarray(rates), recorded
-    )
+    return np.asarray(rates), recorded
+
+
+def repeats(
+    truth: cortex.Truth, mouse: int, videos_sthwc: np.ndarray, count: int, seed: int
+) -> np.ndarray:
+    """Recorded responses [R, S, T, N] of a true mouse to videos, again and again.
+
+    The animal rests and looks straight ahead; noise is new each time.
+    """
+    row = truth.row(mouse)
+    known = (truth.neurons[row], truth.weights[row])
+    animal = SimulatedMouse(row, seed, truth.rules, *known)
+    out = []
+    for r in range(count):
+        one = []
+        for s, video_thwc in enumerate(np.asarray(videos_sthwc, np.float32)):
+            traces = [np.tile(x, (len(video_thwc), 1)) for x in truth.usual(row)]
+            rng = generator(seed, "repeats", row, s, r)
+            one.append(observed(rng, animal, video_thwc[..., 0], *traces)[1])
+        out.append(np.stack(one))
+    return np.stack(out)

@@ -44,6 +44,7 @@ def simulate(
     trials: int | None = None,
     hide_tests: bool = False,
     centered: bool = False,
+    turned: bool = False,
 ) -> tuple[Path, ...]:
     """Write a simulated benchmark into a folder; returns the folders of its mice.
 
@@ -51,17 +52,18 @@ def simulate(
     its own size and rules whatever the year. year is that of the release whose layout
     and rules the recordings have. trials, if given, is the number of trials of each
     mouse. hide_tests zeros the responses of the live and final tests,
-    as a competition does; the truth keeps them.
+    as a competition does; the truth keeps them. turned gives every cell of the preset
+    "types" an orientation of its own.
     """
     if year not in YEARS:
         raise unknown("year", str(year), RELEASES)
     rules = RELEASES[str(year)]
     if isinstance(preset, str):
         if preset in WORLDS:
-            if centered:
+            if centered or turned:
                 raise UserError(
-                    f"The fields of the world '{preset}' cannot be centered, only "
-                    "those of the cortex. Leave out --centered."
+                    f"The fields of the world '{preset}' cannot be centered or turned, "
+                    "only those of the cortex. Leave out --centered and --turned."
                 )
             return _world(Path(out), preset, seed, trials, hide=hide_tests)
         if preset not in design.PRESETS:
@@ -69,14 +71,11 @@ def simulate(
         chosen = design.preset(preset, rules)
     else:
         chosen = preset
-    if trials is not None:
-        chosen = chosen.resized(trials)
-    if centered:
-        chosen = replace(chosen, centered=True)
+    chosen = _changed(chosen, trials, centered=centered, turned=turned)
     out = Path(out)
-    _claim(
-        out, {"preset": vars(chosen), "year": year, "seed": seed, "hide": hide_tests}
-    )
+    # Older simulations know of no types, and go on where they were.
+    sizes = {k: v for k, v in vars(chosen).items() if v or k not in ("types", "turned")}
+    _claim(out, {"preset": sizes, "year": year, "seed": seed, "hide": hide_tests})
     plans = [design.plan(chosen, rules, seed, m) for m in range(chosen.mice)]
     names = [design.mouse_name(chosen, rules, seed, m) for m in range(chosen.mice)]
     record = store.record if chosen.store else _record
@@ -89,6 +88,18 @@ def simulate(
         )
     shutil.rmtree(out / atomic.PARTIAL, ignore_errors=True)
     return folders
+
+
+def _changed(p: Preset, trials: int | None, *, centered: bool, turned: bool) -> Preset:
+    """The preset with what was asked for beside it."""
+    if trials is not None:
+        p = p.resized(trials)
+    if turned and not p.types:
+        raise UserError(
+            "Only cells of the preset 'types' can be turned: others have orientations "
+            "of their own. Leave out --turned, or simulate --preset types."
+        )
+    return replace(p, centered=p.centered or centered, turned=p.turned or turned)
 
 
 def _claim(out: Path, settings: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from sensorium_jax import asking, insilico
 from sensorium_jax.errors import UserError
-from sensorium_jax.insilico import batches, units
+from sensorium_jax.insilico import batches, subjects, units
 from support.cells import cells, true_cells
 from support.quick import quick  # noqa: F401
 
@@ -62,6 +62,18 @@ def test_a_clip_of_its_own_neuron_is_answered_as_all_neurons_are():
         )
     with pytest.raises(UserError, match="numbers 0 to 2"):
         truth.only(0, [3])
+
+
+def test_true_cells_can_be_moved_to_the_middle():
+    truth = true_cells("simple", 2)
+    moved = subjects.centered(insilico.subject(truth))
+    power = moved.twin.weights[0].filters.even_np.reshape(2, 36, 64) ** 2
+    total = power.sum((1, 2))
+    x = (power.sum(1) * np.arange(64)).sum(1) / total
+    y = (power.sum(2) * np.arange(36)).sum(1) / total
+    np.testing.assert_allclose(np.stack([x, y], 1), [[31.5, 17.5]] * 2, atol=1)
+    assert not moved.twin.weights[0].eye_22.any()
+    assert subjects.centered(insilico.subject(cells())) is None
 
 
 def test_windows_are_cut_and_joined_inside():

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sensorium_jax.cli import recordings
 from sensorium_jax.data.check.check import check
 from sensorium_jax.data.recordings import Recordings
 from sensorium_jax.errors import UserError
@@ -214,3 +215,7 @@ def test_stimuli_are_what_they_are_called():
     assert (leaf == 0.5).mean() < 2 * leaves.BARE
     film = leaves.film(rng, leaf[None], 30, 10, 12, jump=10, drift=0.2)
     assert film.shape == (30, 10, 12) and film.dtype == np.uint8
+
+
+def test_every_world_may_be_simulated_from_the_command_line():
+    assert set(recordings.WORLDS) == set(WORLDS)

@@ -123,8 +123,8 @@ def resumed(
     folder = Path(asked.out)
     atomic.need_place(folder, folder=True)
     neurons = numbers(asked.neurons, one.neurons)
-    request = _request(verb, asked, one, neurons, options)
-    claim(folder / REQUEST, request, "another experiment, which differs in")
+    said = request(verb, asked, one, neurons, options)
+    claim(folder / REQUEST, said, "another experiment, which differs in")
     final = folder / f"{verb}.npz"
     if final.is_file():
         result = record.load(final)
@@ -164,7 +164,7 @@ def written(result: Result, folder: Path, *, figure: bool) -> Outcome:
     return Outcome({**data, "files": paths}, text, code)
 
 
-def _request(verb, asked: Asked, one: Subject, neurons, options) -> dict[str, Any]:
+def request(verb, asked: Asked, one: Subject, neurons, options) -> dict[str, Any]:
     """What makes two requests the same; a run is known by the step that is asked."""
     sources = [asked.workdir, *asked.model, asked.truth]
     steps = []

@@ -28,11 +28,7 @@ TURNS = (0, 7, 17, 29)
 @partial(jax.jit, static_argnames="pictures")
 def _drive(w, video_thw, behavior_tk, pupil_t2, *, pictures):
     video_thw = video_thw.astype(jnp.float32)
-    if pictures:
-        video_thw, behavior_tk, pupil_t2 = rates.flash(
-            video_thw[0], behavior_tk[0], pupil_t2[0]
-        )
-    return *rates.drive(w, video_thw, pupil_t2), behavior_tk
+    return rates.of_trial(w, video_thw, behavior_tk, pupil_t2, pictures=pictures)
 
 
 def calibrate(

@@ -18,6 +18,7 @@ KINDS = (
     ("mixed", 0.05),
 )
 NAMES = tuple(name for name, _ in KINDS)
+MIDDLE = (31.5, 17.5)  # of a 36 x 64 frame, x and y in pixels
 SPAN = 615.0  # micrometres along x and y
 DEPTHS = np.linspace(200, 425, 10).astype(int)
 CEILING_LAW, CEILING_RANGE = (2.3, 3.5), (0.08, 0.75)
@@ -26,7 +27,7 @@ CEILING_LAW, CEILING_RANGE = (2.3, 3.5), (0.08, 0.75)
 class Neurons(NamedTuple):
     """Everything that defines the cells of one mouse; [N] unless said otherwise."""
 
-    kind: np.ndarray  # str, one of NAMES
+    kind: np.ndarray  # str, one of NAMES; or the name of a group, see cortex.types
     coordinates_n3: np.ndarray  # int, micrometres
     center_n2: np.ndarray  # x, y in pixels of a 36 x 64 frame, at mean gaze
     wavelength: np.ndarray  # pixels
@@ -74,7 +75,7 @@ def draw(seed: int, mouse: int, count: int, *, centered: bool = False) -> Neuron
     selective = np.char.startswith(kind, "ds_")
     place = rng.uniform(0, SPAN, (count, 2))
     depth = rng.choice(DEPTHS, count)
-    middle = np.array([31.5, 17.5])
+    middle = np.array(MIDDLE)
     center = middle + _retinotopy(rng, place)
     wavelength = np.clip(rng.lognormal(np.log(11), 0.22, count), 7, 18)
     complexity = np.where(np.isin(kind, ("complex", "ds_complex")), 1.0, 0.0)

@@ -17,7 +17,7 @@ from sensorium_jax.axes import check
 from sensorium_jax.errors import UserError, unknown
 from sensorium_jax.rules import Rules
 from sensorium_jax.simulation.cortex import behavior, filters, truth
-from sensorium_jax.simulation.cortex.neurons import Neurons
+from sensorium_jax.simulation.cortex.neurons import MIDDLE, Neurons
 from sensorium_jax.simulation.draws import FPS
 from sensorium_jax.simulation.stimuli.clip import HEIGHT, WIDTH, ZOOM, frame_shape
 
@@ -27,6 +27,7 @@ LIGHT, CONTRAST = (
 )  # grey level of the adapted screen, and one unit of contrast
 ON_FRAMES, OFF_FRAMES, FIRST = 15, 3, 2  # a flashed picture; the window starts at FIRST
 EPSILON = 1e-6
+PICTURES_TOGETHER = 16
 
 
 class Weights(NamedTuple):
@@ -94,8 +95,8 @@ def _filtered(x_tn, kernel_nl):
     return reduce(jnp.add, terms)
 
 
-def drive(w: Weights, video_thw, pupil_t2) -> tuple:
-    """Unnormalized drive and local contrast energy of each neuron, both [T, N]."""
+def seen(w: Weights, video_thw, pupil_t2) -> tuple:
+    """What both filters and the local contrast of each neuron see, each [T, N]."""
     z_t2 = (pupil_t2 - behavior.PUPIL_MEAN.astype(np.float32)[None]) / (
         behavior.PUPIL_SD.astype(np.float32)[None]
     )
@@ -103,13 +104,6 @@ def drive(w: Weights, video_thw, pupil_t2) -> tuple:
     frames, h, width = seen_thw.shape
     seen_tp = seen_thw.reshape(frames, -1)
     even_tn, odd_tn = seen_tp @ w.filters.even_np.T, seen_tp @ w.filters.odd_np.T
-    early, late, n = w.filters.early_nl, w.filters.late_nl, w.numbers
-    turn = n["direction"][None]
-    first = _filtered(even_tn, early) + turn * _filtered(odd_tn, late)
-    second = _filtered(odd_tn, early) - turn * _filtered(even_tn, late)
-    share = n["complexity"][None]
-    energy = jnp.sqrt(first**2 + second**2 + EPSILON)
-    drive_tn = (1 - share) * first + share * energy
 
     def blurred(sigma):
         rows_hi, columns_wj = _blur_matrix(h, sigma), _blur_matrix(width, sigma)
@@ -117,9 +111,44 @@ def drive(w: Weights, video_thw, pupil_t2) -> tuple:
 
     local_thw = (blurred(1.2) - blurred(4.0)) ** 2
     pooled_tn = local_thw.reshape(frames, -1) @ w.filters.pool_np.T
+    return even_tn, odd_tn, pooled_tn
+
+
+def driven(w: Weights, even_tn, odd_tn, pooled_tn) -> tuple:
+    """Unnormalized drive and local contrast energy of each neuron, both [T, N]."""
+    early, late, n = w.filters.early_nl, w.filters.late_nl, w.numbers
+    turn = n["direction"][None]
+    first = _filtered(even_tn, early) + turn * _filtered(odd_tn, late)
+    second = _filtered(odd_tn, early) - turn * _filtered(even_tn, late)
+    share = n["complexity"][None]
+    energy = jnp.sqrt(first**2 + second**2 + EPSILON)
+    drive_tn = (1 - share) * first + share * energy
     fade_l = np.exp(-np.arange(filters.TAPS) / 4.0).astype(np.float32)
     fade_nl = np.broadcast_to(fade_l / fade_l.sum(), (pooled_tn.shape[1], len(fade_l)))
     return drive_tn, jnp.sqrt(_filtered(pooled_tn, fade_nl) + EPSILON)
+
+
+def drive(w: Weights, video_thw, pupil_t2) -> tuple:
+    """Unnormalized drive and local contrast energy by a film, both [T, N]."""
+    return driven(w, *seen(w, video_thw, pupil_t2))
+
+
+def of_trial(w: Weights, video_thw, behavior_tk, pupil_t2, *, pictures: bool) -> tuple:
+    """Drive and energy [T, N] of one trial, and its behavior in every frame [T, K].
+
+    A picture is on for some frames, then grey: its space is looked at once.
+    """
+    if not pictures:
+        return *drive(w, video_thw, pupil_t2), behavior_tk
+    picture_hw = video_thw[0]
+    height, width = picture_hw.shape[0] // ZOOM, picture_hw.shape[1] // ZOOM
+    small_hw = picture_hw.reshape(height, ZOOM, width, ZOOM).mean((1, 3))
+    frames = ON_FRAMES + OFF_FRAMES
+    on_t1 = (jnp.arange(frames) < ON_FRAMES)[:, None]
+    once = seen(w, small_hw[None], pupil_t2[:1])
+    shown = (jnp.where(on_t1, x_1n, 0.0) for x_1n in once)
+    still_tk = jnp.broadcast_to(behavior_tk[:1], (frames, behavior_tk.shape[1]))
+    return *driven(w, *shown), still_tk
 
 
 def normalized(numbers, drive_tn, energy_tn):
@@ -156,22 +185,12 @@ def _lift(w: Weights):
     return {k: v[None] for k, v in w.numbers.items()}
 
 
-def relative_rate(w: Weights, video_thw, behavior_tk, pupil_t2):
+def relative_rate(w: Weights, video_thw, behavior_tk, pupil_t2, *, pictures: bool):
     """Rate of events relative to the mean, [T, N], before calcium."""
-    numbers = _lift(w)
-    u_tn = normalized(numbers, *drive(w, video_thw, pupil_t2))
-    return modulated(numbers, rectified(numbers, u_tn), behavior_tk)
-
-
-def flash(picture_hw, behavior_k, pupil_2):
-    """A picture as the cortex sees it: 36 x 64 video on, then grey, with its traces."""
-    height, width = picture_hw.shape[0] // ZOOM, picture_hw.shape[1] // ZOOM
-    small_hw = picture_hw.reshape(height, ZOOM, width, ZOOM).mean((1, 3))
-    frames = ON_FRAMES + OFF_FRAMES
-    on = (jnp.arange(frames) < ON_FRAMES)[:, None, None]
-    video_thw = jnp.where(on, small_hw[None], LIGHT)
-    behavior_tk = jnp.broadcast_to(behavior_k[None], (frames, len(behavior_k)))
-    return video_thw, behavior_tk, jnp.broadcast_to(pupil_2[None], (frames, 2))
+    numbers, trial = _lift(w), (video_thw, behavior_tk, pupil_t2)
+    drive_tn, energy_tn, state_tk = of_trial(w, *trial, pictures=pictures)
+    u_tn = normalized(numbers, drive_tn, energy_tn)
+    return modulated(numbers, rectified(numbers, u_tn), state_tk)
 
 
 @partial(jax.jit, static_argnames="pictures")
@@ -184,9 +203,7 @@ def rates(w: Weights, video_thw, behavior_tk, pupil_t2, *, pictures: bool):
     """
     video_thw = video_thw.astype(jnp.float32)
     trial = (video_thw, behavior_tk, pupil_t2)
-    if pictures:
-        trial = flash(video_thw[0], behavior_tk[0], pupil_t2[0])
-    relative_tn = relative_rate(w, *trial)
+    relative_tn = relative_rate(w, *trial, pictures=pictures)
     mean_tn = smeared(relative_tn)
     if pictures:
         mean_tn = mean_tn[FIRST : FIRST + ON_FRAMES].sum(0, keepdims=True)
@@ -244,6 +261,15 @@ class Truth(NamedTuple):
         cut = take(self.weights[row], chosen)
         return Truth((self.mice[row],), (some,), self.rules, (cut,))
 
+    def centered(self) -> "Truth":
+        """The same cells with every field in the middle, wherever the eye is."""
+        middle = np.array(MIDDLE)
+        moved = tuple(
+            n._replace(center_n2=np.tile(middle, (n.cells, 1)), eye_22=np.zeros((2, 2)))
+            for n in self.neurons
+        )
+        return self._replace(neurons=moved, weights=tuple(map(weights, moved)))
+
     def row(self, mouse: int | str) -> int:
         """Row of a mouse, from its number or its name."""
         if not isinstance(mouse, str):
@@ -288,7 +314,12 @@ class Truth(NamedTuple):
 
 @partial(jax.jit, static_argnames="pictures")
 def _respond(w: Weights, trials, *, pictures):
-    return jax.lax.map(lambda trial: rates(w, *trial, pictures=pictures)[0], trials)
+    def one(trial):
+        return rates(w, *trial, pictures=pictures)[0]
+
+    w = jax.tree.map(jnp.asarray, w)
+    # Films need memory and go one by one.
+    return jax.lax.map(one, trials, batch_size=PICTURES_TOGETHER if pictures else None)
 
 
 @partial(jax.jit, static_argnames="pictures")

@@ -15,6 +15,7 @@ REPOSITORIES = {  # owner/name: the packages it brings
     "sinzlab/sensorium": ("sensorium",),
     "ecker-lab/sensorium_2023": ("sensorium",),
     "lRomul/sensorium": ("src",),
+    "ecker-lab/most-discriminative-stimuli": ("controversialstimuli",),
 }
 STUBS = {  # where the package is missing
     "nnfabrik": {},
@@ -25,6 +26,7 @@ STUBS = {  # where the package is missing
     },
     "nnfabrik.builder": dict.fromkeys(("get_data", "get_model", "get_trainer")),
     "torchvision": {},
+    "IPython": {"get_ipython": lambda: None},
     "wandb": {},
     "argus": {},
     "tqdm": {"tqdm": lambda iterable, **_: iterable},
@@ -63,7 +65,9 @@ def use(*repositories: str) -> None:
         sys.path[:] = [entry for entry in sys.path if entry not in rivals]
         sys.path.insert(0, str(path))
     # The originals warn about their own deprecations, at import and in use.
-    warnings.filterwarnings("ignore", module=r"(neuralpredictors|sensorium|src)\..*")
+    warnings.filterwarnings(
+        "ignore", module=r"(neuralpredictors|sensorium|src|controversialstimuli)\..*"
+    )
 
 
 def _installed(name: str) -> bool:
