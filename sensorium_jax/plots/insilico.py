@@ -206,7 +206,8 @@ def clusters(result: Shown) -> Figure:
     at = np.unique(np.linspace(0, frames - 1, STEPS).round().astype(int))
     height = max(0.75 * k + 0.5, 3)
     figure = Figure(figsize=(1.1 * len(at) + 5, height), layout="constrained")
-    left, right = figure.subfigures(1, 2, width_ratios=[1.1 * len(at), 5])
+    sides: Any = figure.subfigures(1, 2, width_ratios=[1.1 * len(at), 5])
+    left, right = sides
     axes = left.subplots(k, len(at), squeeze=False)
     grey, sizes = result.about["screen"]["grey"], result.shared["size"]
     for i, row in enumerate(axes):

@@ -218,4 +218,4 @@ def test_stimuli_are_what_they_are_called():
 
 
 def test_every_world_may_be_simulated_from_the_command_line():
-    assert set(recordings.WORLDS) == set(WORLDS)
+    assert set(recordings.WORLDS) == set(presets.WORLDS)

@@ -120,7 +120,7 @@ def cluster(
     clusters: int,
     seeds: int = 1,
     rules: Rules | None = None,
-    labels: Sequence[Any] | None = None,
+    labels: Sequence[Any] | np.ndarray | None = None,
     tell: Callable[[State], None] | None = None,
     **options: Any,
 ) -> Result:
@@ -146,7 +146,7 @@ def summary(
     prepared: Prepared,
     rules: Rules,
     ends: Sequence[State],
-    labels: Sequence[Any] | None = None,
+    labels: Sequence[Any] | np.ndarray | None = None,
 ) -> Result:
     """The result of finished searches; clusters are numbered so that like ones meet."""
     best = max(ends, key=lambda s: s.value)

@@ -69,8 +69,8 @@ def responses(problem: Problem, z: np.ndarray) -> np.ndarray:
 
 def noises(problem: Problem, seed: int, numbers: np.ndarray) -> np.ndarray:
     """What stimuli start from: noise [B, T, H, W, C], one for each number."""
-    numbers = jnp.asarray(np.asarray(numbers, np.int32))
-    keys = ascend.keys(seed, numbers, 0 * numbers)
+    each = jnp.asarray(np.asarray(numbers, np.int32))
+    keys = ascend.keys(seed, each, 0 * each)
     size = problem.climb.start * ascend.unit_of(problem.budget, problem.shape)
     return np.asarray(ascend.noise(keys, problem.shape, 1, size), np.float32)
 

@@ -1,7 +1,6 @@
 """`sensorium cluster`: kinds of neurons, each with its most discriminative stimulus."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +129,7 @@ def _read(path: Path) -> State:
     return State(**arrays, **words)
 
 
-def _labels(one: Any, path: str | None) -> Sequence[Any] | None:
+def _labels(one: Any, path: str | None) -> np.ndarray | None:
     """Types of all neurons of the mouse, where somebody knows them."""
     if path is None:
         return known_types(one)
