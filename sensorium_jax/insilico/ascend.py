@@ -80,13 +80,15 @@ def ascend(
     mask_bhw: Array | None = None,
     fixed_bthwc: Array | None = None,
     turned_b: Array | None = None,
+    from_bdthwc: Array | None = None,
 ) -> Climbed:
     """Climb objective(z [B * D, T, H, W, C], extra) -> [B * D], for use under jit.
 
     extra leads with B and is handed on repeated for the D members. shape is [T, H, W,
     C]. keys_b are one key for each row; those that are turned start from the negative
-    of their noise, since a neuron that is silent at one may answer the other. The free
-    stimulus lives under the mask, what is fixed is added to it.
+    of their noise, since a neuron that is silent at one may answer the other; where
+    stimuli to start from are given, there is no noise. The free stimulus lives under
+    the mask, what is fixed is added to it.
     """
     rows, d = keys_b.shape[0], members
     hill = _Hill(
@@ -96,7 +98,10 @@ def ascend(
         mask=None if mask_bhw is None else jnp.repeat(mask_bhw, d, axis=0),
         fixed=0.0 if fixed_bthwc is None else jnp.repeat(fixed_bthwc, d, axis=0),
     )
-    z = _noise(keys_b, shape, d, climb.start * hill.unit)
+    if from_bdthwc is None:
+        z = _noise(keys_b, shape, d, climb.start * hill.unit)
+    else:
+        z = from_bdthwc.reshape(rows * d, *shape)
     if turned_b is not None:
         flip = jnp.where(jnp.repeat(turned_b, d), -1.0, 1.0)
         z = z * flip[:, None, None, None, None]

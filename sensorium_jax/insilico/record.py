@@ -8,11 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from sensorium_jax.errors import UserError
+from sensorium_jax.insilico import zarr
 from sensorium_jax.io.atomic import whole
 from sensorium_jax.text import align, cell, html_table
 
 ROWS = 12  # neurons that are printed
 WORDS = "words.json"  # name inside the .npz of what is no array
+KINDS = NPZ, ZARR = (".npz", ".zarr")  # what results are kept in
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,7 @@ class Result:
         return plots.page(self)
 
     def save(self, path: str | Path) -> Path:
-        """Write everything into one .npz file."""
+        """Write everything into one .npz file, or a zarr group where it ends so."""
         words = {
             "experiment": self.experiment,
             "about": dict(self.about),
@@ -106,18 +109,34 @@ class Result:
         }
         arrays = {f"of_neurons/{k}": v for k, v in self.arrays.items()}
         arrays |= {f"shared/{k}": v for k, v in self.shared.items()}
-        text = np.array(json.dumps(words, default=float))
-        arrays |= {WORDS: text, "neurons": self.neurons}
+        arrays["neurons"] = self.neurons
+        plain = json.dumps(words, default=float)
+        if Path(path).suffix == ZARR:
+            return zarr.save(path, arrays, json.loads(plain))
+        arrays[WORDS] = np.array(plain)
         with whole(path) as part, open(part, "wb") as file:
             np.savez(file, **arrays)  # pyright: ignore[reportArgumentType]
         return Path(path)
 
 
 def load(path: str | Path) -> Result:
-    """What was saved."""
-    with np.load(path, allow_pickle=False) as file:
-        words = json.loads(str(file[WORDS]))
-        parts = {k: file[k] for k in file.files}
+    """What was saved, in either form."""
+    try:
+        if Path(path).is_dir():
+            parts, words = zarr.load(path)
+        else:
+            with np.load(path, allow_pickle=False) as file:
+                words = json.loads(str(file[WORDS]))
+                parts = {k: file[k] for k in file.files}
+        return _result(parts, words)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path} is no result of an experiment ({error}). Expected what "
+            "sensorium mei, tune, rf, screen, state or invariance wrote."
+        ) from None
+
+
+def _result(parts: Mapping[str, np.ndarray], words: Mapping[str, Any]) -> Result:
     return Result(
         words["experiment"],
         words["about"],

@@ -80,7 +80,10 @@ def tune(
             centers_n2 = fields.fit(
                 fields.gradients(*(subject, asked, 4, 1.0, seed, memory)).envelope_nhw
             ).center_n2
-        more, axes = _of_patches(show, values, best, centers_n2, blank_n, wanted)
+        shuffle = (draws, seed)
+        more, axes = _of_patches(
+            show, values, best, centers_n2, blank_n, wanted, shuffle
+        )
         arrays, shared = arrays | more, shared | axes
         arrays |= {"x": centers_n2[:, 0], "y": centers_n2[:, 1]}
     left = {f"{name}_curve" for name in SHARED if name not in curves}
@@ -240,8 +243,9 @@ def _of_patches(
     centers_n2: np.ndarray,
     blank_n: np.ndarray,
     curves: Sequence[str],
+    shuffle: tuple[int, int],
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Curves of stimuli of a size, where each neuron looks."""
+    """Curves of stimuli of a size, where each neuron looks; shuffle: draws and seed."""
     phases = (2 * np.pi * np.arange(values.phases) / values.phases).tolist()
     given = {**best, "x": centers_n2[:, 0], "y": centers_n2[:, 1]}
     sizes, contrasts = list(values.sizes), list(values.contrasts)
@@ -249,18 +253,21 @@ def _of_patches(
 
     def ask(kind: str, every: Mapping[str, Sequence[float]], more=()) -> np.ndarray:
         grid = Product(kind, {**every, "phase": phases})
-        return show.own(grid, {**given, **dict(more)}, values).mean(-1)
+        return show.own(grid, {**given, **dict(more)}, values)
 
-    size_ns = ask("patch", {"contrast": [values.contrast], "size": sizes})[:, 0]
+    size_nsp = ask("patch", {"contrast": [values.contrast], "size": sizes})[:, 0]
+    size_ns = size_nsp.mean(-1)
     size_n = np.asarray(sizes)[size_ns.argmax(1)]
     out |= {"size": size_n, "size_curve": size_ns}
     out["surround_suppression"] = suppression(size_ns, blank_n)
+    best_np = size_nsp[np.arange(len(size_nsp)), size_ns.argmax(1)]
+    out["surround_suppression_p"] = lower(best_np, size_nsp[:, -1], *shuffle)
     own = {"size": size_n}
     if "contrast" in curves:
-        curve = ask("patch", {"contrast": contrasts}, own.items())
+        curve = ask("patch", {"contrast": contrasts}, own.items()).mean(-1)
         out |= {"contrast_curve": curve, "c50": half(curve, contrasts, blank_n)}
     if "size_contrast" in curves:
-        both = ask("patch", {"contrast": contrasts, "size": sizes})
+        both = ask("patch", {"contrast": contrasts, "size": sizes}).mean(-1)
         out["size_contrast_curve"] = both
         out["size_by_contrast"] = np.asarray(sizes)[both.argmax(2)]
         each = [suppression(both[:, i], blank_n) for i in range(len(contrasts))]
@@ -268,11 +275,14 @@ def _of_patches(
     if "plaid" in curves:
         steps = [0.0, *(c / 2 for c in contrasts)]
         pair = {"contrast": steps, "contrast_second": steps}
-        plaid = ask("plaid_of_gratings", pair, own.items())
+        plaid_p = ask("plaid_of_gratings", pair, own.items())
+        plaid = plaid_p.mean(-1)
         alone, second = plaid[:, -1, 0] - blank_n, plaid[:, 0, -1] - blank_n
         together = plaid[:, -1, -1] - blank_n
         out["plaid_curve"] = plaid
         out["cross_orientation_suppression"] = 1 - _share(together, alone)
+        ends = plaid_p[:, -1, 0], plaid_p[:, -1, -1]
+        out["cross_orientation_suppression_p"] = lower(*ends, *shuffle)
         out["cross_orientation_summation"] = _share(together, alone + second)
         axes = {"plaid_contrast": np.asarray(steps)}
     else:
@@ -327,6 +337,24 @@ def suppression(curve_ns: np.ndarray, blank_n: np.ndarray) -> np.ndarray:
     """How far the last value lies below the highest, over the rate to grey, 0..1."""
     above = curve_ns - blank_n[:, None]
     return 1 - _share(above[:, -1], above.max(1))
+
+
+def lower(high_np: np.ndarray, low_np: np.ndarray, draws: int, seed: int) -> np.ndarray:
+    """How often shuffled labels put the second as far below the first, [N].
+
+    Both are rates at the same phases; what is shuffled is which of the two stimuli they
+    belong to. As in permutation, (1 + count) / (1 + draws).
+    """
+    p = high_np.shape[1]
+    both = np.concatenate([high_np, low_np], 1)
+    apart = high_np.mean(1) - low_np.mean(1)
+    seen = apart - 1e-9 * np.abs(apart)
+    rng = np.random.default_rng([seed, 3])
+    count = np.zeros(len(both))
+    for _ in range(draws):
+        some = both[:, rng.permutation(2 * p)]
+        count += some[:, :p].mean(1) - some[:, p:].mean(1) >= seen
+    return (1 + count) / (1 + draws)
 
 
 def half(

@@ -34,6 +34,26 @@ def test_screening_equals_an_exhaustive_ranking(twin, frames):
     assert result.about["frames_ranked"] == 12 * frames and set(result.failed) == {99}
 
 
+def test_clips_are_ranked_by_their_means_and_pictures_are_kept(twin):
+    rng = np.random.default_rng(1)
+    films = rng.uniform(0, 255, (6, 3, 16, 20, 1)).astype(np.float32)
+    clips = [Clip(i, x) for i, x in enumerate(films)]
+    options = {"top": 3, "whole": True, "pictures": 2}
+    result = insilico.screen(insilico.subject(twin), clips, [4], **options)
+    rates = np.asarray(twin.respond(films))[..., 4]
+    order = np.argsort(-rates.mean(1))[:3]
+    assert result["best_clip"][0].tolist() == order.tolist()
+    assert result["best_frame"][0].tolist() == rates[order].argmax(1).tolist()
+    np.testing.assert_allclose(result["best_rate"][0], rates.mean(1)[order], 1e-5)
+    want = films[order[:2], rates[order[:2]].argmax(1)]
+    np.testing.assert_array_equal(result["best_picture"][0], want)
+    worst = np.argsort(rates.mean(1))[:2]
+    want = films[worst, rates[worst].argmin(1)]
+    np.testing.assert_array_equal(result["worst_picture"][0], want)
+    with pytest.raises(UserError, match="no more than the first"):
+        insilico.screen(insilico.subject(twin), clips, [4], top=1, pictures=2)
+
+
 def test_frames_of_one_scene_count_once(twin):
     film = np.full((1, 9, 16, 20, 1), GREY, np.float32)
     film[0, 2:8, ..., 0] += UNIT * twin.even_nhw[0] * np.arange(1, 7)[:, None, None]

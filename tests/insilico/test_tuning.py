@@ -94,6 +94,11 @@ def test_selectivity_and_its_test():
     noise = rng.gamma(1.0, 1.0, (200, 8, 4))
     p = tuning.permutation(noise, angles, 2, 99, 0)
     assert 0.02 < (p <= 0.05).mean() < 0.1  # as often as it should by chance
+    high, low = rng.gamma(1.0, 1.0, (2, 200, 6))
+    p = tuning.lower(high, low, 99, 0)
+    assert 0.02 < (p <= 0.05).mean() < 0.1
+    assert (tuning.lower(high + 9, low, 999, 0) < 0.02).all()
+    assert (tuning.lower(low, high + 9, 99, 0) > 0.9).all()
     signal = np.repeat(both_ways[..., None], 4, 2)
     assert tuning.permutation(signal, angles, 2, 99, 0)[0] == 0.01
 

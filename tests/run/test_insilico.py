@@ -2,10 +2,15 @@
 
 import importlib
 import json
+import random
+import subprocess
+import sys
+import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import tensorstore
 
 from sensorium_jax import insilico
 from sensorium_jax.cli import main
@@ -25,7 +30,7 @@ def tree(tmp_path_factory):
 @pytest.fixture
 def made(monkeypatch):
     """Whatever tree is named, small cells answer whose rates are a formula."""
-    monkeypatch.setattr(asked.rates, "load", lambda path: cells())
+    monkeypatch.setattr(asked.truths, "load", lambda path: cells())
 
 
 def run(words, tree, out, capsys):
@@ -137,3 +142,96 @@ def test_what_cannot_be_asked_is_said(tree, tmp_path, capsys):
     ):
         code, out, _ = run(words, tree, tmp_path / "none", capsys)
         assert code in (1, 2) and said in out["error"], words
+
+
+def test_zarr_holds_the_same_and_is_gone_on_from(made, tree, tmp_path, capsys):
+    out, other = tmp_path / "zarr", tmp_path / "npz"
+    words = "rf --neurons 0-1,6 --clips 1 --no-figure"
+    code, said, _ = run(f"{words} --format zarr", tree, out, capsys)
+    assert code == 0 and str(out / "rf.zarr") in said["files"]
+    assert {p.name for p in out.iterdir()} == {"request.json", "rf.zarr", "rf.json"}
+    assert run(words, tree, other, capsys)[0] == 0
+    one, two = insilico.load(out / "rf.zarr"), insilico.load(other / "rf.npz")
+    assert one.as_dict() == two.as_dict() and set(one.arrays) == set(two.arrays)
+    for name, array in two.arrays.items():
+        np.testing.assert_array_equal(one[name], array)
+        assert one[name].dtype == array.dtype
+    # As others read it.
+    spec = {"driver": "file", "path": f"{out}/rf.zarr/of_neurons/field/"}
+    store = tensorstore.open({"driver": "zarr3", "kvstore": spec}).result()
+    np.testing.assert_array_equal(store.read().result(), two["field"])
+    (out / "rf.zarr/zarr.json").write_text("{}")
+    code, said, _ = run(f"{words} --format zarr", tree, out, capsys)
+    assert code == 1 and "no result of an experiment" in said["error"]
+
+
+def test_the_best_pictures_stand_beside_the_best_stimuli(made, tree, tmp_path, capsys):
+    """Pictures from files; stimuli that start from them; both on one page."""
+    av = pytest.importorskip("av")
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    best = (GREY + UNIT * 3 * cells().even_nhw[1]).clip(0, 255).astype(np.uint8)
+    for i, picture in enumerate((np.full_like(best, int(GREY)), best)):
+        frame = av.VideoFrame.from_ndarray(picture, format="gray")
+        frame.to_image().save(folder / f"{i}.png")
+    words = f"mei --neurons 1,3 --steps 2 --starts 2 --no-figure --start {folder}"
+    code, said, _ = run(words, tree, tmp_path / "mei", capsys)
+    assert code == 0 and said["about"]["start"] == "clips"
+    # One of its starts is its filter, and so two steps are enough.
+    assert said["response"][0] > 0.98 * 0.2 * np.sqrt(320)
+    words = f"screen --neurons 0-1 --data {folder} --top 2 --beside {tmp_path / 'mei'}"
+    code, said, _ = run(words, tree, tmp_path / "screen", capsys)
+    ranked = insilico.load(tmp_path / "screen/screen.npz")
+    assert ranked["best_clip"][1].tolist() == [1, 0]
+    np.testing.assert_array_equal(ranked["best_picture"][1, 0, ..., 0], best)
+    np.testing.assert_array_equal(ranked["worst_picture"][1, 0], GREY)
+    assert np.isnan(ranked["mei_response"][0]) and ranked["mei_response"][1] > 3
+    assert len(ranked.figure().axes) == 2 * 4
+    words = words.replace(f"--data {folder}", f"--data {tree}").replace("mei", "x")
+    code, said, _ = run(words, tree, tmp_path / "none", capsys)
+    assert code == 1 and "holds no mei.npz" in said["error"]
+
+
+KILLED = """
+import sys
+from sensorium_jax.cli import main
+from sensorium_jax.run.insilico import mei, rf
+mei.BLOCK, rf.BLOCK["gradient"] = 1, 1
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("verb", ["rf --clips 1", "mei --steps 3 --starts 1"])
+@pytest.mark.parametrize("form", ["npz", "zarr"])
+def test_killed_at_any_instant_ends_with_the_same_arrays(verb, form, tree, tmp_path):
+    """Killed right after each file that it writes, and at odd moments between."""
+    rng = random.Random(0)
+
+    def start(out):
+        words = [*verb.split(), "--truth", tree, "--out", out, "--format", form]
+        command = [sys.executable, "-c", KILLED, *map(str, words), "--no-figure"]
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        return subprocess.Popen(command, **quiet)
+
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    assert start(whole).wait() == 0
+    kills = 0
+    while True:
+        process, before = start(cut), sorted(cut.rglob("*"))
+        while process.poll() is None and sorted(cut.rglob("*")) == before:
+            time.sleep(0.01)
+        time.sleep(rng.choice([0, 0.05, 0.5]))
+        process.kill()
+        if process.wait() == 0:
+            break
+        kills += 1
+        assert kills < 60
+    assert kills >= 3
+    name = f"{verb.split()[0]}.{form}"
+    one, two = insilico.load(whole / name), insilico.load(cut / name)
+    assert one.as_dict() == two.as_dict()
+    for key, array in one.arrays.items():
+        np.testing.assert_array_equal(array, two[key])
+    left = {p.name for p in cut.iterdir()}
+    assert left == {p.name for p in whole.iterdir()}

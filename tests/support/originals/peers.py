@@ -15,6 +15,8 @@ REPOSITORIES = {  # owner/name: the packages it brings
     "sinzlab/sensorium": ("sensorium",),
     "ecker-lab/sensorium_2023": ("sensorium",),
     "lRomul/sensorium": ("src",),
+    "sinzlab/mei": ("mei",),
+    "sinzlab/insilico-stimuli": ("insilico_stimuli",),
 }
 STUBS = {  # where the package is missing
     "nnfabrik": {},
