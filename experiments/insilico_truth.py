@@ -16,6 +16,7 @@ asked of some cells that are predicted worse.
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -64,12 +65,12 @@ def _clips(mouse: Path) -> list[str]:
         return file["clip"].tolist()
 
 
-def asked(run: str, tree: str) -> list[Asked]:
-    """Every mouse of the run, as its truth is given: the eye straight ahead."""
+def asked(run: str, tree: str, mice: int) -> list[Asked]:
+    """Mice of the run, as their truth is given: the eye straight ahead."""
     true, recordings = rates.load(tree), sj.open(tree)
     twin = true if run == TRUTH else sj.twin(run)
     out = []
-    for row, name in enumerate(true.mice):
+    for row, name in enumerate(true.mice[:mice]):
         _, pupil = true.usual(row)
         subject = sj.insilico.subject(twin, name, pupil=pupil)
         if run == TRUTH:
@@ -122,36 +123,40 @@ def places(one: Asked, some: Sequence[int]) -> np.ndarray:
     return np.stack([found, one.cells.center_n2[result.neurons]], 1)
 
 
-def figures(every: Sequence[Asked], low: float, high: float, most: int, steps: int):
-    """What is found of the cells that are predicted by low to high."""
-    films, angles, centers = [], [], []
-    for one in every:
-        within = (one.predicted_n > low) & (one.predicted_n <= high)
-        linear = np.isin(one.cells.kind, LINEAR)
-        striped = one.cells.polarity == 0
-        for ask, of, out in (
-            (lambda o, s: excited(o, s, steps), within & linear, films),
-            (turned, within & striped, angles),
-            (places, within, centers),
-        ):
-            some = np.flatnonzero(of)[:most]
+def figures(
+    every: Sequence[Asked], low: float, high: float, most: int, steps: int
+) -> dict[str, float]:
+    """What is found of the cells that are predicted by low to high, told at once."""
+    within = [(o.predicted_n > low) & (o.predicted_n <= high) for o in every]
+    linear = [np.isin(o.cells.kind, LINEAR) for o in every]
+    striped = [o.cells.polarity == 0 for o in every]
+    out: dict[str, float] = {"neurons": int(sum(x.sum() for x in within))}
+
+    def ask(question, masks) -> np.ndarray:
+        found = []
+        for one, a, b in zip(every, within, masks, strict=True):
+            some = np.flatnonzero(a & b)[:most]
             if len(some):
-                out.append(ask(one, some.tolist()))
-    if not (films and angles and centers):
-        return {"neurons": 0}
-    found = np.concatenate(centers)
-    return {
-        "neurons": int(sum(((o.predicted_n > low) & (o.predicted_n <= high)).sum()
-                           for o in every)),
-        "films": len(np.concatenate(films)),
-        "film_against_filter": float(np.median(np.concatenate(films))),
-        "angles": len(np.concatenate(angles)),
-        "degrees_apart": float(np.median(np.concatenate(angles))),
-        "centers": len(found),
-        "x": float(np.corrcoef(found[:, 0, 0], found[:, 1, 0])[0, 1]),
-        "y": float(np.corrcoef(found[:, 0, 1], found[:, 1, 1])[0, 1]),
-        "pixels_apart": float(np.median(np.hypot(*(found[:, 0] - found[:, 1]).T))),
-    }  # fmt: skip
+                found.append(question(one, some.tolist()))
+        return np.concatenate(found) if found else np.empty(0)
+
+    def tell(**more: float) -> None:
+        out.update(more)
+        print(more, file=sys.stderr, flush=True)
+
+    found = ask(places, [True] * len(every))
+    if not len(found):
+        return out
+    x, y = (np.corrcoef(found[:, 0, k], found[:, 1, k])[0, 1] for k in (0, 1))
+    apart = np.median(np.hypot(*(found[:, 0] - found[:, 1]).T))
+    tell(centers=len(found), x=float(x), y=float(y), pixels_apart=float(apart))
+    angles = ask(turned, striped)
+    if len(angles):
+        tell(angles=len(angles), degrees_apart=float(np.median(angles)))
+    films = ask(lambda one, some: excited(one, some, steps), linear)
+    if len(films):
+        tell(films=len(films), film_against_filter=float(np.median(films)))
+    return out
 
 
 def main() -> None:
@@ -161,10 +166,11 @@ def main() -> None:
     parser.add_argument("tree")
     parser.add_argument("--above", type=float, default=0.6)
     parser.add_argument("--most", type=int, default=40, help="cells of a mouse")
+    parser.add_argument("--mice", type=int, default=3, help="at most so many")
     parser.add_argument("--steps", type=int, default=100, help="of most exciting films")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
-    every = asked(args.run, args.tree)
+    every = asked(args.run, args.tree, args.mice)
     score = np.concatenate([one.predicted_n for one in every])
     rest = max(args.most // 4, 1)
     out = {
@@ -180,11 +186,7 @@ def main() -> None:
     for name in ("above", "rest"):
         print(f"{name} {args.above:g}:" if name == "above" else "the others:")
         for key, value in out[name].items():
-            print(
-                f"  {key:20} {value:.3f}"
-                if isinstance(value, float)
-                else f"  {key:20} {value}"
-            )
+            print(f"  {key:20} {value:.4g}")
 
 
 if __name__ == "__main__":

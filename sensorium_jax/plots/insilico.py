@@ -148,8 +148,17 @@ def optimal(result: Shown) -> Figure:
         row[-1].plot(result.arrays["history"][i], "k", lw=0.8)
         row[-1].axhline(float(result.arrays["blank"][i]), color="C1", lw=0.6)
         row[-1].tick_params(labelsize=5)
-    axes[0, -1].set_title("objective, grey", fontsize=6)
+        _said(row[-1], result, i)
+    checked = ", on the second model" if "check_response" in result.arrays else ""
+    axes[0, -1].set_title(f"objective (grey){checked}", fontsize=6)
     return figure
+
+
+def _said(axis, result: Shown, i: int) -> None:
+    """The rate that was reached, and that of a second model that was asked too."""
+    names = [k for k in ("response", "check_response") if k in result.arrays]
+    words = ", ".join(f"{float(np.mean(result.arrays[k][i])):.2f}" for k in names)
+    axis.text(0.97, 0.1, words, transform=axis.transAxes, ha="right", fontsize=5)
 
 
 def states(result: Shown) -> Figure:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +15,8 @@ import tensorstore
 
 from sensorium_jax import insilico
 from sensorium_jax.cli import main
-from sensorium_jax.run.insilico import asked, rf
+from sensorium_jax.errors import UserError
+from sensorium_jax.run.insilico import asked, rf, shown
 from support.cells import GREY, UNIT, cells, kept, one_device, true_cells  # noqa: F401
 from support.quick import quick  # noqa: F401
 
@@ -190,6 +192,15 @@ def test_the_best_pictures_stand_beside_the_best_stimuli(made, tree, tmp_path, c
     words = words.replace(f"--data {folder}", f"--data {tree}").replace("mei", "x")
     code, said, _ = run(words, tree, tmp_path / "none", capsys)
     assert code == 1 and "holds no mei.npz" in said["error"]
+
+
+def test_recordings_of_another_frame_rate_are_refused(monkeypatch):
+    rules = SimpleNamespace(films=True)
+    session = SimpleNamespace(name="fast", frames_per_second=60.0, rules=rules)
+    kept = SimpleNamespace(sessions=[session])
+    monkeypatch.setattr(shown.Recordings, "open", lambda path: kept)
+    with pytest.raises(UserError, match="fast has 60 frames per second.*made for 30"):
+        shown.clips(insilico.subject(cells(), fps=30), "nowhere")
 
 
 KILLED = """

@@ -59,6 +59,12 @@ def _session(data: str, one: Subject) -> Session:
     recordings = Recordings.open(data)
     named = [s for s in recordings.sessions if s.name == one.name]
     session = (named or list(recordings.sessions))[0]
+    rate, known = session.frames_per_second, session.rules.films and one.fps
+    if known and rate and abs(rate - known) > 1e-6 * known:
+        raise UserError(
+            f"{session.name} has {rate:g} frames per second, the model was made for "
+            f"{known:g}. Give recordings of its frame rate."
+        )
     h, w, c = session.frame_shape
     seen = (*shrunk_shape(h, w, one.asking.scale), c)
     if seen != one.frame and (h, w, c) != one.frame:
