@@ -370,8 +370,8 @@ def excited(
             if key in every and key not in found:
                 found[key] = _excited(result, i, every[key])
     best = sorted(found.values(), key=lambda e: -e.neuron.correlation)[:FIELDS]
-    sizes = {e.frame_hw.shape for e in best}
-    return [e for e in best if e.frame_hw.shape == max(sizes)], tuple(notes)
+    # Of several results only frames of one size are drawn together.
+    return [e for e in best if e.frame_hw.shape == best[0].frame_hw.shape], tuple(notes)
 
 
 def _excited(result: record.Result, i: int, neuron: Neuron) -> Excited:

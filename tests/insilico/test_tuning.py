@@ -20,9 +20,14 @@ def twin():
 
 
 @pytest.fixture(scope="module")
-def result(twin):
+def subject(twin):
+    """One for all: programs belong to a subject."""
+    return insilico.subject(twin)
+
+
+@pytest.fixture(scope="module")
+def result(twin, subject):
     centers = np.array([[a["x"], a["y"]] for a in 2 * twin.about] + [[8, 8]])
-    subject = insilico.subject(twin)
     options = {"draws": 99, "centers_n2": centers}
     return insilico.tune(subject, [*range(7), 7, -1], VALUES, **options)
 
@@ -103,8 +108,7 @@ def test_selectivity_and_its_test():
     assert tuning.permutation(signal, angles, 2, 99, 0)[0] == 0.01
 
 
-def test_gradients_find_the_best_gabor(twin):
-    subject = insilico.subject(twin)
+def test_gradients_find_the_best_gabor(twin, subject):
     a = twin.about[0]
     start = {"x": a["x"] + 1, "y": a["y"] - 1, "orientation": a["orientation"] + 0.3}
     start = {k: np.array([v]) for k, v in start.items()}
@@ -120,8 +124,7 @@ def test_gradients_find_the_best_gabor(twin):
     assert rate[0] > 1.05 * before[0]
 
 
-def test_odd_requests_are_refused(twin):
-    subject = insilico.subject(twin)
+def test_odd_requests_are_refused(subject):
     with pytest.raises(UserError, match="Unknown curve 'sizes'. Did you mean 'size'"):
         insilico.tune(subject, curves=["sizes"])
     with pytest.raises(UserError, match="larger than the frame of 16 x 20"):

@@ -1,11 +1,13 @@
 """Verbs of experiments: what they write, that they resume, and what they refuse."""
 
 import importlib
+import io
 import json
 import random
 import subprocess
 import sys
 import time
+from contextlib import redirect_stdout
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -83,28 +85,71 @@ def test_tuning(made, tree, tmp_path, capsys):
     assert code == 1 and "--degrees-per-pixel" in said["error"]
 
 
-def test_optimal_stimuli_checked_on_a_second_twin(made, tree, tmp_path, capsys):
-    words = "mei --neurons 3-4 --steps 3 --levels input --contrast 8 --starts 1"
-    words += f" --no-figure --memory 1 --check {tree}"
-    code, said, _ = run(words, tree, tmp_path / "mei", capsys)
-    assert code == 0 and said["neurons"] == [3, 4]
+@pytest.fixture(scope="module")
+def best(tree, tmp_path_factory):
+    """Exit code, JSON and folder of a mei from pictures, and those pictures."""
+    folder = tmp_path_factory.mktemp("best")
+    (folder / "pictures").mkdir()
+    filter_hw = cells().even_nhw[1]
+    picture = (GREY + UNIT * 3 * filter_hw).clip(0, 255).astype(np.uint8)
+    pictures = np.stack([np.full_like(picture, int(GREY)), picture])
+    np.save(folder / "pictures/a.npy", pictures)
+    words = f"mei --neurons 1,3 --steps 2 --starts 2 --start {folder / 'pictures'}"
+    words += " --levels input --contrast 8 --memory 1 --no-figure --json"
+    words = [*words.split(), "--truth", str(tree), "--check", str(tree)]
+    out, said = folder / "mei", io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(said):
+        patch.setattr(asked.truths, "load", lambda path: cells())
+        code = main([*words, "--out", str(out)])
+    return code, json.loads(said.getvalue()), out, pictures
+
+
+def test_optimal_stimuli_checked_on_a_second_twin(best):
+    code, said, _, _ = best
+    assert code == 0 and said["neurons"] == [1, 3]
     np.testing.assert_allclose(said["check_response"], said["response"], rtol=1e-4)
     np.testing.assert_allclose(said["contrast"], 8 / UNIT, rtol=1e-3)
-    impossible = words.replace("--contrast 8", "--contrast 300")
-    code, said, _ = run(impossible, tree, tmp_path / "none", capsys)
+    # One of its starts is its filter, and so two steps are enough.
+    assert said["about"]["start"] == "clips"
+    assert said["response"][0] > 0.98 * 0.2 * np.sqrt(320)
+
+
+def test_a_contrast_that_no_stimulus_has_is_refused(made, tree, tmp_path, capsys):
+    words = "mei --neurons 3 --levels input --contrast 300"
+    code, said, _ = run(words, tree, tmp_path / "none", capsys)
     assert code == 1 and "No stimulus has a contrast of 7.5" in said["error"]
 
 
-def test_screening(made, tree, tmp_path, capsys):
-    (tmp_path / "pictures").mkdir()
-    best = GREY + UNIT * 2 * cells().even_nhw[1]
-    pictures = np.stack([np.full_like(best, GREY), best]).astype(np.uint8)
-    np.save(tmp_path / "pictures/a.npy", pictures)
-    words = f"screen --data {tmp_path / 'pictures'} --top 1"
+def test_screening(made, tree, tmp_path, capsys, best):
+    """Pictures of files, beside the stimuli that were found."""
+    _, _, found, pictures = best
+    words = f"screen --neurons 0-1 --top 2 --no-figure --beside {found}"
+    words += f" --data {found.parent / 'pictures'}"
     code, said, _ = run(words, tree, tmp_path / "screen", capsys)
     assert code == 0 and said["about"]["frames_ranked"] == 2
     ranked = insilico.load(tmp_path / "screen/screen.npz")
-    assert ranked["best_clip"][1, 0] == 1 and ranked["worst_clip"][1, 0] == 0
+    assert ranked["best_clip"][1].tolist() == [1, 0]
+    np.testing.assert_array_equal(ranked["best_picture"][1, 0, ..., 0], pictures[1])
+    np.testing.assert_array_equal(ranked["worst_picture"][1, 0], GREY)
+    assert np.isnan(ranked["mei_response"][0]) and ranked["mei_response"][1] > 3
+    assert len(ranked.figure().axes) == 2 * 4
+    words = words.replace(str(found), str(tmp_path))
+    code, said, _ = run(words, tree, tmp_path / "none", capsys)
+    assert code == 1 and "holds no mei.npz" in said["error"]
+
+
+def test_pictures_are_read_from_files_in_their_order(tmp_path):
+    av = pytest.importorskip("av")
+    pictures = np.random.default_rng(0).integers(0, 255, (3, 16, 20), np.uint8)
+    for name, picture in zip((2, 10, 1), pictures, strict=True):
+        frame = av.VideoFrame.from_ndarray(picture, format="gray")
+        frame.to_image().save(tmp_path / f"{name}.png")
+    one = insilico.subject(cells())
+    films = [clip.video_thwc[0, ..., 0] for clip in shown.clips(one, str(tmp_path))]
+    np.testing.assert_array_equal(films, pictures[[2, 0, 1]])
+    other = insilico.subject(cells(1, size=(16, 16)))
+    with pytest.raises(UserError, match="expected 16 x 16"):
+        list(shown.clips(other, str(tmp_path)))
 
 
 @pytest.mark.parametrize(
@@ -147,13 +192,13 @@ def test_what_cannot_be_asked_is_said(tree, tmp_path, capsys):
 
 
 def test_zarr_holds_the_same_and_is_gone_on_from(made, tree, tmp_path, capsys):
-    out, other = tmp_path / "zarr", tmp_path / "npz"
-    words = "rf --neurons 0-1,6 --clips 1 --no-figure"
-    code, said, _ = run(f"{words} --format zarr", tree, out, capsys)
+    out = tmp_path / "zarr"
+    words = "rf --neurons 0-1,6 --clips 1 --no-figure --format zarr"
+    code, said, _ = run(words, tree, out, capsys)
     assert code == 0 and str(out / "rf.zarr") in said["files"]
     assert {p.name for p in out.iterdir()} == {"request.json", "rf.zarr", "rf.json"}
-    assert run(words, tree, other, capsys)[0] == 0
-    one, two = insilico.load(out / "rf.zarr"), insilico.load(other / "rf.npz")
+    one = insilico.load(out / "rf.zarr")
+    two = insilico.load(one.save(tmp_path / "rf.npz"))
     assert one.as_dict() == two.as_dict() and set(one.arrays) == set(two.arrays)
     for name, array in two.arrays.items():
         np.testing.assert_array_equal(one[name], array)
@@ -163,35 +208,8 @@ def test_zarr_holds_the_same_and_is_gone_on_from(made, tree, tmp_path, capsys):
     store = tensorstore.open({"driver": "zarr3", "kvstore": spec}).result()
     np.testing.assert_array_equal(store.read().result(), two["field"])
     (out / "rf.zarr/zarr.json").write_text("{}")
-    code, said, _ = run(f"{words} --format zarr", tree, out, capsys)
+    code, said, _ = run(words, tree, out, capsys)
     assert code == 1 and "no result of an experiment" in said["error"]
-
-
-def test_the_best_pictures_stand_beside_the_best_stimuli(made, tree, tmp_path, capsys):
-    """Pictures from files; stimuli that start from them; both on one page."""
-    av = pytest.importorskip("av")
-    folder = tmp_path / "pictures"
-    folder.mkdir()
-    best = (GREY + UNIT * 3 * cells().even_nhw[1]).clip(0, 255).astype(np.uint8)
-    for i, picture in enumerate((np.full_like(best, int(GREY)), best)):
-        frame = av.VideoFrame.from_ndarray(picture, format="gray")
-        frame.to_image().save(folder / f"{i}.png")
-    words = f"mei --neurons 1,3 --steps 2 --starts 2 --no-figure --start {folder}"
-    code, said, _ = run(words, tree, tmp_path / "mei", capsys)
-    assert code == 0 and said["about"]["start"] == "clips"
-    # One of its starts is its filter, and so two steps are enough.
-    assert said["response"][0] > 0.98 * 0.2 * np.sqrt(320)
-    words = f"screen --neurons 0-1 --data {folder} --top 2 --beside {tmp_path / 'mei'}"
-    code, said, _ = run(words, tree, tmp_path / "screen", capsys)
-    ranked = insilico.load(tmp_path / "screen/screen.npz")
-    assert ranked["best_clip"][1].tolist() == [1, 0]
-    np.testing.assert_array_equal(ranked["best_picture"][1, 0, ..., 0], best)
-    np.testing.assert_array_equal(ranked["worst_picture"][1, 0], GREY)
-    assert np.isnan(ranked["mei_response"][0]) and ranked["mei_response"][1] > 3
-    assert len(ranked.figure().axes) == 2 * 4
-    words = words.replace(f"--data {folder}", f"--data {tree}").replace("mei", "x")
-    code, said, _ = run(words, tree, tmp_path / "none", capsys)
-    assert code == 1 and "holds no mei.npz" in said["error"]
 
 
 def test_recordings_of_another_frame_rate_are_refused(monkeypatch):
