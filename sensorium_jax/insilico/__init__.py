@@ -13,7 +13,7 @@ from sensorium_jax.insilico.ranking import Clip, screen
 from sensorium_jax.insilico.record import Result, load
 from sensorium_jax.insilico.states import state
 from sensorium_jax.insilico.subjects import Subject, of as subject
-from sensorium_jax.insilico.tuning import Values, refine, tune
+from sensorium_jax.insilico.tuning import Values, refine, search, tune
 
 __all__ = [
     "Aim",
@@ -30,6 +30,7 @@ __all__ = [
     "refine",
     "rf",
     "screen",
+    "search",
     "state",
     "subject",
     "tune",

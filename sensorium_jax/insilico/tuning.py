@@ -18,7 +18,7 @@ from sensorium_jax.errors import unknown
 from sensorium_jax.insilico import batches, fields, record, stimuli
 from sensorium_jax.insilico.record import Result
 from sensorium_jax.insilico.stimuli import Frame, Product
-from sensorium_jax.insilico.subjects import Subject, counted, split
+from sensorium_jax.insilico.subjects import Subject, counted, need, split
 from sensorium_jax.insilico.units import hertz
 
 Array = Any
@@ -374,6 +374,37 @@ def half(
     return out
 
 
+def search(
+    subject: Subject,
+    neurons: Sequence[int],
+    grid: Product,
+    *,
+    seconds: float = 0.5,
+    memory: float | None = None,
+    tell: Callable[[int], None] | None = None,
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """The best of many stimuli for each neuron: its parameters [N] and its rate [N].
+
+    Every combination is shown once to all neurons; of equal ones the first is kept.
+    """
+    stimuli.check(grid.kind, list(grid.values))
+    need(subject, neurons)
+    some, (frame, count) = subject.only(neurons), film(subject, seconds)
+
+    def one(parameters):
+        return counted(some.rates(drawn(subject, grid.kind, frame, parameters)), count)
+
+    rows, every = grid.parameters(), np.arange(len(neurons))
+    best_n, at_n = np.full(len(neurons), -np.inf), np.zeros(len(neurons), int)
+    for part, rates_sn in batches.through(one, rows, memory=memory, tell=tell):
+        top_n = rates_sn.argmax(0)
+        value_n = rates_sn[top_n, every]
+        better = value_n > best_n
+        best_n = np.where(better, value_n, best_n)
+        at_n = np.where(better, part.start + top_n, at_n)
+    return {name: values[at_n] for name, values in rows.items()}, best_n
+
+
 def refine(
     subject: Subject,
     neurons: Sequence[int],
@@ -392,6 +423,7 @@ def refine(
     length's own size, a radian, a pixel for places).
     """
     stimuli.check(kind, list(start))
+    need(subject, neurons)
     frame, count = film(subject, seconds)
     begin = {k: np.asarray(v, np.float32) for k, v in start.items()}
     scales = {k: _scale(k, begin[k]) for k in free}

@@ -6,6 +6,7 @@ import pytest
 from sensorium_jax import insilico
 from sensorium_jax.errors import UserError
 from sensorium_jax.insilico import tuning
+from sensorium_jax.insilico.stimuli import Frame, Product
 from sensorium_jax.insilico.tuning import Values
 from support.cells import UNIT, cells, one_device  # noqa: F401
 from support.quick import quick  # noqa: F401
@@ -122,6 +123,24 @@ def test_gradients_find_the_best_gabor(twin, subject):
     options = {"free": ("x",), "steps": 1, "rate": 0.0}
     _, before = insilico.refine(subject, [3], "gabor", start, **options)
     assert rate[0] > 1.05 * before[0]
+
+
+def test_a_search_is_exhaustive(twin, subject):
+    values = {"orientation": [0.2, 0.9, 1.7], "phase": [0.0, 2.0], "frequency": [0.15]}
+    grid = Product("grating", values)
+    films = tuning.drawn(subject, "grating", Frame(16, 20), grid.parameters())
+    rates = np.asarray(twin.respond(films))[:, 0]
+    best, top = insilico.search(subject, [4, 0], grid, memory=60_000.0)
+    for i, n in enumerate((4, 0)):
+        assert top[i] == pytest.approx(rates[:, n].max(), rel=1e-5)
+        want = grid.of(int(rates[:, n].argmax()))
+        assert {k: float(v[i]) for k, v in best.items()} == pytest.approx(want)
+    with pytest.raises(UserError, match="Did you mean 'phase'"):
+        insilico.search(subject, [0], Product("grating", {"phases": [0.0]}))
+    with pytest.raises(UserError, match="Neuron 7: there is no such"):
+        insilico.search(subject, [0, 7], grid)
+    with pytest.raises(UserError, match="Neuron -1: there is no such"):
+        insilico.refine(subject, [-1], "grating", {"phase": np.zeros(1)}, free=())
 
 
 def test_odd_requests_are_refused(subject):

@@ -18,6 +18,8 @@ import tensorstore
 from sensorium_jax import insilico
 from sensorium_jax.cli import main
 from sensorium_jax.errors import UserError
+from sensorium_jax.report.contents import Neuron
+from sensorium_jax.run import report
 from sensorium_jax.run.insilico import asked, rf, shown
 from support.cells import GREY, UNIT, cells, kept, one_device, true_cells  # noqa: F401
 from support.quick import quick  # noqa: F401
@@ -210,6 +212,24 @@ def test_zarr_holds_the_same_and_is_gone_on_from(made, tree, tmp_path, capsys):
     (out / "rf.zarr/zarr.json").write_text("{}")
     code, said, _ = run(words, tree, out, capsys)
     assert code == 1 and "no result of an experiment" in said["error"]
+
+
+def test_a_report_finds_what_lies_in_the_run(best, tmp_path, monkeypatch):
+    """The neurons that are predicted best first; what cannot be read in words."""
+    _, _, found, _ = best
+    result = insilico.load(found / "mei.npz")
+    result.save(tmp_path / "insilico/mei/mei.npz")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/mei.npz").write_bytes(b"no archive")
+    pairs = [(n, Neuron("best", "made", 70 + n, 0.1 * n)) for n in (3, 2, 1)]
+    monkeypatch.setattr(report, "ranked", lambda mice: pairs)
+    excited, notes = report.excited(str(tmp_path), [])
+    assert [e.neuron.unit for e in excited] == [73, 71]
+    z = (result["stimulus"][result.row(1)][0, ..., 0] - GREY) / UNIT
+    np.testing.assert_allclose(excited[1].frame_hw, z, rtol=1e-6)
+    assert excited[1].response == pytest.approx(result["response"][0])
+    assert len(notes) == 1 and "other/mei.npz is no result" in notes[0]
+    assert report.excited(str(tmp_path / "other"), [])[0] == []
 
 
 def test_recordings_of_another_frame_rate_are_refused(monkeypatch):
