@@ -63,6 +63,8 @@ def _verb(verbs: Any, name: str, words: str) -> argparse.ArgumentParser:
     words = "kept still, in the model's units; as usual in the recording"
     verb.add_argument("--behavior", type=float, nargs="+", help=words)
     verb.add_argument("--pupil", type=float, nargs=2, metavar=("X", "Y"), help=words)
+    words = "of the arrays: one npz file, or a zarr group that is read in parts"
+    verb.add_argument("--format", default="npz", choices=("npz", "zarr"), help=words)
     words = "draw no page"
     verb.add_argument("--no-figure", dest="figure", action="store_false", help=words)
     return verb
@@ -93,6 +95,8 @@ def _mei(verbs: Any) -> None:
     verb.add_argument("--diverse", type=count, default=1, metavar="D", help=words)
     words = "noises to start from, of which the best end is kept"
     verb.add_argument("--starts", type=count, default=2, help=words)
+    words = "start from clips of a tree, store or folder of pictures, not from noise"
+    verb.add_argument("--start", metavar="DATA", help=words)
     verb.add_argument("--off", metavar="LIST", help="neurons that it shall not drive")
     words = "a second run, model or simulated tree that is asked of the same stimuli"
     verb.add_argument("--check", metavar="RUN", help=words)
@@ -164,12 +168,18 @@ def _rf(verbs: Any) -> None:
 def _screen(verbs: Any) -> None:
     words = "Which frames of recordings, or pictures, drive each neuron most and least."
     verb = _verb(verbs, "screen", words)
-    words = "tree, store, its URL, or a folder of .npy files of pictures"
+    words = "tree, store, its URL, or a folder of pictures (.npy, .png, .jpg, ...)"
     verb.add_argument("--data", required=True, help=words)
     verb.add_argument("--tier", help="only trials of this tier")
     verb.add_argument("--top", type=count, default=5)
     words = "frames between ranked ones of a clip; half a second"
     verb.add_argument("--apart", type=count, help=words)
+    words = "what is ranked: frames, or whole clips by their mean rates"
+    verb.add_argument("--by", default="frame", choices=("frame", "clip"), help=words)
+    words = "so many best and worst frames are kept; one, unless there are too many"
+    verb.add_argument("--pictures", type=number, help=words)
+    words = "folder of an earlier mei, whose stimuli are shown beside them"
+    verb.add_argument("--beside", metavar="OUT", help=words)
 
 
 def _state(verbs: Any) -> None:

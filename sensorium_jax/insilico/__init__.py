@@ -18,7 +18,7 @@ from sensorium_jax.insilico.ranking import Clip, screen
 from sensorium_jax.insilico.record import Result, load
 from sensorium_jax.insilico.states import state
 from sensorium_jax.insilico.subjects import Subject, of as subject
-from sensorium_jax.insilico.tuning import Values, refine, tune
+from sensorium_jax.insilico.tuning import Values, refine, search, tune
 
 __all__ = [
     "Aim",
@@ -39,6 +39,7 @@ __all__ = [
     "refine",
     "rf",
     "screen",
+    "search",
     "show",
     "state",
     "subject",

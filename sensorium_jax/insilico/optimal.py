@@ -48,6 +48,7 @@ def mei(
     mask: float | None = None,
     around: Result | None = None,
     center: float | None = None,
+    natural: np.ndarray | None = None,
     seed: int = 0,
     memory: float | None = None,
     tell: Callable[[int], None] | None = None,
@@ -56,7 +57,9 @@ def mei(
 
     mask: pixels around where a neuron looks in which the stimulus must lie. around: an
     earlier result, whose stimuli stay within `center` pixels of where neurons look, and
-    a surround is sought for them.
+    a surround is sought for them. natural: clips [S, T, H, W, C] in units of contrast
+    that all neurons start from, each of its starts and stimuli from another one;
+    without, they start from noise.
     """
     aim, climb = aim or Aim(), climb or Climb(likeness=0.3)
     low, high = subject.screen.low, subject.screen.high
@@ -69,6 +72,8 @@ def mei(
     constraints.check(budget, None if held.mask is None else held.mask.max(0), shape)
     s = aim.starts
     rows = starts(asked, s)
+    if natural is not None:
+        rows["from"] = _from(natural, rows["neuron"], s, aim.members, shape)
     if held.mask is not None:
         rows["mask"] = np.repeat(held.mask, s, 0)
     if held.fixed is not None:
@@ -80,6 +85,7 @@ def mei(
     arrays = _arrays(subject, best, blank_n, shape)
     about = {**subject.about(), "seed": seed, "burn": burn, "levels": "contrast"}
     about |= {"aim": aim._asdict(), "budget": budget._asdict(), "mask": mask}
+    about["start"] = "noise" if natural is None else "clips"
     about |= {"climb": {k: _word(v) for k, v in climb._asdict().items()}}
     result = Result("mei", about, np.array(asked), arrays, {}, failed, _notes(subject))
     return record.keep(result, best["slope"] > 0, lambda _: FLAT)
@@ -91,6 +97,17 @@ def starts(neurons: Sequence[int], count: int) -> dict[str, np.ndarray]:
         "neuron": np.repeat(np.asarray(neurons, np.int32), count),
         "start": np.tile(np.arange(count, dtype=np.int32), len(neurons)),
     }
+
+
+def _from(natural, neuron_r, s: int, d: int, shape) -> np.ndarray:
+    """Clips of every row and member [R, D, T, H, W, C]; neurons begin elsewhere."""
+    if natural.shape[1:] != shape or not np.isfinite(natural).all():
+        raise UserError(
+            f"Stimuli to start from have shape {natural.shape}; expected clips of "
+            f"{shape} (frames, rows, columns, channels), in units of contrast."
+        )
+    first = neuron_r.astype(int) * s * d + np.arange(len(neuron_r)) % s * d
+    return natural[(first[:, None] + np.arange(d)) % len(natural)].astype(np.float32)
 
 
 def check_on(result: Result, made: Subject, other: Subject, name: str) -> Result:
@@ -186,7 +203,8 @@ def _program(
             sign=-1.0 if aim.least else 1.0,
             mask_bhw=rows.get("mask"),
             fixed_bthwc=rows.get("fixed"),
-            turned_b=rows["start"] % 2 > 0,
+            turned_b=None if "from" in rows else rows["start"] % 2 > 0,
+            begin=rows.get("from"),
         )
         at = np.linspace(0, climb.steps - 1, min(HISTORY, climb.steps)).astype(int)
         out = climbed._replace(history=climbed.history[:, at])._asdict()

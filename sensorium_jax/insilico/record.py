@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from sensorium_jax.errors import UserError
+from sensorium_jax.insilico import zarr
 from sensorium_jax.io import npy, plain_json, regular
 from sensorium_jax.io.atomic import whole
 from sensorium_jax.text import align, cell, html_table
@@ -17,6 +18,7 @@ ROWS = 12  # neurons that are printed
 WORDS = "words.json"  # name inside the .npz of what is no array
 SPARE = 1 << 20  # bytes
 AGAIN = "Delete it and run the experiment again."
+KINDS = NPZ, ZARR = (".npz", ".zarr")  # what results are kept in
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ class Result:
         return plots.page(self)
 
     def save(self, path: str | Path) -> Path:
-        """Write everything into one .npz file."""
+        """Write everything into one .npz file, or a zarr group where it ends so."""
         words = {
             "experiment": self.experiment,
             "about": dict(self.about),
@@ -110,33 +112,46 @@ class Result:
         }
         arrays = {f"of_neurons/{k}": v for k, v in self.arrays.items()}
         arrays |= {f"shared/{k}": v for k, v in self.shared.items()}
-        text = np.array(json.dumps(words, default=float))
-        arrays |= {WORDS: text, "neurons": self.neurons}
+        arrays["neurons"] = self.neurons
+        plain = json.dumps(words, default=float)
+        if Path(path).suffix == ZARR:
+            return zarr.save(path, arrays, json.loads(plain))
+        arrays[WORDS] = np.array(plain)
         with whole(path) as part, open(part, "wb") as file:
             np.savez(file, **arrays)  # pyright: ignore[reportArgumentType]
         return Path(path)
 
 
 def load(path: str | Path) -> Result:
-    """What was saved."""
+    """What was saved, in either form."""
     path = Path(path)
-    # Results are written without compression; small ones may still gain a little.
-    parts = npy.archive_of(path, SPARE + 2 * regular.check(path))
     try:
-        words = plain_json.loads(str(parts[WORDS]).encode(), str(path), AGAIN)
-        return Result(
-            str(words["experiment"]),
-            dict(words["about"]),
-            parts["neurons"],
-            _below(parts, "of_neurons/"),
-            _below(parts, "shared/"),
-            {int(n): str(w) for n, w in words["failed"].items()},
-            tuple(map(str, words["notes"])),
-        )
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        if path.is_dir():
+            parts, words = zarr.load(path)
+        else:
+            # Written without compression; small results may still gain a little.
+            parts = npy.archive_of(path, SPARE + 2 * regular.check(path))
+            words = plain_json.loads(str(parts[WORDS]).encode(), str(path), AGAIN)
+        return _result(parts, words)
+    except (OSError, KeyError, TypeError, AttributeError, ValueError) as error:
         if isinstance(error, UserError):
             raise
-        raise UserError(f"{path} holds no result of an experiment. {AGAIN}") from None
+        raise UserError(
+            f"{path} is no result of an experiment ({error}). Expected what an "
+            f"experiment of sensorium wrote. {AGAIN}"
+        ) from None
+
+
+def _result(parts: Mapping[str, np.ndarray], words: Mapping[str, Any]) -> Result:
+    return Result(
+        str(words["experiment"]),
+        dict(words["about"]),
+        parts["neurons"],
+        _below(parts, "of_neurons/"),
+        _below(parts, "shared/"),
+        {int(n): str(w) for n, w in words["failed"].items()},
+        tuple(map(str, words["notes"])),
+    )
 
 
 def join(parts: Sequence[Result]) -> Result:

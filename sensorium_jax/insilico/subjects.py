@@ -277,6 +277,12 @@ def split(
     return real, wrong
 
 
+def need(subject: Subject, neurons: Sequence[int]) -> None:
+    """Refuse neurons of which one does not exist, where all must be answered."""
+    for n, words in missing(subject, neurons).items():
+        raise UserError(f"Neuron {n}: {words}. Ask for those that exist.")
+
+
 def same_films(subject: Subject, other: Subject, what: str) -> None:
     """Refuse to show films made for one twin to a twin of another rate or size."""
     if subject.fps and other.fps and abs(subject.fps - other.fps) > 1e-6 * other.fps:

@@ -18,7 +18,7 @@ from sensorium_jax.errors import unknown
 from sensorium_jax.insilico import batches, fields, record, stimuli
 from sensorium_jax.insilico.record import Result
 from sensorium_jax.insilico.stimuli import Frame, Product
-from sensorium_jax.insilico.subjects import Subject, counted, split
+from sensorium_jax.insilico.subjects import Subject, counted, need, split
 from sensorium_jax.insilico.units import hertz
 
 Array = Any
@@ -80,7 +80,10 @@ def tune(
             centers_n2 = fields.fit(
                 fields.gradients(*(subject, asked, 4, 1.0, seed, memory)).envelope_nhw
             ).center_n2
-        more, axes = _of_patches(show, values, best, centers_n2, blank_n, wanted)
+        shuffle = (draws, seed)
+        more, axes = _of_patches(
+            show, values, best, centers_n2, blank_n, wanted, shuffle
+        )
         arrays, shared = arrays | more, shared | axes
         arrays |= {"x": centers_n2[:, 0], "y": centers_n2[:, 1]}
     left = {f"{name}_curve" for name in SHARED if name not in curves}
@@ -240,8 +243,9 @@ def _of_patches(
     centers_n2: np.ndarray,
     blank_n: np.ndarray,
     curves: Sequence[str],
+    shuffle: tuple[int, int],
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Curves of stimuli of a size, where each neuron looks."""
+    """Curves of stimuli of a size, where each neuron looks; shuffle: draws and seed."""
     phases = (2 * np.pi * np.arange(values.phases) / values.phases).tolist()
     given = {**best, "x": centers_n2[:, 0], "y": centers_n2[:, 1]}
     sizes, contrasts = list(values.sizes), list(values.contrasts)
@@ -249,18 +253,21 @@ def _of_patches(
 
     def ask(kind: str, every: Mapping[str, Sequence[float]], more=()) -> np.ndarray:
         grid = Product(kind, {**every, "phase": phases})
-        return show.own(grid, {**given, **dict(more)}, values).mean(-1)
+        return show.own(grid, {**given, **dict(more)}, values)
 
-    size_ns = ask("patch", {"contrast": [values.contrast], "size": sizes})[:, 0]
+    size_nsp = ask("patch", {"contrast": [values.contrast], "size": sizes})[:, 0]
+    size_ns = size_nsp.mean(-1)
     size_n = np.asarray(sizes)[size_ns.argmax(1)]
     out |= {"size": size_n, "size_curve": size_ns}
     out["surround_suppression"] = suppression(size_ns, blank_n)
+    best_np = size_nsp[np.arange(len(size_nsp)), size_ns.argmax(1)]
+    out["surround_suppression_p"] = lower(best_np, size_nsp[:, -1], *shuffle)
     own = {"size": size_n}
     if "contrast" in curves:
-        curve = ask("patch", {"contrast": contrasts}, own.items())
+        curve = ask("patch", {"contrast": contrasts}, own.items()).mean(-1)
         out |= {"contrast_curve": curve, "c50": half(curve, contrasts, blank_n)}
     if "size_contrast" in curves:
-        both = ask("patch", {"contrast": contrasts, "size": sizes})
+        both = ask("patch", {"contrast": contrasts, "size": sizes}).mean(-1)
         out["size_contrast_curve"] = both
         out["size_by_contrast"] = np.asarray(sizes)[both.argmax(2)]
         each = [suppression(both[:, i], blank_n) for i in range(len(contrasts))]
@@ -268,11 +275,14 @@ def _of_patches(
     if "plaid" in curves:
         steps = [0.0, *(c / 2 for c in contrasts)]
         pair = {"contrast": steps, "contrast_second": steps}
-        plaid = ask("plaid_of_gratings", pair, own.items())
+        plaid_p = ask("plaid_of_gratings", pair, own.items())
+        plaid = plaid_p.mean(-1)
         alone, second = plaid[:, -1, 0] - blank_n, plaid[:, 0, -1] - blank_n
         together = plaid[:, -1, -1] - blank_n
         out["plaid_curve"] = plaid
         out["cross_orientation_suppression"] = 1 - _share(together, alone)
+        ends = plaid_p[:, -1, 0], plaid_p[:, -1, -1]
+        out["cross_orientation_suppression_p"] = lower(*ends, *shuffle)
         out["cross_orientation_summation"] = _share(together, alone + second)
         axes = {"plaid_contrast": np.asarray(steps)}
     else:
@@ -329,6 +339,24 @@ def suppression(curve_ns: np.ndarray, blank_n: np.ndarray) -> np.ndarray:
     return 1 - _share(above[:, -1], above.max(1))
 
 
+def lower(high_np: np.ndarray, low_np: np.ndarray, draws: int, seed: int) -> np.ndarray:
+    """How often shuffled labels put the second as far below the first, [N].
+
+    Both are rates at the same phases; what is shuffled is which of the two stimuli they
+    belong to. As in permutation, (1 + count) / (1 + draws).
+    """
+    p = high_np.shape[1]
+    both = np.concatenate([high_np, low_np], 1)
+    apart = high_np.mean(1) - low_np.mean(1)
+    seen = apart - 1e-9 * np.abs(apart)
+    rng = np.random.default_rng([seed, 3])
+    count = np.zeros(len(both))
+    for _ in range(draws):
+        some = both[:, rng.permutation(2 * p)]
+        count += some[:, :p].mean(1) - some[:, p:].mean(1) >= seen
+    return (1 + count) / (1 + draws)
+
+
 def half(
     curve_nc: np.ndarray, contrasts: Sequence[float], blank_n: np.ndarray
 ) -> np.ndarray:
@@ -344,6 +372,37 @@ def half(
             share = (y.max() / 2 - y[k - 1]) / (y[k] - y[k - 1])
             out[i] = at[k - 1] + share * (at[k] - at[k - 1])
     return out
+
+
+def search(
+    subject: Subject,
+    neurons: Sequence[int],
+    grid: Product,
+    *,
+    seconds: float = 0.5,
+    memory: float | None = None,
+    tell: Callable[[int], None] | None = None,
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """The best of many stimuli for each neuron: its parameters [N] and its rate [N].
+
+    Every combination is shown once to all neurons; of equal ones the first is kept.
+    """
+    stimuli.check(grid.kind, list(grid.values))
+    need(subject, neurons)
+    some, (frame, count) = subject.only(neurons), film(subject, seconds)
+
+    def one(parameters):
+        return counted(some.rates(drawn(subject, grid.kind, frame, parameters)), count)
+
+    rows, every = grid.parameters(), np.arange(len(neurons))
+    best_n, at_n = np.full(len(neurons), -np.inf), np.zeros(len(neurons), int)
+    for part, rates_sn in batches.through(one, rows, memory=memory, tell=tell):
+        top_n = rates_sn.argmax(0)
+        value_n = rates_sn[top_n, every]
+        better = value_n > best_n
+        best_n = np.where(better, value_n, best_n)
+        at_n = np.where(better, part.start + top_n, at_n)
+    return {name: values[at_n] for name, values in rows.items()}, best_n
 
 
 def refine(
@@ -364,6 +423,7 @@ def refine(
     length's own size, a radian, a pixel for places).
     """
     stimuli.check(kind, list(start))
+    need(subject, neurons)
     frame, count = film(subject, seconds)
     begin = {k: np.asarray(v, np.float32) for k, v in start.items()}
     scales = {k: _scale(k, begin[k]) for k in free}

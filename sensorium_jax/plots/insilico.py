@@ -1,6 +1,6 @@
 """Pages of what experiments on twins found, a few neurons on each."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -148,8 +148,17 @@ def optimal(result: Shown) -> Figure:
         row[-1].plot(result.arrays["history"][i], "k", lw=0.8)
         row[-1].axhline(float(result.arrays["blank"][i]), color="C1", lw=0.6)
         row[-1].tick_params(labelsize=5)
-    axes[0, -1].set_title("objective, grey", fontsize=6)
+        _said(row[-1], result, i)
+    checked = ", on the second model" if "check_response" in result.arrays else ""
+    axes[0, -1].set_title(f"objective (grey){checked}", fontsize=6)
     return figure
+
+
+def _said(axis, result: Shown, i: int) -> None:
+    """The rate that was reached, and that of a second model that was asked too."""
+    names = [k for k in ("response", "check_response") if k in result.arrays]
+    words = ", ".join(f"{float(np.mean(result.arrays[k][i])):.2f}" for k in names)
+    axis.text(0.97, 0.1, words, transform=axis.transAxes, ha="right", fontsize=5)
 
 
 def states(result: Shown) -> Figure:
@@ -188,14 +197,33 @@ def rings(result: Shown) -> Figure:
 
 
 def ranks(result: Shown) -> Figure:
-    """Rates of the best and the worst frames, and the mean of all."""
-    figure = Figure(figsize=(5, 3), layout="constrained")
-    axis = figure.subplots()
-    for name, color in (("best", "C3"), ("worst", "C0")):
-        axis.plot(result.arrays[f"{name}_rate"].T, color=color, lw=0.6)
-    axis.plot(np.median(result.arrays["best_rate"], axis=0), "k", lw=1.5)
-    axis.axhline(float(result.arrays["mean"].mean()), color="0.5", ls=":")
-    axis.set(xlabel="rank (best red, worst blue)", ylabel="rate")
+    """Rates of the best and worst, and the pictures themselves where they were kept."""
+    kept = {k: result.arrays.get(f"{k}_picture") for k in ("best", "worst")}
+    rows = [(k, v) for k, v in kept.items() if v is not None]
+    if not rows:
+        figure = Figure(figsize=(5, 3), layout="constrained")
+        _rates(figure.subplots(), result, range(len(result.neurons)))
+        return figure
+    some, most = _some(result), min(rows[0][1].shape[1], 3)
+    found = result.arrays.get("mei_stimulus")
+    titles = [k for k, _ in rows for _ in range(most)] + ["mei"] * (found is not None)
+    size = (1.3 * (len(titles) + 1), 0.9 * len(some) + 0.4)
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots(len(some), len(titles) + 1, squeeze=False)
+    for i, row in zip(some, axes, strict=True):
+        pictures = [v[i, k] for _, v in rows for k in range(most)]
+        if found is not None:
+            film = found[i] if found.ndim == 5 else found[i, 0]
+            away = np.abs(film - result.about["screen"]["grey"]).sum((1, 2, 3))
+            pictures.append(film[int(np.nan_to_num(away).argmax())])
+        for axis, picture in zip(row, pictures, strict=False):
+            if np.isfinite(picture).all():
+                axis.imshow(picture.mean(-1), "gray")
+            axis.set(xticks=[], yticks=[], frame_on=False)
+        row[0].set_ylabel(str(result.neurons[i]), fontsize=7)
+        _rates(row[-1], result, [i])
+    for axis, title in zip(axes[0], titles, strict=False):
+        axis.set_title(title, fontsize=7)
     return figure
 
 
@@ -252,6 +280,19 @@ def assigned(result: Shown) -> Figure:
     right.set_title(f"compared with {against}", fontsize=7)
     right.legend(fontsize=6)
     return figure
+
+
+def _rates(axis, result: Shown, some: Sequence[int]) -> None:
+    for name, color in (("best", "C3"), ("worst", "C0")):
+        axis.plot(result.arrays[f"{name}_rate"][some].T, ".-", color=color, lw=0.6)
+    mean = float(result.arrays["mean"][some].mean())
+    axis.axhline(mean, color="0.5", ls=":", lw=0.8)
+    one = result.arrays.get("mei_response")
+    if one is not None and len(some) == 1 and np.isfinite(one[some]).all():
+        axis.axhline(float(np.mean(one[some])), color="C2", lw=0.8)
+    axis.tick_params(labelsize=5)
+    if len(some) > 1:
+        axis.set(xlabel="rank (best red, worst blue)", ylabel="rate")
 
 
 PAGES = {

@@ -260,8 +260,10 @@ def over_screen(read_n2: np.ndarray) -> Figure:
     return figure
 
 
-def fields(maps_nhw: np.ndarray, titles: Sequence[str]) -> Figure:
-    """Receptive fields, each by its own largest weight: red above zero, blue below."""
+def fields(
+    maps_nhw: np.ndarray, titles: Sequence[str], colors: str = "RdBu_r"
+) -> Figure:
+    """Maps, each by its own largest value: fields are red above zero, blue below."""
     columns = 3
     lines = -(-len(titles) // columns)
     height, width = maps_nhw.shape[1:]
@@ -273,6 +275,6 @@ def fields(maps_nhw: np.ndarray, titles: Sequence[str]) -> Figure:
     for axis, field_hw, title in zip(axes, maps_nhw, titles, strict=False):
         top = max(float(np.abs(field_hw).max()), 1e-12)
         options: dict[str, Any] = {"vmin": -top, "vmax": top, "interpolation": "none"}
-        axis.imshow(field_hw, "RdBu_r", **options)
+        axis.imshow(field_hw, colors, **options)
         axis.set_title(title, fontsize=8.5)
     return figure

@@ -63,6 +63,16 @@ class Field(NamedTuple):
     center_2: tuple[float, float]  # x and y in pixels of the recorded frame
 
 
+class Excited(NamedTuple):
+    """The most exciting stimulus of one neuron at its strongest frame."""
+
+    neuron: Neuron
+    frame_hw: np.ndarray  # in units of contrast, grey is 0
+    frames: int  # of the stimulus
+    response: float  # of the model to it, and to grey
+    blank: float
+
+
 class Run(NamedTuple):
     """Everything that a page says of one run."""
 
@@ -78,6 +88,7 @@ class Run(NamedTuple):
     clip: Clip | None = None
     placed: Sequence[Placed] = ()
     fields: Sequence[Field] = ()
+    excited: Sequence[Excited] = ()
     notes: Sequence[str] = ()  # what is missing, and why
 
 

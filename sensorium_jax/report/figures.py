@@ -7,7 +7,15 @@ import numpy as np
 
 from sensorium_jax.plots import runs as plots
 from sensorium_jax.report import frames
-from sensorium_jax.report.contents import Clip, Field, Placed, Runs, Time, Trace
+from sensorium_jax.report.contents import (
+    Clip,
+    Excited,
+    Field,
+    Placed,
+    Runs,
+    Time,
+    Trace,
+)
 from sensorium_jax.report.html import Html, element, join, table
 from sensorium_jax.report.svg import Drawing, drawing
 from sensorium_jax.scoring import tables
@@ -280,6 +288,33 @@ def fields(shown: Sequence[Field]) -> Block:
     numbers = [f"{f.neuron.correlation:.3f}" for f in shown]
     rows = list(map(list, zip(who, at, numbers, strict=True)))
     return Block(title, words, alt, plots.fields, (maps, titles), heads, rows)
+
+
+def excited(shown: Sequence[Excited]) -> Block:
+    """Most exciting stimuli of some neurons."""
+    title = "Most exciting stimuli"
+    films = max(e.frames for e in shown) > 1
+    words = (
+        "What drives the model's neurons most among stimuli of one contrast (sensorium "
+        "mei)" + (", at the frame with the most contrast" if films else "") + ". The "
+        "numbers are the model's rates to grey and to the stimulus."
+    )
+    who = [f"{e.neuron.mouse} unit {e.neuron.unit}" for e in shown]
+    pairs = [(f"{e.blank:.2f}", f"{e.response:.2f}") for e in shown]
+    said = (f"{w} from {a} to {b}" for w, (a, b) in zip(who, pairs, strict=True))
+    alt = f"{title}: the model's rate to grey and to them: {'; '.join(said)}."
+    titles = [
+        f"unit {e.neuron.unit}\n{a} → {b}"
+        for e, (a, b) in zip(shown, pairs, strict=True)
+    ]
+    maps = np.stack([e.frame_hw for e in shown])
+    heads = ["neuron", "rate to grey", "rate to the stimulus", "correlation", "frames"]
+    rows = [
+        [w, *pair, cell(e.neuron.correlation), str(e.frames)]
+        for w, pair, e in zip(who, pairs, shown, strict=True)
+    ]
+    args = (maps, titles, "gray")
+    return Block(title, words, alt, plots.fields, args, heads, rows)
 
 
 def by_model(

@@ -209,6 +209,8 @@ def _places(run: Run) -> Html | None:
     blocks = [figures.placed(placed) for placed in run.placed]
     if run.fields:
         blocks.append(figures.fields(run.fields))
+    if run.excited:
+        blocks.append(figures.excited(run.excited))
     return figures.grid(blocks) if blocks else None
 
 

@@ -24,6 +24,6 @@ def claim(path: Path, request: Mapping[str, Any], what: str) -> None:
                 f"{folder} holds {what} {', '.join(odd)}. Repeat its command to "
                 f"continue it, or {another}"
             )
-    elif folder.is_dir() and any(folder.iterdir()):
+    elif folder.is_dir() and any(p.name[0] != "." for p in folder.iterdir()):
         raise UserError(f"{folder} holds other files. Choose another --out.")
     atomic.write_json(path, plain)

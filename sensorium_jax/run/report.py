@@ -11,10 +11,12 @@ from sensorium_jax import progress
 from sensorium_jax.data.recordings import Recordings
 from sensorium_jax.data.session import Session, validating
 from sensorium_jax.errors import UsageError, UserError
+from sensorium_jax.insilico import record
 from sensorium_jax.io import atomic
 from sensorium_jax.report import page
 from sensorium_jax.report.contents import (
     Clip,
+    Excited,
     Field,
     Neuron,
     Placed,
@@ -83,7 +85,9 @@ def report(
     ]
     if len(runs) > 1:
         return write_several(place, runs, every, draws=draws)
-    return write_one(place, runs[0], twins[0], every[0], linear and linear())
+    best, said = excited(workdirs[0], every[0][runs[0].tier])
+    run = runs[0]._replace(excited=best, notes=said)
+    return write_one(place, run, twins[0], every[0], linear and linear())
 
 
 def names_of(workdirs: Sequence[str]) -> list[str]:
@@ -175,6 +179,7 @@ def write_one(
         if linear is None:
             notes.append("The linear model was left out, and with it linear fields.")
         bar.add(note="positions")
+        notes = [*run.notes, *notes]
         details: dict[str, Any] = {"traces": some, "clip": clip, "placed": places}
         words = page.one(run._replace(**details, fields=maps, notes=notes))
         bar.add(note="page")
@@ -312,3 +317,45 @@ def fields(linear: Linears, mice: Sequence[Measured]) -> list[Field]:
         x = float(power.sum(0) @ columns) * plan.frame[1] - 0.5
         found.append(Field(neuron, best, (x, y)))
     return found
+
+
+def excited(
+    folder: str, mice: Sequence[Measured]
+) -> tuple[list[Excited], tuple[str, ...]]:
+    """Stimuli of `sensorium mei` that lie in a run's folder; what is wrong in words.
+
+    Of the neurons that were asked those are shown that are predicted best.
+    """
+    places = sorted(
+        p for kind in record.KINDS for p in Path(folder).glob(f"**/mei{kind}")
+    )
+    every = {(x.mouse, n): x for n, x in ranked(mice)}
+    found: dict[tuple[str, int], Excited] = {}
+    notes = []
+    for path in places:
+        try:
+            result = record.load(path)
+        except UserError as error:
+            notes.append(str(error))
+            continue
+        about = result.about
+        if result.experiment != "mei" or about.get("aim", {}).get("least"):
+            continue
+        for i, n in enumerate(map(int, result.neurons)):
+            key = (str(about.get("mouse")), n)
+            if key in every and key not in found:
+                found[key] = _excited(result, i, every[key])
+    best = sorted(found.values(), key=lambda e: -e.neuron.correlation)[:FIELDS]
+    # Of several results only frames of one size are drawn together.
+    return [e for e in best if e.frame_hw.shape == best[0].frame_hw.shape], tuple(notes)
+
+
+def _excited(result: record.Result, i: int, neuron: Neuron) -> Excited:
+    screen = result.about["screen"]
+    z = (result["stimulus"][i] - screen["grey"]) / screen["unit"]
+    response = result["response"][i]
+    if z.ndim == 5:  # the first of several
+        z, response = z[0], response[0]
+    frame = int((z**2).sum((1, 2, 3)).argmax())
+    rates = (float(response), float(result["blank"][i]))
+    return Excited(neuron, z[frame].mean(-1), len(z), *rates)

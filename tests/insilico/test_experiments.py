@@ -15,12 +15,18 @@ def twin():
     return cells()
 
 
+@pytest.fixture(scope="module")
+def subject(twin):
+    """One for all: programs belong to a subject."""
+    return insilico.subject(twin)
+
+
 @pytest.mark.parametrize("frames", [1, 7])
-def test_screening_equals_an_exhaustive_ranking(twin, frames):
+def test_screening_equals_an_exhaustive_ranking(twin, frames, subject):
     rng = np.random.default_rng(0)
     films = rng.uniform(0, 255, (12, frames, 16, 20, 1)).astype(np.float32)
     clips = [Clip(10 + i, x) for i, x in enumerate(films)]
-    result = insilico.screen(insilico.subject(twin), clips, [4, 1, 99], top=4)
+    result = insilico.screen(subject, clips, [4, 1, 99], top=4)
     rates = np.asarray(twin.respond(films)).reshape(-1, 7)
     for row, n in enumerate((4, 1)):
         for name, sign in (("best", -1), ("worst", 1)):
@@ -34,14 +40,34 @@ def test_screening_equals_an_exhaustive_ranking(twin, frames):
     assert result.about["frames_ranked"] == 12 * frames and set(result.failed) == {99}
 
 
-def test_frames_of_one_scene_count_once(twin):
+def test_clips_are_ranked_by_their_means_and_pictures_are_kept(twin, subject):
+    rng = np.random.default_rng(1)
+    films = rng.uniform(0, 255, (6, 3, 16, 20, 1)).astype(np.float32)
+    clips = [Clip(i, x) for i, x in enumerate(films)]
+    options = {"top": 3, "whole": True, "pictures": 2}
+    result = insilico.screen(subject, clips, [4], **options)
+    rates = np.asarray(twin.respond(films))[..., 4]
+    order = np.argsort(-rates.mean(1))[:3]
+    assert result["best_clip"][0].tolist() == order.tolist()
+    assert result["best_frame"][0].tolist() == rates[order].argmax(1).tolist()
+    np.testing.assert_allclose(result["best_rate"][0], rates.mean(1)[order], 1e-5)
+    want = films[order[:2], rates[order[:2]].argmax(1)]
+    np.testing.assert_array_equal(result["best_picture"][0], want)
+    worst = np.argsort(rates.mean(1))[:2]
+    want = films[worst, rates[worst].argmin(1)]
+    np.testing.assert_array_equal(result["worst_picture"][0], want)
+    with pytest.raises(UserError, match="no more than the first"):
+        insilico.screen(subject, clips, [4], top=1, pictures=2)
+
+
+def test_frames_of_one_scene_count_once(twin, subject):
     film = np.full((1, 9, 16, 20, 1), GREY, np.float32)
     film[0, 2:8, ..., 0] += UNIT * twin.even_nhw[0] * np.arange(1, 7)[:, None, None]
     clips = [Clip(0, film[0])]
-    result = insilico.screen(insilico.subject(twin), clips, [0], top=3, apart=3)
+    result = insilico.screen(subject, clips, [0], top=3, apart=3)
     assert result["best_frame"][0].tolist() == [7, 4, 0]
     with pytest.raises(UserError, match="nothing to rank"):
-        insilico.screen(insilico.subject(twin), [], [0])
+        insilico.screen(subject, [], [0])
 
 
 def test_gains_of_true_cells_are_those_of_the_truth():
@@ -73,8 +99,7 @@ def test_lines_between_levels():
     np.testing.assert_allclose(offset, np.tile([0, 1, 0], (3, 1)), atol=1e-9)
 
 
-def test_complex_cells_have_a_ring_and_simple_cells_none(twin):
-    subject = insilico.subject(twin)
+def test_complex_cells_have_a_ring_and_simple_cells_none(twin, subject):
     result = insilico.invariance(subject, [0, 3, 6], climb=Climb(steps=40), points=8)
     assert result.neurons.tolist() == [0, 3] and "flat" in result.failed[6]
     assert result["level"][1] > 0.95 and result["level"][0] < 0.05

@@ -18,8 +18,14 @@ def twin():
     return cells()
 
 
-def test_gradients_show_the_filter(twin):
-    result = insilico.rf(insilico.subject(twin), range(7), clips=8)
+@pytest.fixture(scope="module")
+def subject(twin):
+    """One for all: programs belong to a subject."""
+    return insilico.subject(twin)
+
+
+def test_gradients_show_the_filter(twin, subject):
+    result = insilico.rf(subject, range(7), clips=8)
     assert result.neurons.tolist() == list(range(6)) and "flat" in result.failed[6]
     for n in range(3):
         assert correlation(result["field"][n], twin.even_nhw[n]) > 0.999
@@ -34,8 +40,8 @@ def test_gradients_show_the_filter(twin):
     assert len(result.figure().axes) == 18
 
 
-def test_noise_shows_it_too(twin):
-    result = insilico.rf(insilico.subject(twin), [0, 3], method="noise", clips=3000)
+def test_noise_shows_it_too(twin, subject):
+    result = insilico.rf(subject, [0, 3], method="noise", clips=3000)
     assert correlation(result["field"][0], twin.even_nhw[0]) > 0.85
     center = twin.about[0]
     assert np.hypot(result["x"][1] - center["x"], result["y"][1] - center["y"]) < 2

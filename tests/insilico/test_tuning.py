@@ -6,6 +6,7 @@ import pytest
 from sensorium_jax import insilico
 from sensorium_jax.errors import UserError
 from sensorium_jax.insilico import tuning
+from sensorium_jax.insilico.stimuli import Frame, Product
 from sensorium_jax.insilico.tuning import Values
 from support.cells import UNIT, cells, one_device  # noqa: F401
 from support.quick import quick  # noqa: F401
@@ -20,9 +21,14 @@ def twin():
 
 
 @pytest.fixture(scope="module")
-def result(twin):
+def subject(twin):
+    """One for all: programs belong to a subject."""
+    return insilico.subject(twin)
+
+
+@pytest.fixture(scope="module")
+def result(twin, subject):
     centers = np.array([[a["x"], a["y"]] for a in 2 * twin.about] + [[8, 8]])
-    subject = insilico.subject(twin)
     options = {"draws": 99, "centers_n2": centers}
     return insilico.tune(subject, [*range(7), 7, -1], VALUES, **options)
 
@@ -94,12 +100,16 @@ def test_selectivity_and_its_test():
     noise = rng.gamma(1.0, 1.0, (200, 8, 4))
     p = tuning.permutation(noise, angles, 2, 99, 0)
     assert 0.02 < (p <= 0.05).mean() < 0.1  # as often as it should by chance
+    high, low = rng.gamma(1.0, 1.0, (2, 200, 6))
+    p = tuning.lower(high, low, 99, 0)
+    assert 0.02 < (p <= 0.05).mean() < 0.1
+    assert (tuning.lower(high + 9, low, 999, 0) < 0.02).all()
+    assert (tuning.lower(low, high + 9, 99, 0) > 0.9).all()
     signal = np.repeat(both_ways[..., None], 4, 2)
     assert tuning.permutation(signal, angles, 2, 99, 0)[0] == 0.01
 
 
-def test_gradients_find_the_best_gabor(twin):
-    subject = insilico.subject(twin)
+def test_gradients_find_the_best_gabor(twin, subject):
     a = twin.about[0]
     start = {"x": a["x"] + 1, "y": a["y"] - 1, "orientation": a["orientation"] + 0.3}
     start = {k: np.array([v]) for k, v in start.items()}
@@ -115,8 +125,25 @@ def test_gradients_find_the_best_gabor(twin):
     assert rate[0] > 1.05 * before[0]
 
 
-def test_odd_requests_are_refused(twin):
-    subject = insilico.subject(twin)
+def test_a_search_is_exhaustive(twin, subject):
+    values = {"orientation": [0.2, 0.9, 1.7], "phase": [0.0, 2.0], "frequency": [0.15]}
+    grid = Product("grating", values)
+    films = tuning.drawn(subject, "grating", Frame(16, 20), grid.parameters())
+    rates = np.asarray(twin.respond(films))[:, 0]
+    best, top = insilico.search(subject, [4, 0], grid, memory=60_000.0)
+    for i, n in enumerate((4, 0)):
+        assert top[i] == pytest.approx(rates[:, n].max(), rel=1e-5)
+        want = grid.of(int(rates[:, n].argmax()))
+        assert {k: float(v[i]) for k, v in best.items()} == pytest.approx(want)
+    with pytest.raises(UserError, match="Did you mean 'phase'"):
+        insilico.search(subject, [0], Product("grating", {"phases": [0.0]}))
+    with pytest.raises(UserError, match="Neuron 7: there is no such"):
+        insilico.search(subject, [0, 7], grid)
+    with pytest.raises(UserError, match="Neuron -1: there is no such"):
+        insilico.refine(subject, [-1], "grating", {"phase": np.zeros(1)}, free=())
+
+
+def test_odd_requests_are_refused(subject):
     with pytest.raises(UserError, match="Unknown curve 'sizes'. Did you mean 'size'"):
         insilico.tune(subject, curves=["sizes"])
     with pytest.raises(UserError, match="larger than the frame of 16 x 20"):

@@ -2,15 +2,19 @@ import hashlib
 import shutil
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from sensorium_jax import insilico
 from sensorium_jax.cli import recordings
 from sensorium_jax.data.check.check import check
 from sensorium_jax.data.recordings import Recordings
+from sensorium_jax.data.session import BEHAVIOR, PUPIL, VIDEO
 from sensorium_jax.errors import UserError
 from sensorium_jax.rules import PICTURES, TRAIN
-from sensorium_jax.simulation import write
+from sensorium_jax.simulation import truths, write
 from sensorium_jax.simulation.cascade.worlds import RESTING
 from sensorium_jax.simulation.cortex import truth
 from sensorium_jax.simulation.worlds import leaves, noise, presets, record, world
@@ -219,3 +223,48 @@ def test_stimuli_are_what_they_are_called():
 
 def test_every_world_may_be_simulated_from_the_command_line():
     assert set(recordings.WORLDS) == set(presets.WORLDS)
+
+
+@pytest.mark.parametrize("name", ["retina", "monkey", "tiny_lab", "fast_calcium"])
+def test_true_cells_answer_as_they_were_recorded(name):
+    """Pictures, adapting cells, running, and a sensor that remembers."""
+    of = presets.WORLDS[name]
+    frames = 1 if of.kind == PICTURES else 40
+    population = of.population(3, 0)
+    video = of.clip(3, of.shows[0].kind, 5, frames)
+    behavior = None
+    if of.behave is not None:
+        behavior = of.behave(np.random.default_rng(0), frames)[0]
+    want, answer = population.rates(video, behavior), population.answer()
+    grey = jnp.full(video.shape, answer.light[0], jnp.float32)
+
+    @jax.jit
+    def both(video):
+        slope = jax.grad(lambda x: answer.rates(x, behavior).sum())
+        return answer.rates(video, behavior), slope(grey)
+
+    got, slope = both(jnp.asarray(video, jnp.float32))
+    np.testing.assert_allclose(got, want, rtol=1e-3, atol=1e-4 * want.max())
+    assert answer.cells == of.neurons and np.isfinite(slope).all()
+
+
+def test_a_tree_of_a_world_answers(written):
+    """Its mice by name, the rates that lie on the disk, and odd notes in words."""
+    tree, _ = written["fast_calcium"]
+    known = truths.load(tree)
+    folder = Path(tree) / known.mice[1]
+    session = Recordings.open(tree)[known.mice[1]]
+    shown = [session.read(what, 0)[None] for what in (VIDEO, BEHAVIOR, PUPIL)]
+    got = known.respond(*shown, mouse=known.mice[1])[0]
+    want = np.load(truth.rates_file(folder, int(session.files[0]))).T
+    np.testing.assert_allclose(got, want, rtol=1e-3, atol=1e-4 * want.max())
+    subject = insilico.subject(known, 1)
+    assert subject.fps == 60 and subject.signals == 2 and subject.memory > 28
+    assert truths.simulated(tree) and not truths.simulated(folder / "data")
+
+
+def test_a_world_that_nobody_knows_is_said(tmp_path):
+    note = tmp_path / "simulation.json"
+    note.write_text('{"world": "moon", "seed": 1}')
+    with pytest.raises(UserError, match="world 'moon'"):
+        truths.load(tmp_path)

@@ -4,6 +4,7 @@ import numpy as np
 
 from sensorium_jax.report.contents import (
     Clip,
+    Excited,
     Field,
     Neuron,
     Placed,
@@ -92,5 +93,6 @@ def run(mice=HOSTILE, *, name="run", time=TIME, seed=0) -> Run:
             )
         ],
         fields=[Field(u, rng.normal(size=(9, 16)), (3.0, 4.0)) for u in neurons],
+        excited=[Excited(u, rng.normal(size=(9, 16)), 18, 2.5, 0.1) for u in neurons],
         notes=[f"nothing of {mice[0]}"],
     )

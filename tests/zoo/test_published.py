@@ -167,6 +167,16 @@ def test_files_of_another_model_are_named(case, tmp_path):
         translate.convert_file(path, "cnn2022")
 
 
+def test_a_model_without_behavior_says_that_it_takes_none(tmp_path):
+    """Experiments ask every twin for its usual behavior and pupil."""
+    path = save(tmp_path / "a.pth", static2022(layers=3, channels=1, mice=MICE))
+    out = tmp_path / "ln"
+    words = ["zoo", "import", str(path), "--arch", "ln2022"]
+    assert cli.main([*words, "--out", str(out)]) == 0
+    behavior, pupil = load_twin(out).usual(0)
+    assert behavior.shape == (0,) and pupil.tolist() == [0, 0]
+
+
 def test_import_on_the_command_line(tmp_path, capsys):
     path = save(tmp_path / "a.pth", static2022(layers=3, channels=4, mice=MICE))
     words = ["zoo", "import", str(path), "--arch", "ln2022_plus"]

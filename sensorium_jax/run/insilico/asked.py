@@ -17,7 +17,7 @@ from sensorium_jax.io import atomic
 from sensorium_jax.run import Outcome
 from sensorium_jax.run.claimed import claim
 from sensorium_jax.run.twins import one_or_ensemble
-from sensorium_jax.simulation.cortex import rates, truth
+from sensorium_jax.simulation import truths
 
 PARTS, REQUEST = "parts", "request.json"
 
@@ -38,6 +38,7 @@ class Asked(NamedTuple):
     seed: int = 0
     memory: float | None = None  # GB
     figure: bool = True
+    format: str = "npz"  # of the arrays: npz or zarr
 
     @property
     def bytes(self) -> float | None:
@@ -54,15 +55,33 @@ def subject(asked: Asked) -> Subject:
             "make an ensemble), or --truth TREE of a simulation."
         )
     if asked.truth:
-        return _subject(rates.load(asked.truth), asked)
+        return _subject(truths.load(asked.truth), asked)
     names = [asked.workdir] if asked.workdir else list(asked.model)
     return _subject(one_or_ensemble([str(name) for name in names]), asked)
 
 
+def earlier(place: str, verb: str) -> Result:
+    """The result of an earlier experiment, from its folder or its file."""
+    path = Path(place).expanduser()
+    inside = [path / f"{verb}.npz", path / f"{verb}.zarr", path]
+    kept = [p for p in inside if p.exists() and p.suffix in (".npz", ".zarr")]
+    if not kept:
+        raise UserError(
+            f"{place} holds no {verb}.npz or {verb}.zarr. Give the folder of an "
+            f"earlier sensorium {verb}."
+        )
+    result = record.load(kept[0])
+    if result.experiment != verb:
+        raise UserError(
+            f"{place} is of sensorium {result.experiment}. Expected one of {verb}."
+        )
+    return result
+
+
 def second(name: str, asked: Asked, first: Subject) -> Subject:
     """The same mouse of a second twin; the truth where the path is a simulation."""
-    simulated = Path(name).is_dir() and truth.mice(Path(name))
-    other = rates.load(name) if simulated else one_or_ensemble([name])
+    known = truths.simulated(name)
+    other = truths.load(name) if known else one_or_ensemble([name])
     found = _subject(other, asked._replace(behavior=None, pupil=None), first.name)
     subjects.same_films(first, found, f"The second model {name}")
     if found.neurons != first.neurons:
@@ -125,8 +144,8 @@ def resumed(
     neurons = numbers(asked.neurons, one.neurons)
     said = request(verb, asked, one, neurons, options)
     claim(folder / REQUEST, said, "another experiment, which differs in")
-    final = folder / f"{verb}.npz"
-    if final.is_file():
+    final = folder / f"{verb}.{asked.format}"
+    if final.exists():
         result = record.load(final)
     else:
         real, wrong = subjects.split(one, neurons)
@@ -143,21 +162,26 @@ def resumed(
         failed = dict(sorted({**result.failed, **wrong}.items()))
         result = replace(result, failed=failed)
         result.save(final)
-    return written(result, folder, figure=asked.figure)
+    return written(result, final, figure=asked.figure)
 
 
-def written(result: Result, folder: Path, *, figure: bool) -> Outcome:
-    """The files of a result, and what is said of it."""
-    name = result.experiment
+def written(result: Result, final: Path, *, figure: bool) -> Outcome:
+    """The files of a result beside its arrays, and what is said of it."""
+    name, folder = result.experiment, final.parent
     data = result.as_dict()
     atomic.write_json(folder / f"{name}.json", data)
-    files = [f"{name}.npz", f"{name}.json"]
+    files = [final.name, f"{name}.json"]
     if figure:
         page = result.figure()
         with atomic.whole(folder / f"{name}.png") as part:
             page.savefig(part, format="png", dpi=120)
         files.append(f"{name}.png")
     shutil.rmtree(folder / PARTS, ignore_errors=True)
+    for path in folder.glob(".*.[0-9]*"):  # begun by a process that was killed
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
     paths = [str(folder / f) for f in files]
     text = "\n".join([str(result), *(f"written: {p}" for p in paths)])
     code = 0 if len(result.neurons) else 1

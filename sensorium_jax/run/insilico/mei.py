@@ -1,20 +1,27 @@
 """`sensorium mei`: the stimulus that drives each neuron most, or least."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from sensorium_jax.errors import UserError
-from sensorium_jax.insilico import record, units
+from sensorium_jax.insilico import units
 from sensorium_jax.insilico.ascend import Climb
 from sensorium_jax.insilico.constraints import Budget
-from sensorium_jax.insilico.optimal import Aim, check_on, mei as ask
+from sensorium_jax.insilico.optimal import Aim, check_on, film, mei as ask
 from sensorium_jax.insilico.record import Result
 from sensorium_jax.insilico.subjects import Subject
 from sensorium_jax.run import Outcome
-from sensorium_jax.run.insilico.asked import Asked, numbers, resumed, second, subject
+from sensorium_jax.run.insilico import shown
+from sensorium_jax.run.insilico.asked import (
+    Asked,
+    earlier,
+    numbers,
+    resumed,
+    second,
+    subject,
+)
 
 BLOCK = 64  # neurons
+STARTS = 64  # natural clips that are drawn to start from
 
 
 def mei(
@@ -35,13 +42,14 @@ def mei(
     mask: str | None = None,
     around: str | None = None,
     center: str | None = None,
+    start: str | None = None,
     check: str | None = None,
     **climb: Any,
 ) -> Outcome:
     """Optimal stimuli; check names a second model, or a simulated tree, to score on.
 
     levels says what norm, contrast and range are in: units of "contrast", or of the
-    model's "input".
+    model's "input". start names recordings or pictures whose clips are started from.
     """
     one = subject(asked)
     aim = Aim(
@@ -59,9 +67,13 @@ def mei(
     inner = None if center is None else units.pixels(center, one)
     options: dict[str, Any] = {"aim": aim._asdict(), "budget": budget._asdict()}
     options |= {"climb": path._asdict(), "mask": reach, "around": around}
-    options |= {"center": inner, "check": check}
+    options |= {"center": inner, "check": check, "start": start}
+    natural = None
+    if start is not None:
+        length = film(one, aim)[0][0]
+        natural = shown.some(one, start, length, STARTS, asked.seed)
     other = second(check, asked, one) if check else None
-    known = _earlier(around) if around else None
+    known = earlier(around, "mei") if around else None
 
     def some(neurons: list[int]) -> Result:
         result = ask(
@@ -73,6 +85,7 @@ def mei(
             mask=reach,
             around=known,
             center=inner,
+            natural=natural,
             seed=asked.seed,
             memory=asked.bytes,
         )
@@ -105,14 +118,3 @@ def _budget(
         low=low,
         high=high,
     )
-
-
-def _earlier(around: str) -> Result:
-    path = Path(around)
-    path = path / "mei.npz" if path.is_dir() else path
-    if not path.is_file():
-        raise UserError(
-            f"{path} is no file. Give the folder of an earlier sensorium mei, whose "
-            "stimuli are to be the centers."
-        )
-    return record.load(path)

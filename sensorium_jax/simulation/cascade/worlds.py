@@ -16,7 +16,7 @@ from sensorium_jax.simulation.cascade import cells as cascade, observe
 from sensorium_jax.simulation.cascade.cells import Law
 from sensorium_jax.simulation.cortex.behavior import behave
 from sensorium_jax.simulation.draws import generator
-from sensorium_jax.simulation.worlds import leaves, noise
+from sensorium_jax.simulation.worlds import answers, leaves, noise
 from sensorium_jax.simulation.worlds.world import (
     CALIBRATION,
     TEST,
@@ -88,7 +88,8 @@ def population(spec: Spec, kinds: tuple[str, ...], seed: int, mouse: int) -> Pop
         return spec.after(events)
 
     facts = {k: getattr(drawn, k) for k in ("kind", "center_n2", "complexity", "rate")}
-    return Population(facts, rates, spec.observed)
+    answer = partial(answers.cascade, spec.law, drawn, spec.after, spec.runs)
+    return Population(facts, rates, spec.observed, answer=answer)
 
 
 def _world(

@@ -5,7 +5,7 @@ import numpy as np
 from sensorium_jax.rules import PICTURES, TRAIN
 from sensorium_jax.simulation.draws import generator
 from sensorium_jax.simulation.monkey import cells as monkey
-from sensorium_jax.simulation.worlds import leaves
+from sensorium_jax.simulation.worlds import answers, leaves
 from sensorium_jax.simulation.worlds.world import (
     CALIBRATION,
     TEST,
@@ -44,6 +44,7 @@ def population(seed: int, mouse: int) -> Population:
         facts,
         lambda video, _: monkey.rates(drawn, video[0, ..., 0]),
         lambda rng, rates, _: monkey.counts(rng, drawn, rates),
+        answer=lambda: answers.monkey(drawn),
     )
 
 

@@ -5,7 +5,7 @@ import numpy as np
 from sensorium_jax.rules import FILMS, TRAIN
 from sensorium_jax.simulation.draws import generator
 from sensorium_jax.simulation.retina import cells as retina
-from sensorium_jax.simulation.worlds import leaves, noise
+from sensorium_jax.simulation.worlds import answers, leaves, noise
 from sensorium_jax.simulation.worlds.world import (
     CALIBRATION,
     TEST,
@@ -45,6 +45,7 @@ def population(seed: int, mouse: int) -> Population:
         facts,
         lambda video, _: retina.rates(drawn, video[..., 0]),
         lambda rng, rates, _: retina.spikes(rng, rates),
+        answer=lambda: answers.retina(drawn, np.exp(-1 / retina.MEMORY), retina.MOST),
     )
 
 

@@ -1,7 +1,7 @@
 """What a simulated world is: stimuli, cells, a recording of them, and who sees what."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -35,6 +35,7 @@ class Population(NamedTuple):
     # its end
     observe: Callable[[np.random.Generator, Array, float], Array]
     coordinates_n3: Array | None = None  # micrometres
+    answer: Callable[[], Any] | None = None  # gives a worlds.answers.Answer
 
 
 class World(NamedTuple):

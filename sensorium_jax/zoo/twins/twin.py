@@ -224,8 +224,11 @@ class Twin:
         for what, size in (("behavior", self.behaviors), ("pupil", 2)):
             known = info.get(what, {})
             mean = known.get("usual", known.get("mean"))
-            value = np.zeros(size) if mean is None else np.asarray(mean)[row]
-            flat = np.asarray(value, np.float32).reshape(-1, value.shape[-1]).mean(0)
+            if mean is None or not size:
+                out.append(np.zeros(size, np.float32))
+                continue
+            value = np.asarray(mean, np.float32)[row]
+            flat = value.reshape(-1, value.shape[-1]).mean(0)
             out.append(np.broadcast_to(flat, (size,)))
         return out[0], out[1]
 

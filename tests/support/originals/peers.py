@@ -16,6 +16,8 @@ REPOSITORIES = {  # owner/name: the packages it brings
     "ecker-lab/sensorium_2023": ("sensorium",),
     "lRomul/sensorium": ("src",),
     "ecker-lab/most-discriminative-stimuli": ("controversialstimuli",),
+    "sinzlab/mei": ("mei",),
+    "sinzlab/insilico-stimuli": ("insilico_stimuli",),
 }
 STUBS = {  # where the package is missing
     "nnfabrik": {},
