@@ -109,12 +109,14 @@ def test_a_failed_run_is_told_and_retried_by_choice_only(file, tmp_path, capsys)
     for _ in range(2):
         code, found, err = launch(capsys, *words)
         assert code == 1 and found["failed"] == 2 and found["waiting"] == 4
+        assert found["stopped"] == found["pruned"] == found["running"] == 0
         assert ran(place) == {"teach/fold=0_seed=0": 1, "teach/fold=1_seed=0": 1}
     run = found["runs"][0]
     assert run["code"] == 3 and "the recordings are gone" in run["log"]
     assert main([*map(str, ("launch", *words))]) == 1
     said = capsys.readouterr().out
     assert "teach/fold=0_seed=0 failed (exit code 3)" in said
+    assert "--retry runs what has failed again. 4 runs wait for that." in said
     assert "the recordings are gone" in said and "--retry" in said
     for name in ran(place):
         (place / name / "mended").touch()
@@ -172,9 +174,15 @@ def test_a_run_outlives_nobody_and_has_one_writer(file, tmp_path):
     ) as parent:
         listens = place / campaign.runs[0].name / "listens"
         processes.until(listens.exists)
+        stands = campaign.stands(campaign.runs[0])
+        assert (stands[0].state, stands[1]) == ("running", "")
         assert child.begin(campaign, campaign.runs[0]) is None
         parent.kill()
     processes.until((listens.parent / "mended").exists)
+    processes.until(lambda: campaign.stands(campaign.runs[0])[1] != "")
+    stands, remark = campaign.stands(campaign.runs[0])
+    assert stands.state == "stopped" and "without a word" in remark
+    assert campaign.state(campaign.runs[0]).state == "running"  # nobody noted its end
     pool.work(campaign, campaign.runs[:1], [child.WHOLE], Stopper())
     state = campaign.state(campaign.runs[0])
     assert state.state == "done" and state.attempts == 2
