@@ -80,15 +80,23 @@ def launch(
         place.write_lines(campaign, commands)
         return _outcome(campaign, paces, last=f"a line for each run: {commands}")
     chosen = campaign.runs
+    if any(run.search for run in chosen):
+        from sensorium_jax.run.campaign import search
+
+        search.need()
     if only is not None:
         chosen = [campaign.named(only)]
         _check_needs(campaign, chosen[0])
     if slurm is not None:
-        from sensorium_jax.run.campaign.slurm import submit
+        from sensorium_jax.run.campaign.slurm import job_of, job_states, submit
 
         queued = submit(campaign, chosen, slurm, retry=retry)
         words = f"{len(queued)} runs queued; the same command says how they stand"
-        return _outcome(campaign, paces, chosen=chosen, last=words)
+        states = {**job_states(campaign), **dict.fromkeys(queued, "queued")}
+        jobs = {
+            n: f"{job_of(campaign, campaign.named(n))} {s}" for n, s in states.items()
+        }
+        return _outcome(campaign, paces, chosen=chosen, jobs=jobs, last=words)
     with stop_on_signals() as stopper:
         pool.work(campaign, chosen, slots, stopper, retry=retry)
     stopped = stopper.asked and stopper.interrupted
@@ -124,10 +132,14 @@ def _outcome(
     *,
     chosen: Sequence[Run] | None = None,
     slots: int = 0,
+    jobs: Mapping[str, str] | None = None,
     last: str = "",
     interrupted: bool = False,
 ) -> Outcome:
-    """The table of runs, what is left, and every failure with the end of its log."""
+    """The table of runs, what is left, and every failure with the end of its log.
+
+    jobs says of a cluster's jobs which is whose, and how it stands.
+    """
     chosen = campaign.runs if chosen is None else chosen
     runs = campaign.runs
     stand = {run.name: campaign.stands(run) for run in runs}
@@ -135,7 +147,11 @@ def _outcome(
     remarks = {name: words for name, (_, words) in stand.items() if words}
     costs = paces(campaign, like)
     cells = [_cells(run, states[run.name], costs[run.name]) for run in runs]
-    table = align([list(HEADS), *cells], left=2)
+    heads = list(HEADS)
+    if jobs:
+        heads.append("job")
+        cells = [[*c, jobs.get(r.name, "-")] for c, r in zip(cells, runs, strict=True)]
+    table = align([heads, *cells], left=2)
     counts = Counter(states[run.name].state for run in runs)
     words = ", ".join(f"{n} {state}" for state, n in counts.items())
     lines = [*table, f"{len(runs)} runs: {words}"]
@@ -154,7 +170,7 @@ def _outcome(
     data = {
         "runs": [
             _plain(campaign, r, states[r.name], costs[r.name])
-            | {"remark": remarks.get(r.name, "")}
+            | {"remark": remarks.get(r.name, ""), "job": (jobs or {}).get(r.name)}
             for r in runs
         ],
         **{state: counts[state] for state in STATES},

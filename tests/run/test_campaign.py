@@ -4,6 +4,7 @@ import json
 import os
 import shlex
 import subprocess
+import sys
 import threading
 
 import pytest
@@ -322,6 +323,23 @@ def test_a_wrong_campaign_is_one_paragraph(tmp_path, capsys, text, said):
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("sensorium: ") and said in line
     assert not place.exists()
+
+
+def test_a_search_without_optuna_is_refused_before_anything_runs(
+    tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    path = tmp_path / "search.py"
+    search = {"count": 2, "train.rate": ["uniform", 0.1, 0.2]}
+    stages = {
+        "first": {"recipe": "demo"},
+        "tune": {"recipe": "demo", "after": "first", "search": search},
+    }
+    path.write_text(f"def get_campaign():\n    return {{'stages': {stages}}}\n")
+    place = tmp_path / "place"
+    assert main(["launch", str(path), "--workdir", str(place)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "sensorium-jax[search]" in line and not ran(place)
 
 
 def test_wrong_folders_files_and_options(file, tmp_path, capsys):
