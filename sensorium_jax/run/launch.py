@@ -99,7 +99,9 @@ def launch(
         return _outcome(campaign, paces, chosen=chosen, jobs=jobs, last=words)
     with stop_on_signals() as stopper:
         pool.work(campaign, chosen, slots, stopper, retry=retry)
-    stopped = stopper.asked and stopper.interrupted
+    # Also after SIGTERM: a scheduler that is told 0 would not repeat the command.
+    left = [r for r in chosen if campaign.state(r).state not in (*OVER, FAILED)]
+    stopped = stopper.asked and bool(left)
     return _outcome(campaign, paces, chosen=chosen, interrupted=stopped)
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import threading
@@ -157,6 +158,26 @@ def test_a_campaign_that_is_asked_to_stop_asks_its_runs_and_goes_on(file, tmp_pa
     assert {campaign.state(run).state for run in campaign.runs} == {"done"}
     assert ran(place)["teach/fold=0_seed=0"] == 2
     assert ran(place)["tune/fold=0_seed=0"] == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_launch_that_was_stopped_says_so_by_its_exit_code(
+    file, tmp_path, capsys, number
+):
+    """A scheduler repeats a command that ends so, and one that ends with 0 never."""
+    place = tmp_path / "place"
+
+    def ask():
+        processes.until(lambda: len(list(place.rglob("listens"))) == 1)
+        os.kill(os.getpid(), number)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    words = (file, "--workdir", place, "--with", "seeds=1", "--with", "does=sleeps")
+    code, found, _ = launch(capsys, *words, "--only", "teach/fold=0_seed=0")
+    asking.join()
+    assert code == 130 and found["stopped"] == 1
+    assert launch(capsys, *words, "--only", "teach/fold=0_seed=0")[0] == 0
 
 
 def test_a_run_outlives_nobody_and_has_one_writer(file, tmp_path):
