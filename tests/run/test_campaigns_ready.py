@@ -9,10 +9,12 @@ import subprocess
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from sensorium_jax.cli import main
 from support.processes import runs
+from support.quick import quickly
 from support.recordings import tiny
 
 READY = Path(__file__).parents[2] / "experiments/campaigns"
@@ -36,33 +38,58 @@ def test_a_ready_campaign_is_planned(name, tmp_path, capsys):
     assert len(json.loads(capsys.readouterr().out)["runs"]) == COUNTS[name]
 
 
+NARROW = json.dumps(tiny.NARROW_DWISE)
+CORE = {"hidden_channels": (2, 2), "input_kernel": 3, "hidden_kernel": 3, "layers": 2}
+# Options of the file, and fields of its trainings beside those that all have.
 SMALL = {
-    "leave_one_mouse_out": {"shares": (0.3, 1.0)},
-    "scaling": {"shares": (0.5,), "widths": (1,), "channels": (4, 4)},
-    "cnn2022_ensemble20": {"seeds": 2},
-    "baselines2023": {"seeds": 2},
+    "leave_one_mouse_out": ({"shares": (0.3, 1.0)}, {}),
+    "scaling": ({"shares": (0.5, 1.0), "widths": (1,), "channels": (4, 4)}, {}),
+    "cnn2022_ensemble20": ({"seeds": 2, "mouse": 22}, {}),
+    "baselines2023": ({"seeds": 2}, {}),
+    "dwise2023": ({"folds": 2}, {"model.json": NARROW, "train.frames": 16}),
+    "cnn_sys_ident": ({"count": 2, "core": {"kind": "rotation2d", **CORE}}, {}),
 }
+TESTS = ("live_main", "live_bonus", "final_main", "final_bonus")
+
+
+def recordings(name, folder):
+    """Those that a campaign at toy size is about."""
+    if name == "cnn2022_ensemble20":
+        words = ["--preset", "tiny", "--year", "2022", "--trials", "12"]
+        assert main(["simulate", str(folder), *words]) == 0
+        return folder
+    if name == "cnn_sys_ident":
+        return tiny.pictures(folder, 2)
+    return tiny.films(folder, 2, frames=40, tests=TESTS)
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("name", SMALL)
 def test_a_ready_campaign_runs_at_toy_size(name, tmp_path, capsys):
-    """On tiny recordings, with the recipes as they are but for their length."""
-    pictures = name == "cnn2022_ensemble20"
-    data = (tiny.pictures if pictures else tiny.films)(tmp_path / "data", 2)
-    options = [f"{k}={v}" for k, v in ({"data": data} | SMALL[name]).items()]
+    """Every run in turn, in this process; recipes as they are but for their length."""
+    pictures = name.startswith("cnn")
+    given, fields = SMALL[name]
+    given = {"data": recordings(name, tmp_path / "data")} | given
     small = {
         "train.steps": 2,
-        "train.batch": 2,
         "train.frames": 1 if pictures else 40 if name == "baselines2023" else 24,
         "validate.skip": 0 if pictures else 10,
     }
+    small |= {} if name == "cnn_sys_ident" else {"train.batch": 2}
     words = ["launch", str(READY / f"{name}.py"), "--workdir", str(tmp_path / "x")]
-    words += [x for option in options for x in ("--with", option)]
-    words += [f"--config.{k}={v}" for k, v in small.items()]
-    assert main([*words, "--json"]) == 0, capsys.readouterr().err
-    found = json.loads(capsys.readouterr().out)
-    assert found["done"] == len(found["runs"])
+    words += [x for k, v in given.items() for x in ("--with", f"{k}={v}")]
+    words += [f"--config.{k}={v}" for k, v in (small | fields).items()]
+    capsys.readouterr()
+    assert main([*words, "--dry-run", "--json"]) == 0, capsys.readouterr().err
+    for run in json.loads(capsys.readouterr().out)["runs"]:
+        (tmp_path / "x" / run["name"]).mkdir(parents=True)
+        with quickly():
+            code = main(run["words"])
+        said = capsys.readouterr()
+        assert code == 0, f"{run['name']}: {said.err}"
+        found = json.loads(said.out)
+        if run["words"][0] == "train":
+            assert found["step"] == 2 and np.isfinite(found["score"])
 
 
 KILLED = """
@@ -74,7 +101,7 @@ def get_campaign(recipe, data):
         "judge": {"command": ["score", "--data", data, "--model", "{tune*}", "--draws",
                               "20", "--no-linear", "--csv", "{here}/s.csv"]},
         "send": {"command": ["submit", "--data", data, "--model", "{tune*}",
-                             "--out", "{here}/out"]},
+                             "--tier", "oracle", "--out", "{here}/out"]},
     }}
 """
 KILLS = 10
