@@ -81,7 +81,7 @@ def films(
     tests: Sequence[str] = (),
     **options,
 ) -> Path:
-    """Trees of films: 12 training and 4 oracle trials each, one of each tier of tests."""
+    """Trees of films: 12 training and 4 oracle trials each, one of each test tier."""
     for m in range(mice):
         rng = np.random.default_rng([seed, m])
         n, trials = NEURONS[m], train + 4 + len(tests)
