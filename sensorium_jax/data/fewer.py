@@ -1,7 +1,8 @@
 """Recordings with a part of their neurons: what fewer of them are worth."""
 
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 
@@ -78,10 +79,9 @@ class _Some:
 
 def _of(stats: Stats, neurons: int, chosen: np.ndarray) -> Stats:
     """Statistics of some neurons; those that are one for all stay."""
-    given = {name: getattr(stats, name) for name in stats.__dataclass_fields__}
-    return Stats(
-        **{
-            name: x[..., chosen] if x is not None and x.shape[-1:] == (neurons,) else x
-            for name, x in given.items()
-        }
-    )
+    names = [field.name for field in fields(stats)]
+    given: dict[str, Any] = {name: getattr(stats, name) for name in names}
+    for name, x in given.items():
+        if x is not None and x.shape[-1:] == (neurons,):
+            given[name] = x[..., chosen]
+    return Stats(**given)

@@ -134,13 +134,13 @@ def _outcome(
     *,
     chosen: Sequence[Run] | None = None,
     slots: int = 0,
-    jobs: Mapping[str, str] | None = None,
+    queue: Mapping[str, str] | None = None,
     last: str = "",
     interrupted: bool = False,
 ) -> Outcome:
     """The table of runs, what is left, and every failure with the end of its log.
 
-    jobs says of a cluster's jobs which is whose, and how it stands.
+    queue says of a cluster's jobs which is whose, and how it stands.
     """
     chosen = campaign.runs if chosen is None else chosen
     runs = campaign.runs
@@ -149,10 +149,10 @@ def _outcome(
     remarks = {name: words for name, (_, words) in stand.items() if words}
     costs = paces(campaign, like)
     cells = [_cells(run, states[run.name], costs[run.name]) for run in runs]
-    heads = list(HEADS)
-    if jobs:
+    heads: list[str] = [*HEADS]
+    if queue:
         heads.append("job")
-        cells = [[*c, jobs.get(r.name, "-")] for c, r in zip(cells, runs, strict=True)]
+        cells = [[*c, queue.get(r.name, "-")] for c, r in zip(cells, runs, strict=True)]
     table = align([heads, *cells], left=2)
     counts = Counter(states[run.name].state for run in runs)
     words = ", ".join(f"{n} {state}" for state, n in counts.items())
@@ -172,7 +172,7 @@ def _outcome(
     data = {
         "runs": [
             _plain(campaign, r, states[r.name], costs[r.name])
-            | {"remark": remarks.get(r.name, ""), "job": (jobs or {}).get(r.name)}
+            | {"remark": remarks.get(r.name, ""), "job": (queue or {}).get(r.name)}
             for r in runs
         ],
         **{state: counts[state] for state in STATES},
