@@ -93,10 +93,9 @@ def launch(
         queued = submit(campaign, chosen, slurm, retry=retry)
         words = f"{len(queued)} runs queued; the same command says how they stand"
         states = {**job_states(campaign), **dict.fromkeys(queued, "queued")}
-        jobs = {
-            n: f"{job_of(campaign, campaign.named(n))} {s}" for n, s in states.items()
-        }
-        return _outcome(campaign, paces, chosen=chosen, jobs=jobs, last=words)
+        ids = {run.name: job_of(campaign, run) for run in campaign.runs}
+        queue = {name: f"{ids[name]} {state}" for name, state in states.items()}
+        return _outcome(campaign, paces, chosen=chosen, queue=queue, last=words)
     with stop_on_signals() as stopper:
         pool.work(campaign, chosen, slots, stopper, retry=retry)
     # Also after SIGTERM: a scheduler that is told 0 would not repeat the command.

@@ -49,7 +49,9 @@ SMALL = {
     "dwise2023": ({"folds": 2}, {"model.json": NARROW, "train.frames": 16}),
     "cnn_sys_ident": ({"count": 2, "core": {"kind": "rotation2d", **CORE}}, {}),
 }
-TESTS = ("live_main", "live_bonus", "final_main", "final_bonus")
+TESTS = tuple(
+    f"{when}_test_{on}" for when in ("live", "final") for on in ("main", "bonus")
+)
 
 
 def recordings(name, folder):
