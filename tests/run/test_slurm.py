@@ -133,8 +133,12 @@ def over(campaign, run):
 
 
 @pytest.mark.processes
-def test_a_job_that_was_lost_has_failed_and_is_not_queued_again(cluster, capsys):
+def test_a_job_that_was_lost_has_failed_and_is_not_queued_again(
+    cluster, capsys, monkeypatch
+):
     """Where SLURM killed a job at once, nothing of ours could note that."""
+    fake = f"{cluster / 'path'}{os.pathsep}{os.environ['PYTHONPATH']}"
+    monkeypatch.setenv("PYTHONPATH", fake)
     path, place = cluster / "two.py", cluster / "place"
     path.write_text(TWO.format(program=launched.PROGRAM))
     campaign = folder.claim(place, plan(read(path)), str(path))
@@ -155,8 +159,12 @@ def test_a_job_that_was_lost_has_failed_and_is_not_queued_again(cluster, capsys)
     campaign.file(run, ".job").write_text(json.dumps({"id": "71_0"}))
     campaign.note(run, folder.State(folder.RUNNING, attempts=1, host="node7"))
     assert main([*words, "--json"]) == 0
-    assert len(list(cluster.glob("jobs/*/script"))) == 1
-    runs.until(lambda: stand_in.state(cluster, "100_0") in ("COMPLETED", "FAILED"))
+    found = json.loads(capsys.readouterr().out)["runs"][0]
+    assert (
+        found["job"] == "100 queued" and len(list(cluster.glob("jobs/*/script"))) == 1
+    )
+    runs.until(lambda: stand_in.state(cluster, "100") == "COMPLETED")
+    assert campaign.state(run).state == "done"
 
 
 PREEMPTED = """

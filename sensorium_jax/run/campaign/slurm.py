@@ -32,6 +32,7 @@ from sensorium_jax.run.campaign.plan import Run
 
 JOBS = "slurm"  # a folder of submitit's own files, below LAUNCHED
 QUEUED = ("PENDING", "RUNNING", "REQUEUED", "SUSPENDED", "CONFIGURING", "RESIZING")
+UNKNOWN = "UNKNOWN"  # what submitit says of jobs that sacct does not know
 # Jobs that ended so would end so again. Others, as NODE_FAIL, TIMEOUT or CANCELLED, are
 # queued anew by the next launch.
 LOST = ("FAILED", "OUT_OF_MEMORY", "BOOT_FAIL", "DEADLINE")
@@ -150,16 +151,17 @@ def job_states(campaign: Campaign, cluster: str = "slurm") -> dict[str, str]:
 
 
 def _note_lost(campaign: Campaign, states: Mapping[str, str]) -> None:
-    """A run whose job was ended by SLURM at once has failed, and could not note it."""
+    """How runs stand whose jobs SLURM ended at once, so that they could not note it."""
     for run in campaign.runs:
-        state = campaign.state(run)
-        ended = states.get(run.name, "")
-        if ended in LOST and state.state in (WAITING, RUNNING):
-            if not pool.met(campaign, run):
-                continue  # it only came before the runs that it needs
+        state, ended = campaign.state(run), states.get(run.name, UNKNOWN)
+        if state.state not in (WAITING, RUNNING) or ended in (*QUEUED, UNKNOWN):
+            continue
+        if ended in LOST and pool.met(campaign, run):
             place = f"{campaign.folder}/{LAUNCHED}/{JOBS}"
             why = f"its job {job_of(campaign, run)} ended as {ended}; see {place}"
             campaign.note(run, state._replace(state=FAILED, why=why))
+        elif state.state == RUNNING:
+            campaign.note(run, state._replace(state=STOPPED))
 
 
 def _wanted(campaign: Campaign, run: Run, waiting: set[str], *, retry: bool) -> bool:
