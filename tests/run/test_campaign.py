@@ -245,6 +245,10 @@ def test_a_dry_run_writes_nothing_and_counts_measured_steps(file, tmp_path, caps
     (run / "log.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows) + '{"st')
     code, found, _ = launch(capsys, *words)
     assert [r["seconds_per_step"] for r in found["runs"][:4]] == [2.0] * 4  # 16 / 8
+    (run / "log.jsonl").write_text(json.dumps(rows[0]) + "\n")
+    _, found, _ = launch(capsys, *words)  # the first step compiles, and tells nothing
+    assert found["runs"][0]["seconds_per_step"] is None
+    (run / "log.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
     assert main([*map(str, ("launch", *words))]) == 0
     said = capsys.readouterr().out
     # One step of the run that was measured, and four of three others of its stage.

@@ -160,9 +160,8 @@ def test_a_job_that_was_lost_has_failed_and_is_not_queued_again(
     campaign.note(run, folder.State(folder.RUNNING, attempts=1, host="node7"))
     assert main([*words, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)["runs"][0]
-    assert (
-        found["job"] == "100 queued" and len(list(cluster.glob("jobs/*/script"))) == 1
-    )
+    assert found["job"] == "100 queued"
+    assert len(list(cluster.glob("jobs/*/script"))) == 1
     runs.until(lambda: stand_in.state(cluster, "100") == "COMPLETED")
     assert campaign.state(run).state == "done"
 
