@@ -62,7 +62,7 @@ def recordings(name, folder):
         return folder
     if name == "cnn_sys_ident":
         return tiny.pictures(folder, 2)
-    return tiny.films(folder, 2, frames=40, tests=TESTS)
+    return tiny.films(folder, 2, frames=60, tests=TESTS)
 
 
 @pytest.mark.soak
@@ -75,7 +75,6 @@ def test_a_ready_campaign_runs_at_toy_size(name, tmp_path, capsys):
     small = {
         "train.steps": 2,
         "train.frames": 1 if pictures else 40 if name == "baselines2023" else 24,
-        "validate.skip": 0 if pictures else 10,
     }
     small |= {} if name == "cnn_sys_ident" else {"train.batch": 2}
     words = ["launch", str(READY / f"{name}.py"), "--workdir", str(tmp_path / "x")]
@@ -100,8 +99,9 @@ def get_campaign(recipe, data):
         "teach": {"recipe": recipe, "seeds": 3},
         "tune": {"recipe": recipe, "each": "teach",
                  "changes": {"model.start": "{teach}", "train.rate": 0.001}},
-        "judge": {"command": ["score", "--data", data, "--model", "{tune*}", "--draws",
-                              "20", "--no-linear", "--csv", "{here}/s.csv"]},
+        "judge": {"command": ["score", "--data", data, "--model", "{tune*}", "--rules",
+                              "own", "--draws", "20", "--no-linear",
+                              "--csv", "{here}/s.csv"]},
         "send": {"command": ["submit", "--data", data, "--model", "{tune*}",
                              "--tier", "oracle", "--out", "{here}/out"]},
     }}
