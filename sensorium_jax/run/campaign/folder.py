@@ -88,7 +88,8 @@ class Campaign(NamedTuple):
         if state.state != RUNNING or lock.is_held(self.folder, lock_name(run)):
             return state, ""
         if state.host in ("", socket.gethostname()):
-            return state._replace(state=STOPPED), "its process ended without a word"
+            words = "its process ended without a word; launch again to go on with it"
+            return state._replace(state=STOPPED), words
         ago = max(time.time() - self.last_sign(run), 0.0)
         return state, f"last sign of life {duration(ago)} ago, on host {state.host}"
 
