@@ -72,7 +72,7 @@ def asked(run: str, tree: str, mice: int) -> list[Asked]:
     out = []
     for row, name in enumerate(true.mice[:mice]):
         _, pupil = true.usual(row)
-        subject = sj.insilico.subject(twin, name, pupil=pupil)
+        subject = sj.insilico.subject(twin, name, pupil=pupil.tolist())
         if run == TRUTH:
             score = np.ones(subject.neurons)
         else:
@@ -87,9 +87,12 @@ def filter_of(one: Asked, n: int) -> np.ndarray:
     h, w = one.subject.frame[:2]
     parts = [(f.even_np[n], f.early_nl[n]), (turn * f.odd_np[n], f.late_nl[n])]
     late = [np.convolve(k, filters.KAPPA)[::-1] for _, k in parts]
-    return sum(
-        k[:, None, None] * s.reshape(h, w)[None]
-        for (s, _), k in zip(parts, late, strict=True)
+    return np.sum(
+        [
+            k[:, None, None] * s.reshape(h, w)[None]
+            for (s, _), k in zip(parts, late, strict=True)
+        ],
+        0,
     )
 
 

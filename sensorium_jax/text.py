@@ -64,6 +64,14 @@ def cell(value: Any, digits: int = 3) -> str:
     return str(value)
 
 
+def duration(seconds: float) -> str:
+    """A time as a person says it."""
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 1.5 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} s"
+
+
 def html_table(rows: Sequence[Sequence[str]]) -> str:
     """Cells as a table for a notebook, the first row as heads."""
     lines = []

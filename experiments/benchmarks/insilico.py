@@ -104,7 +104,7 @@ def starts(subject: Any, neurons: int) -> np.ndarray:
     @jax.jit
     def drawn(rows):
         keys = ascend.keys(0, rows, 0 * rows)
-        return ascend._noise(keys, (1, *subject.frame), 1, CONTRAST)
+        return ascend.noise(keys, (1, *subject.frame), 1, CONTRAST)
 
     return np.asarray(drawn(rows))[:, 0].transpose(0, 3, 1, 2)
 

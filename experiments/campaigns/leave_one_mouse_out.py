@@ -22,7 +22,7 @@ def get_campaign(
     axes = {"data.trials": list(shares)}
     frozen = {"model.start": "{others}", "train.frozen": "(core|gru)/.*"}
     new = {"recipe": recipe, "folds": alone, "axes": axes, "seeds": seeds}
-    judge = ["score", "--data", data, "--no-linear"]
+    judge = ["--score", "--csv", "{here}/s.csv"]
     return {
         "changes": {"data.root": data},
         "stages": {
@@ -31,11 +31,8 @@ def get_campaign(
             "alone": new,
             "judge_transfer": {
                 "each": "transfer",
-                "command": [*judge, "--workdir", "{transfer}", "--csv", "{here}/s.csv"],
+                "command": ["runs", "{transfer}", *judge],
             },
-            "judge_alone": {
-                "each": "alone",
-                "command": [*judge, "--workdir", "{alone}", "--csv", "{here}/s.csv"],
-            },
+            "judge_alone": {"each": "alone", "command": ["runs", "{alone}", *judge]},
         },
     }

@@ -1,9 +1,12 @@
-"""What more mice, more trials and a wider core are worth.
+"""What more mice, more neurons, more trials and a wider core are worth.
 
-Each axis is varied alone, around a model of all mice and all trials. Runs of fewer mice
-score those mice only: compare the rows of one mouse, which the judging writes.
+Each axis is varied alone, around a model of all mice, neurons and trials, which is the
+largest point of each. Fewer trials and neurons are a part of more of them. Runs of
+fewer mice or neurons are judged on those alone: the .csv of the judging has a row for
+each mouse.
 
     sensorium launch experiments/campaigns/scaling.py --workdir runs/scaling
+    sensorium runs runs/scaling --along trials --figure trials.svg
 """
 
 import sensorium_jax as sj
@@ -27,12 +30,21 @@ def get_campaign(
         "trials": {"data.trials": list(shares)},
         "width": {"model.json": cores},
     }
-    stages = {}
-    for name, varied in axes.items():
-        stages[name] = {"recipe": recipe, "axes": varied, "seeds": seeds}
-        words = ["score", "--data", data, "--workdir", f"{{{name}}}", "--no-linear"]
+    stages = {
+        name: {"recipe": recipe, "axes": varied, "seeds": seeds}
+        for name, varied in axes.items()
+    }
+    few = [share for share in shares if share < 1]
+    if few:
+        words = ["convert", data, "{here}/few.store", "--neurons={share}"]
+        stages["few"] = {"command": words, "axes": {"share": few}}
+        stages["neurons"] = {
+            **{"recipe": recipe, "each": "few", "seeds": seeds},
+            "changes": {"data.root": "{few}/few.store"},
+        }
+    for name in [name for name in stages if name != "few"]:
         stages[f"judge_{name}"] = {
             "each": name,
-            "command": [*words, "--csv", "{here}/s.csv"],
+            "command": ["runs", f"{{{name}}}", "--score", "--csv", "{here}/s.csv"],
         }
     return {"changes": {"data.root": data}, "stages": stages}

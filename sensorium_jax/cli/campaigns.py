@@ -86,5 +86,7 @@ def runs_verb(verbs: Any) -> None:
     verb.add_argument("--tier", default="val", help="to judge by (val)")
     verb.add_argument("--draws", type=count, default=200, help="resamples of trials")
     verb.add_argument("--csv", metavar="OUT", help="the table as a file")
-    words = "learning curves of all runs (.png, .svg, .pdf)"
+    words = "scores by the values of a column, for each folder of runs; as trials"
+    verb.add_argument("--along", metavar="COLUMN", help=words)
+    words = "learning curves of all runs, or scores --along (.png, .svg, .pdf)"
     verb.add_argument("--figure", metavar="FILE", help=words)

@@ -75,7 +75,8 @@ def convert_verb(verbs: Any) -> None:
         from sensorium_jax.run.convert import convert
 
         options = {"responses": a.responses, "threads": a.threads, "rules": a.rules}
-        return convert(a.data, a.store, verify=a.verify, **options)
+        options |= {"verify": a.verify, "neurons": a.neurons}
+        return convert(a.data, a.store, **options)
 
     words = "Write recordings as a store that streams from disk or a URL."
     verb = add(verbs, "convert", words, call)
@@ -86,6 +87,8 @@ def convert_verb(verbs: Any) -> None:
     words, dtypes = "how responses are stored", ("float32", "float16")
     verb.add_argument("--responses", default=dtypes[0], choices=dtypes, help=words)
     verb.add_argument("--threads", type=count, default=4, help="trials read at a time")
+    words = "share of each mouse's neurons to keep, above 0 and at most 1 (all)"
+    verb.add_argument("--neurons", type=float, default=1.0, metavar="SHARE", help=words)
     add_rules(verb)
 
 

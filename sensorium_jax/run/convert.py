@@ -13,12 +13,20 @@ def convert(
     responses: str = "float32",
     threads: int = 4,
     rules: str | None = None,
+    neurons: float = 1.0,
 ) -> Outcome:
     """Write recordings as a store, or finish one that was begun."""
     if "://" not in target:
         atomic.need_place(target, folder=True)
-    options = {"responses": responses, "threads": threads, "rules": rules}
-    done = write_store(source, target, verify=verify, **options)
+    done = write_store(
+        source,
+        target,
+        verify=verify,
+        responses=responses,
+        threads=threads,
+        rules=rules,
+        neurons=neurons,
+    )
     greys = sum(dtype == "uint8" for dtype in done.video_dtypes)
     lines = [
         f"{target}: {done.mice} mice, {done.trials} trials, "

@@ -10,17 +10,16 @@ from sensorium_jax.io import atomic
 from sensorium_jax.run import INTERRUPTED, Outcome, logged
 from sensorium_jax.run.campaign import folder as place, pool, stages
 from sensorium_jax.run.campaign.folder import (
-    DONE,
     FAILED,
     OVER,
-    RUNNING,
+    STATES,
     WAITING,
     Campaign,
     State,
 )
 from sensorium_jax.run.campaign.plan import Run, check, plan
 from sensorium_jax.stop import stop_on_signals
-from sensorium_jax.text import align, cell
+from sensorium_jax.text import align, cell, duration
 
 
 class Pace(NamedTuple):
@@ -81,18 +80,27 @@ def launch(
         place.write_lines(campaign, commands)
         return _outcome(campaign, paces, last=f"a line for each run: {commands}")
     chosen = campaign.runs
+    if any(run.search for run in chosen):
+        from sensorium_jax.run.campaign import search
+
+        search.need()
     if only is not None:
         chosen = [campaign.named(only)]
         _check_needs(campaign, chosen[0])
     if slurm is not None:
-        from sensorium_jax.run.campaign.slurm import submit
+        from sensorium_jax.run.campaign.slurm import job_of, job_states, submit
 
         queued = submit(campaign, chosen, slurm, retry=retry)
         words = f"{len(queued)} runs queued; the same command says how they stand"
-        return _outcome(campaign, paces, chosen=chosen, last=words)
+        states = {**job_states(campaign), **dict.fromkeys(queued, "queued")}
+        ids = {run.name: job_of(campaign, run) for run in campaign.runs}
+        queue = {name: f"{ids[name]} {state}" for name, state in states.items()}
+        return _outcome(campaign, paces, chosen=chosen, queue=queue, last=words)
     with stop_on_signals() as stopper:
         pool.work(campaign, chosen, slots, stopper, retry=retry)
-    stopped = stopper.asked and stopper.interrupted
+    # Also after SIGTERM: a scheduler that is told 0 would not repeat the command.
+    left = [r for r in chosen if campaign.state(r).state not in (*OVER, FAILED)]
+    stopped = stopper.asked and bool(left)
     return _outcome(campaign, paces, chosen=chosen, interrupted=stopped)
 
 
@@ -125,19 +133,30 @@ def _outcome(
     *,
     chosen: Sequence[Run] | None = None,
     slots: int = 0,
+    queue: Mapping[str, str] | None = None,
     last: str = "",
     interrupted: bool = False,
 ) -> Outcome:
-    """The table of runs, what is left, and every failure with the end of its log."""
+    """The table of runs, what is left, and every failure with the end of its log.
+
+    queue says of a cluster's jobs which is whose, and how it stands.
+    """
     chosen = campaign.runs if chosen is None else chosen
     runs = campaign.runs
-    states = {run.name: campaign.state(run) for run in runs}
+    stand = {run.name: campaign.stands(run) for run in runs}
+    states = {name: state for name, (state, _) in stand.items()}
+    remarks = {name: words for name, (_, words) in stand.items() if words}
     costs = paces(campaign, like)
     cells = [_cells(run, states[run.name], costs[run.name]) for run in runs]
-    table = align([list(HEADS), *cells], left=2)
+    heads: list[str] = [*HEADS]
+    if queue:
+        heads.append("job")
+        cells = [[*c, queue.get(r.name, "-")] for c, r in zip(cells, runs, strict=True)]
+    table = align([heads, *cells], left=2)
     counts = Counter(states[run.name].state for run in runs)
     words = ", ".join(f"{n} {state}" for state, n in counts.items())
     lines = [*table, f"{len(runs)} runs: {words}"]
+    lines += [f"{name}: {remark}" for name, remark in remarks.items()]
     if slots:
         lines.append(_cost_words(campaign, states, costs, slots))
     failed = [run for run in chosen if states[run.name].state == FAILED]
@@ -145,14 +164,30 @@ def _outcome(
         why = pool.cause(states[run.name])
         lines += [f"{run.name} failed ({why}); the end of its log:", campaign.tail(run)]
     if failed:
-        lines.append("--retry runs what has failed again.")
+        held = sum(_blocked(campaign, run, states) for run in chosen)
+        words = f" {held} runs wait for that." if held else ""
+        lines.append(f"--retry runs what has failed again.{words}")
     lines += [last] if last else []
     data = {
-        "runs": [_plain(campaign, r, states[r.name], costs[r.name]) for r in runs],
-        **{state: counts[state] for state in (DONE, FAILED, RUNNING, WAITING)},
+        "runs": [
+            _plain(campaign, r, states[r.name], costs[r.name])
+            | {"remark": remarks.get(r.name, ""), "job": (queue or {}).get(r.name)}
+            for r in runs
+        ],
+        **{state: counts[state] for state in STATES},
     }
     code = INTERRUPTED if interrupted else int(bool(failed))
     return Outcome(data, "\n".join(lines), code)
+
+
+def _blocked(campaign: Campaign, run: Run, states: Mapping[str, State]) -> bool:
+    """Whether a run waits for one that has failed, or for one that waits so."""
+    if states[run.name].state != WAITING:
+        return False
+    needs = [campaign.named(name) for name in run.needs]
+    return any(
+        states[n.name].state == FAILED or _blocked(campaign, n, states) for n in needs
+    )
 
 
 HEADS = ("run", "state", "steps", "s/step", "left", "score")
@@ -237,11 +272,3 @@ def _told_steps(run: Run) -> int | None:
     start = "--config.train.steps="
     told = [w.removeprefix(start) for w in run.words if w.startswith(start)]
     return int(told[-1]) if told and told[-1].isdigit() and int(told[-1]) else None
-
-
-def duration(seconds: float) -> str:
-    """A time as a person says it."""
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= 1.5 * size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.0f} s"

@@ -40,13 +40,13 @@ class Logged:
 
     @cached_property
     def seconds_per_step(self) -> float | None:
-        """Median over reports, without the first, which compiles; None if unknown."""
+        """Median over reports but the first, which compiles; None before others."""
         each = [
             self.windows / row["samples_per_s"]
             for row in self.rows
             if row["step"] and row.get("samples_per_s")
         ]
-        return float(median(each[1:] or each)) if each else None
+        return float(median(each[1:])) if each[1:] else None
 
     @property
     def seconds(self) -> float | None:

@@ -11,9 +11,8 @@ from sensorium_jax.errors import UserError, unknown
 from sensorium_jax.io import atomic, lock, plain_json
 from sensorium_jax.run import Outcome, logged
 from sensorium_jax.run.campaign import folder as place
-from sensorium_jax.run.launch import duration
 from sensorium_jax.run.logged import BOUNDS, SCORED, Logged
-from sensorium_jax.text import align, cell
+from sensorium_jax.text import align, cell, duration
 
 DEPTH = 4  # folders below the one that is named
 # Fields that say where things lie and how often, not what is learned.
@@ -21,8 +20,10 @@ TALK = (
     *("train.checkpoint_every", "train.report_every", "train.keep"),
     *("train.sinks", "train.prefetch"),
 )
-NUMBERS = ("score", "best_step", *BOUNDS, "step", "steps", "seconds")
-BEST_FIRST = ("score", "fraction_of_ceiling")
+JUDGED = ("judged", "judged_low", "judged_high")  # by `--score`, with its interval
+NUMBERS = ("score", "best_step", *JUDGED, *BOUNDS, "step", "steps", "seconds")
+SIZES = ("mice", "neurons")
+BEST_FIRST = ("score", "judged", "fraction_of_ceiling")
 ABSENT = object()
 
 
@@ -38,15 +39,24 @@ class Row(NamedTuple):
     score: float | None  # the best of its validations
     best_step: int | None
     seconds: float | None  # that its steps took
+    mice: int
+    neurons: int  # of all mice
+    judged: float | None = None  # single-trial correlation on the whole tier
+    judged_low: float | None = None
+    judged_high: float | None = None
     null: float | None = None
     ceiling: float | None = None
     fraction_of_ceiling: float | None = None
+    remark: str = ""  # what must be known of how it stands
 
     def as_dict(self, fields: Sequence[str]) -> dict[str, Any]:
         """The numbers, and the fields in which the runs differ."""
         plain = self._asdict()
         return {
-            **{key: plain[key] for key in ("name", "workdir", "state", *NUMBERS)},
+            **{
+                key: plain[key]
+                for key in ("name", "workdir", "state", "remark", *NUMBERS)
+            },
             "differs": {field: self.config.get(field) for field in fields},
         }
 
@@ -57,6 +67,7 @@ def runs(
     sort: str | None = None,
     csv: str | None = None,
     figure: str | None = None,
+    along: str | None = None,
     score: bool = False,
     pair: Sequence[Sequence[str]] = (),
     data: str | None = None,
@@ -67,7 +78,8 @@ def runs(
 
     score: judge the best step of every run beside null and ceiling, which is kept in
     its workdir. pair: two runs each, compared on the same resampled trials. data are
-    other recordings than those that the runs were trained on.
+    other recordings than those that the runs were trained on. along: a column; scores
+    are listed, and drawn, by its values.
     """
     if csv is not None:
         atomic.need_place(csv, folder=False)
@@ -81,12 +93,19 @@ def runs(
     fields = differing([row.config for row in rows])
     rows = ordered(rows, sort, fields)
     lines = align(table(rows, fields), left=2)
+    lines += [f"{row.name}: {row.remark}" for row in rows if row.remark]
     found: dict[str, Any] = {"runs": [row.as_dict(fields) for row in rows]}
     if csv is not None:
         from sensorium_jax.scoring.tables import write_csv
 
         write_csv(csv, [_flat(row.as_dict(fields)) for row in rows])
-    if figure is not None:
+    if along is not None:
+        points = curve(rows, along, fields)
+        found["along"] = [point._asdict() for point in points]
+        lines += ["", *align(curve_table(points, along))]
+    if figure is not None and along is not None:
+        lines.append(draw_along(found["along"], along, figure))
+    elif figure is not None:
         lines.append(draw({row.name: logs[row.name] for row in rows}, figure))
     if pairs:
         from sensorium_jax.run.judged import compared
@@ -146,17 +165,21 @@ def row_of(name: str, log: Logged) -> Row:
     progress, saved = _saved(log.workdir)
     best = (progress["best"], progress["best_step"]) if _judged(progress) else log.best
     kept = _bounds(log.workdir, best[1] if best else None)
+    state, remark = _state(log, progress, saved)
     return Row(
         name=name,
         workdir=str(log.workdir),
         config=flat({"recipe": log.card.get("recipe", ""), **log.config}),
-        state=_state(log, progress, saved),
+        state=state,
         step=max(log.step, saved),
         steps=log.steps,
         score=best[0] if best else None,
         best_step=best[1] if best else None,
         seconds=log.seconds,
+        mice=len(log.card["mice"]),
+        neurons=sum(mouse.get("neurons", 0) for mouse in log.card["mice"]),
         **kept,
+        remark=remark,
     )
 
 
@@ -173,25 +196,30 @@ def _judged(progress: Mapping[str, Any]) -> bool:
     return progress.get("best") is not None and progress.get("best_step", -1) >= 0
 
 
-def _state(log: Logged, progress: Mapping[str, Any], saved: int) -> str:
+def _state(log: Logged, progress: Mapping[str, Any], saved: int) -> tuple[str, str]:
+    """How a run stands, by its lock, its checkpoints and its campaign; and a remark."""
     if lock.is_held(log.workdir):
-        return place.RUNNING
+        return place.RUNNING, ""
     if progress.get("finished") or (log.steps and saved >= log.steps):
-        return place.DONE
-    return _launched(log.workdir) or place.STOPPED
+        return place.DONE, ""
+    state, remark = _launched(log.workdir)
+    known = (place.FAILED, place.PRUNED, place.RUNNING)
+    return state if state in known else place.STOPPED, remark
 
 
-def _launched(workdir: Path) -> str | None:
-    """What a campaign says of a run of its own that has failed or was given up."""
+def _launched(workdir: Path) -> tuple[str, str]:
+    """What the campaign of a run says of how it stands; nothing where it has none."""
     workdir = workdir.absolute()
     for above in list(workdir.parents)[:DEPTH]:
         if (above / place.PLAN).is_file():
             campaign = place.opened(above)
             name = str(workdir.relative_to(above))
-            states = [campaign.state(r).state for r in campaign.runs if r.name == name]
-            odd = [state for state in states if state in (place.FAILED, place.PRUNED)]
-            return odd[0] if odd else None
-    return None
+            for run in campaign.runs:
+                if run.name == name:
+                    state, remark = campaign.stands(run)
+                    return state.state, remark
+            break
+    return "", ""
 
 
 def _bounds(workdir: Path, step: int | None) -> dict[str, Any]:
@@ -202,7 +230,15 @@ def _bounds(workdir: Path, step: int | None) -> dict[str, Any]:
     kept = plain_json.load(path, "Delete it; `sensorium runs --score` writes it anew.")
     if not isinstance(kept, dict) or kept.get("step") != step:
         return {}
-    return {name: x for name in BOUNDS if type(x := kept.get(name)) in (int, float)}
+    low, high = _pair(kept.get("single_trial_interval"))
+    judged = (kept.get("single_trial"), low, high)
+    found = {name: kept.get(name) for name in BOUNDS}
+    found |= dict(zip(JUDGED, judged, strict=True))
+    return {k: x for k, x in found.items() if type(x) in (int, float)}
+
+
+def _pair(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, list) and len(value) == 2 else (None, None)
 
 
 def flat(config: Mapping[str, Any], start: str = "") -> dict[str, Any]:
@@ -230,15 +266,10 @@ def ordered(rows: Sequence[Row], sort: str | None, fields: Sequence[str]) -> lis
     """Rows by a column: the best score first, other numbers from the least on."""
     if sort is None:
         return list(rows)
-    ends = {field.rpartition(".")[2]: field for field in fields}
-    known = ("name", "state", *NUMBERS, *fields)
-    column = ends.get(sort, sort)
-    if column not in known:
-        raise unknown("column", sort, [*known, *ends], "Set --sort.")
+    column = column_named(sort, fields, "Set --sort.")
 
     def key(row: Row) -> tuple[bool, bool, Any]:
-        plain = row._asdict()
-        value = plain[column] if column in plain else row.config.get(column)
+        value = value_of(row, column)
         number = isinstance(value, (int, float))
         if not number:
             return value is None, True, str(value)
@@ -247,13 +278,77 @@ def ordered(rows: Sequence[Row], sort: str | None, fields: Sequence[str]) -> lis
     return sorted(rows, key=key)
 
 
+def column_named(word: str, fields: Sequence[str], remedy: str) -> str:
+    """A column by its name, or a field that differs by the end of its name."""
+    ends = {field.rpartition(".")[2]: field for field in fields}
+    known = ("name", "state", *NUMBERS, *SIZES, *fields)
+    if word in (*SIZES, *NUMBERS):
+        return word
+    if ends.get(word, word) not in known:
+        raise unknown("column", word, [*known, *ends], remedy)
+    return ends.get(word, word)
+
+
+def value_of(row: Row, column: str) -> Any:
+    """What stands in a column of a row."""
+    plain = row._asdict()
+    return plain[column] if column in plain else row.config.get(column)
+
+
+class Along(NamedTuple):
+    """Runs of one folder that share a value of a column, and their mean score."""
+
+    folder: str
+    value: Any
+    runs: int
+    score: float | None
+    low: float | None  # mean of the ends of their intervals; None where not judged
+    high: float | None
+
+
+def curve(rows: Sequence[Row], word: str, fields: Sequence[str]) -> list[Along]:
+    """Scores by the values of a column, for each folder of runs.
+
+    They are those of `--score` where every run of a point has one, else the best
+    validations.
+    """
+    column = column_named(word, fields, "Set --along.")
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in ordered(rows, word, fields):
+        place = row.name.rpartition("/")[0]
+        groups.setdefault((place, repr(value_of(row, column))), []).append(row)
+    points = []
+    for (place, _), some in sorted(groups.items(), key=lambda pair: pair[0][0]):
+        judged = all(row.judged is not None for row in some)
+        names = JUDGED if judged else ("score", "judged_low", "judged_high")
+        means = [_mean([getattr(row, name) for row in some]) for name in names]
+        points.append(Along(place, value_of(some[0], column), len(some), *means))
+    return points
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """The mean, where all are known."""
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known and len(known) == len(values) else None
+
+
+def curve_table(points: Sequence[Along], word: str) -> list[list[str]]:
+    """Heads, and a row of cells for each point."""
+    cells = [["folder", word, "runs", "score", "from", "to"]]
+    for p in points:
+        numbers = [cell(x, 4) for x in (p.score, p.low, p.high)]
+        cells.append([p.folder, _value(p.value), str(p.runs), *numbers])
+    return cells
+
+
 def table(rows: Sequence[Row], fields: Sequence[str]) -> list[list[str]]:
     """Heads, and a row of cells for each run."""
     ends = [field.rpartition(".")[2] for field in fields]
     short = [e if ends.count(e) == 1 else f for e, f in zip(ends, fields, strict=True)]
     heads = ["run", "state", *short, "steps", "time", "score", "at"]
-    bounds = [b for b in BOUNDS if any(getattr(row, b) is not None for row in rows)]
-    heads += ["fraction" if b == BOUNDS[2] else b for b in bounds]
+    known = (*JUDGED, *BOUNDS)
+    bounds = [b for b in known if any(getattr(row, b) is not None for row in rows)]
+    heads += ["fraction" if b == BOUNDS[2] else b.replace("_", " ") for b in bounds]
     cells = [heads]
     for row in rows:
         total = "?" if row.steps is None else str(row.steps)
@@ -278,6 +373,22 @@ def _value(value: Any) -> str:
 def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
     plain = {k: v for k, v in row.items() if k != "differs"}
     return {**plain, **row["differs"]}
+
+
+def draw_along(points: Sequence[Mapping[str, Any]], word: str, out: str) -> str:
+    """A figure of scores by the values of a column, and what to say of it."""
+    from sensorium_jax.plots.curves import scores
+    from sensorium_jax.run.page import check_place
+
+    path = check_place(out)
+    lines: dict[str, list[Any]] = {}
+    for point in points:
+        if point["score"] is not None:
+            lines.setdefault(point["folder"], []).append(point)
+    with atomic.whole(path) as part:
+        figure = scores(lines, word)
+        figure.savefig(part, format=path.suffix[1:].lower(), dpi=120)
+    return f"scores by {word}: {path}"
 
 
 def draw(logs: Mapping[str, Logged], out: str) -> str:

@@ -3,7 +3,9 @@
 import json
 import os
 import shlex
+import signal
 import subprocess
+import sys
 import threading
 
 import pytest
@@ -109,12 +111,14 @@ def test_a_failed_run_is_told_and_retried_by_choice_only(file, tmp_path, capsys)
     for _ in range(2):
         code, found, err = launch(capsys, *words)
         assert code == 1 and found["failed"] == 2 and found["waiting"] == 4
+        assert found["stopped"] == found["pruned"] == found["running"] == 0
         assert ran(place) == {"teach/fold=0_seed=0": 1, "teach/fold=1_seed=0": 1}
     run = found["runs"][0]
     assert run["code"] == 3 and "the recordings are gone" in run["log"]
     assert main([*map(str, ("launch", *words))]) == 1
     said = capsys.readouterr().out
     assert "teach/fold=0_seed=0 failed (exit code 3)" in said
+    assert "--retry runs what has failed again. 4 runs wait for that." in said
     assert "the recordings are gone" in said and "--retry" in said
     for name in ran(place):
         (place / name / "mended").touch()
@@ -156,6 +160,26 @@ def test_a_campaign_that_is_asked_to_stop_asks_its_runs_and_goes_on(file, tmp_pa
     assert ran(place)["tune/fold=0_seed=0"] == 1
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_launch_that_was_stopped_says_so_by_its_exit_code(
+    file, tmp_path, capsys, number
+):
+    """A scheduler repeats a command that ends so, and one that ends with 0 never."""
+    place = tmp_path / "place"
+
+    def ask():
+        processes.until(lambda: len(list(place.rglob("listens"))) == 1)
+        os.kill(os.getpid(), number)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    words = (file, "--workdir", place, "--with", "seeds=1", "--with", "does=sleeps")
+    code, found, _ = launch(capsys, *words, "--only", "teach/fold=0_seed=0")
+    asking.join()
+    assert code == 130 and found["stopped"] == 1
+    assert launch(capsys, *words, "--only", "teach/fold=0_seed=0")[0] == 0
+
+
 def test_a_run_outlives_nobody_and_has_one_writer(file, tmp_path):
     """While a run goes on no other process begins it, and it ends with its parent."""
     place = tmp_path / "place"
@@ -172,9 +196,15 @@ def test_a_run_outlives_nobody_and_has_one_writer(file, tmp_path):
     ) as parent:
         listens = place / campaign.runs[0].name / "listens"
         processes.until(listens.exists)
+        stands = campaign.stands(campaign.runs[0])
+        assert (stands[0].state, stands[1]) == ("running", "")
         assert child.begin(campaign, campaign.runs[0]) is None
         parent.kill()
     processes.until((listens.parent / "mended").exists)
+    processes.until(lambda: campaign.stands(campaign.runs[0])[1] != "")
+    stands, remark = campaign.stands(campaign.runs[0])
+    assert stands.state == "stopped" and "without a word" in remark
+    assert campaign.state(campaign.runs[0]).state == "running"  # nobody noted its end
     pool.work(campaign, campaign.runs[:1], [child.WHOLE], Stopper())
     state = campaign.state(campaign.runs[0])
     assert state.state == "done" and state.attempts == 2
@@ -215,6 +245,10 @@ def test_a_dry_run_writes_nothing_and_counts_measured_steps(file, tmp_path, caps
     (run / "log.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows) + '{"st')
     code, found, _ = launch(capsys, *words)
     assert [r["seconds_per_step"] for r in found["runs"][:4]] == [2.0] * 4  # 16 / 8
+    (run / "log.jsonl").write_text(json.dumps(rows[0]) + "\n")
+    _, found, _ = launch(capsys, *words)  # the first step compiles, and tells nothing
+    assert found["runs"][0]["seconds_per_step"] is None
+    (run / "log.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
     assert main([*map(str, ("launch", *words))]) == 0
     said = capsys.readouterr().out
     # One step of the run that was measured, and four of three others of its stage.
@@ -314,6 +348,23 @@ def test_a_wrong_campaign_is_one_paragraph(tmp_path, capsys, text, said):
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("sensorium: ") and said in line
     assert not place.exists()
+
+
+def test_a_search_without_optuna_is_refused_before_anything_runs(
+    tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    path = tmp_path / "search.py"
+    search = {"count": 2, "train.rate": ["uniform", 0.1, 0.2]}
+    stages = {
+        "first": {"recipe": "demo"},
+        "tune": {"recipe": "demo", "after": "first", "search": search},
+    }
+    path.write_text(f"def get_campaign():\n    return {{'stages': {stages}}}\n")
+    place = tmp_path / "place"
+    assert main(["launch", str(path), "--workdir", str(place)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "sensorium-jax[search]" in line and not ran(place)
 
 
 def test_wrong_folders_files_and_options(file, tmp_path, capsys):

@@ -1,6 +1,8 @@
 """Runs side by side: what differs, how they stand, and which is better."""
 
 import json
+import os
+import socket
 
 import numpy as np
 import pytest
@@ -85,15 +87,65 @@ def test_the_table_as_a_file_and_curves_in_a_figure(three, tmp_path, capsys):
     )
 
 
-def test_a_run_that_its_campaign_has_failed_is_told_so(three, capsys):
-    run = {"name": "x/fast", "stage": "x", "words": ["train"], "needs": []}
+def test_scores_along_what_was_varied(three, tmp_path, capsys):
+    judged = {"single_trial": 0.25, "single_trial_interval": [0.2, 0.3], "step": 4}
+    for name in ("x/slow", "odd"):
+        (three / name / "scored.json").write_text(json.dumps(judged))
+    figure = tmp_path / "rates.svg"
+    code, found = listed(capsys, three, "--along", "rate", "--figure", figure)
+    assert code == 0
+    points = [tuple(point.values()) for point in found["along"]]
+    assert points == [
+        ("", 0.05, 1, 0.25, 0.2, 0.3),
+        ("x", 0.01, 1, 0.25, 0.2, 0.3),
+        ("x", 0.1, 1, 0.3, None, None),  # not judged: its best validation
+    ]
+    assert "<!-- rate -->" in figure.read_text()
+    _, found = listed(capsys, three / "x", "--along", "layers")
+    assert [point["value"] for point in found["along"]] == [2, 3]
+    _, found = listed(capsys, three / "x", "--along", "mice")
+    (point,) = found["along"]  # the mean of both, of which one was not judged
+    assert point == {
+        **{"folder": "", "value": 2, "runs": 2},
+        **{"score": pytest.approx(0.25), "low": None, "high": None},
+    }
+
+
+def campaigned(folder, name, **state):
+    """Make a run of this folder one of a campaign, in a state."""
+    run = {"name": name, "stage": "x", "words": ["train"], "needs": []}
     plain = {"file": "f", "runs": [{**run, "values": {}, "search": {}}]}
-    (three / "campaign.json").write_text(json.dumps(plain))
-    state = three / "launched/x/fast.json"
-    state.parent.mkdir(parents=True)
-    state.write_text(json.dumps({"state": "failed"}))
+    (folder / "campaign.json").write_text(json.dumps(plain))
+    path = folder / f"launched/{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(state))
+
+
+def test_a_run_that_its_campaign_has_failed_is_told_so(three, capsys):
+    campaigned(three, "x/fast", state="failed")
     rows = {row["name"]: row for row in listed(capsys, three)[1]["runs"]}
     assert rows["x/fast"]["state"] == "failed" and rows["odd"]["state"] == "stopped"
+
+
+def test_a_run_whose_machine_lost_power_does_not_go_on(three, capsys):
+    """Its state says running; its lock, or another machine, knows better."""
+    name = "launched/x/fast.lock"
+    campaigned(three, "x/fast", state="running", host=socket.gethostname())
+    (three / name).touch()  # a kill leaves the file, which holds nothing
+    rows = {row["name"]: row for row in listed(capsys, three)[1]["runs"]}
+    assert rows["x/fast"]["state"] == "stopped"
+    assert "ended without a word" in rows["x/fast"]["remark"]
+    with only_writer(three, "launch", name):
+        rows = {row["name"]: row for row in listed(capsys, three)[1]["runs"]}
+        assert (rows["x/fast"]["state"], rows["x/fast"]["remark"]) == ("running", "")
+    campaigned(three, "x/fast", state="running", host="node7")
+    last = max(p.stat().st_mtime for p in (three / "x/fast").iterdir()) - 600
+    for path in (three, *three.rglob("*")):
+        os.utime(path, (last, last))
+    assert main(["runs", str(three)]) == 0
+    said = capsys.readouterr().out
+    assert "x/fast: last sign of life 10.0 min ago, on host node7" in said
+    assert any("x/fast  running" in line for line in said.splitlines())
 
 
 class Known(Told):

@@ -81,9 +81,12 @@ def test_arrays_wait_for_each_other_and_a_preempted_run_goes_on(
     assert "#SBATCH --array=0-1%2" in script and "#SBATCH --time=90" in script
     runs.until((place / "a/name=sleeps/listens").exists)
     assert stand_in.state(cluster, "102") == "PENDING"  # it waits for the array
-    # What is queued is not queued again.
+    # What is queued is not queued again, and the table says where it is.
+    capsys.readouterr()
     assert main([*words, "--slurm"]) == 0
     assert len(list(cluster.glob("jobs/*/script"))) == 3
+    jobs = [run["job"] for run in json.loads(capsys.readouterr().out)["runs"]]
+    assert jobs[1:] == ["100_1 RUNNING", "102 PENDING"]
     for task in stand_in.tasks(cluster, "100_1"):
         os.kill(task, number)
     runs.until(lambda: stand_in.state(cluster, "102") == "COMPLETED")
@@ -127,6 +130,76 @@ def get_campaign(recipe, mouse):
 
 def over(campaign, run):
     return campaign.state(run).state in ("done", "failed")
+
+
+@pytest.mark.processes
+def test_a_job_that_was_lost_has_failed_and_is_not_queued_again(
+    cluster, capsys, monkeypatch
+):
+    """Where SLURM killed a job at once, nothing of ours could note that."""
+    fake = f"{cluster / 'path'}{os.pathsep}{os.environ['PYTHONPATH']}"
+    monkeypatch.setenv("PYTHONPATH", fake)
+    path, place = cluster / "two.py", cluster / "place"
+    path.write_text(TWO.format(program=launched.PROGRAM))
+    campaign = folder.claim(place, plan(read(path)), str(path))
+    run = campaign.runs[0]
+    campaign.path(run).mkdir(parents=True)
+    campaign.note(run, folder.State(folder.RUNNING, attempts=1, host="node7"))
+    campaign.file(run, ".job").write_text(json.dumps({"id": "70_0"}))
+    (cluster / "jobs/70_0").mkdir()
+    (cluster / "jobs/70_0/state").write_text("OUT_OF_MEMORY")
+    words = ["launch", "--workdir", str(place), "--only", run.name, "--slurm"]
+    assert main([*words, "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found["failed"] == 1 and not list(cluster.glob("jobs/*/script"))
+    assert main(words) == 1
+    assert "its job 70_0 ended as OUT_OF_MEMORY" in capsys.readouterr().out
+    (cluster / "jobs/71_0").mkdir()
+    (cluster / "jobs/71_0/state").write_text("NODE_FAIL")  # then it goes on by itself
+    campaign.file(run, ".job").write_text(json.dumps({"id": "71_0"}))
+    campaign.note(run, folder.State(folder.RUNNING, attempts=1, host="node7"))
+    assert main([*words, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["runs"][0]
+    assert found["job"] == "100 queued"
+    assert len(list(cluster.glob("jobs/*/script"))) == 1
+    runs.until(lambda: stand_in.state(cluster, "100") == "COMPLETED")
+    assert campaign.state(run).state == "done"
+
+
+PREEMPTED = """
+def get_campaign(recipe):
+    # How many checkpoints are kept changes nothing of what is learned.
+    stage = {"recipe": recipe, "axes": {"train.keep": [2, 3, 4]}}
+    return {"stages": {"a": stage}}
+"""
+
+
+@pytest.mark.processes
+def test_a_preempted_training_ends_with_the_same_bytes(cluster, monkeypatch):
+    """One run is left alone; USR2 and SIGTERM put the others back into the queue."""
+    films = tiny.films(cluster / "films", 2)
+    (cluster / "recipe.py").write_text(runs.RECIPE)
+    monkeypatch.setenv("ROOT", str(films))
+    monkeypatch.setenv("STEPS", "60")
+    path, place = cluster / "three.py", cluster / "place"
+    path.write_text(PREEMPTED)
+    campaign = folder.claim(place, plan(read(path, {"recipe": "recipe.py"})), str(path))
+    made = slurm.submit(campaign, campaign.runs, {})
+    alone, *preempted = campaign.runs
+    for run, number in zip(preempted, (signal.SIGUSR2, signal.SIGTERM), strict=True):
+        saved = campaign.path(run) / "checkpoints/4"
+        runs.until(saved.exists, timeout=900)
+        for task in stand_in.tasks(cluster, made[run.name]):
+            os.kill(task, number)
+    found = {}
+    for run in campaign.runs:
+        runs.until(partial(over, campaign, run), timeout=900)
+        state = campaign.state(run)
+        assert state.state == "done", campaign.tail(run, 40)
+        assert state.attempts == (1 if run is alone else 2)
+        found[run.name] = runs.read_state(campaign.path(run) / "checkpoints/60")
+    for run in preempted:
+        runs.same(found[run.name], found[alone.name])
 
 
 @pytest.mark.processes

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sensorium_jax import progress
+from sensorium_jax.data.fewer import fewer_neurons
 from sensorium_jax.data.recordings import Recordings
 from sensorium_jax.data.session import VIDEO, Session
 from sensorium_jax.data.store import facts, layout, verify as checks
@@ -54,6 +55,7 @@ def convert(
     threads: int = 4,
     durable: bool = True,
     rules: str | None = None,
+    neurons: float = 1.0,
 ) -> Converted:
     """Write the recordings at source into a store at target, or finish doing so.
 
@@ -61,12 +63,13 @@ def convert(
     every checksum first, mends what differs, and in the end compares every array with
     its source. threads: trials read at a time. durable: wait for the disk after every
     group, so that a power cut costs no more than a kill. rules: as in Recordings.open;
-    the store carries them.
+    the store carries them. neurons: the share of each mouse's neurons to write.
     """
     if responses not in RESPONSE_DTYPES:
         raise unknown("type of responses", responses, RESPONSE_DTYPES)
     _check_target(source, target)
-    recordings, store = Recordings.open(source, rules), Path(target).expanduser()
+    recordings = fewer_neurons(Recordings.open(source, rules), neurons)
+    store = Path(target).expanduser()
     check_names(recordings.names, str(source))
     writer = lock.only_writer(store, "conversion", f"{atomic.PARTIAL}/lock")
     with writer, ThreadPoolExecutor(threads) as pool:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,7 +15,6 @@ from sensorium_jax.io.lock import only_writer
 from sensorium_jax.run.campaign.folder import (
     DONE,
     FAILED,
-    LAUNCHED,
     OVER,
     PRUNED,
     RUNNING,
@@ -22,6 +22,7 @@ from sensorium_jax.run.campaign.folder import (
     Campaign,
     State,
     answer,
+    lock_name,
 )
 from sensorium_jax.run.campaign.plan import Run, words_of
 
@@ -119,7 +120,7 @@ def begin(
     held = ExitStack()
     lock = None
     if first:
-        name = f"{LAUNCHED}/{run.name}.lock"
+        name = lock_name(run)
         try:
             lock = held.enter_context(only_writer(campaign.folder, "launch", name))
         except UserError:
@@ -129,8 +130,12 @@ def begin(
         held.close()
         return None
     chosen = dict(state.values or (choose() if choose is not None else {}))
-    state = state._replace(
-        state=RUNNING, attempts=state.attempts + 1, code=None, values=chosen, result={}
+    state = State(
+        state=RUNNING,
+        attempts=state.attempts + 1,
+        seconds=state.seconds,
+        values=chosen,
+        host=socket.gethostname(),
     )
     child = Child(campaign, run, state, held, first=first)
     campaign.path(run).mkdir(parents=True, exist_ok=True)

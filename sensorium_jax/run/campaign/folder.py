@@ -6,20 +6,26 @@ DIR/launched/<stage>/<values>  .json: how it stands; .log: what it said; .out: i
 """
 
 import shlex
+import socket
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sensorium_jax.checkpoints import layout
 from sensorium_jax.errors import UserError, unknown
-from sensorium_jax.io import atomic, names, plain_json
+from sensorium_jax.io import atomic, lock, names, plain_json
 from sensorium_jax.run.campaign.plan import PLACE, Run
+from sensorium_jax.text import duration
+from sensorium_jax.training import log
 
 PLAN, LAUNCHED = "campaign.json", "launched"
 # How a run stands. A run that was stopped goes on when the campaign is launched again;
 # one that failed does only where that is asked for.
 WAITING, RUNNING, STOPPED = "waiting", "running", "stopped"
 DONE, FAILED, PRUNED = "done", "failed", "pruned"
+STATES = (DONE, PRUNED, FAILED, STOPPED, RUNNING, WAITING)
 OVER = (DONE, PRUNED)
 TAIL = 8  # lines of a failed run's log
 
@@ -33,6 +39,8 @@ class State(NamedTuple):
     code: int | None = None  # of the last one; negative for a signal
     values: Mapping[str, Any] = {}  # fields that a search has chosen for it
     result: Mapping[str, Any] = {}  # the JSON object that it printed
+    host: str = ""  # the machine of the last attempt
+    why: str = ""  # how it ended where no exit code says that
 
 
 class Campaign(NamedTuple):
@@ -68,6 +76,29 @@ class Campaign(NamedTuple):
             raise UserError(f"{path} says no state of a run. {remedy}") from None
         return state if self.path(run).is_dir() else State(attempts=state.attempts)
 
+    def stands(self, run: Run) -> tuple[State, str]:
+        """How a run stands in truth, as far as this machine can tell; and a remark.
+
+        A process that was killed with its launcher could not note its end: a run that
+        says of itself that it goes on does so only while its lock is held. Locks of
+        another machine cannot be seen from here.
+        """
+        state = self.state(run)
+        if state.state != RUNNING or lock.is_held(self.folder, lock_name(run)):
+            return state, ""
+        if state.host in ("", socket.gethostname()):
+            words = "its process ended without a word; launch again to go on with it"
+            return state._replace(state=STOPPED), words
+        ago = max(time.time() - self.last_sign(run), 0.0)
+        return state, f"last sign of life {duration(ago)} ago, on host {state.host}"
+
+    def last_sign(self, run: Run) -> float:
+        """When a run last wrote anything, in seconds since 1970."""
+        own = self.path(run)
+        paths = [self.file(run, end) for end in (".json", ".log", ".out")]
+        paths += [own, own / log.LOG, own / layout.STEPS]
+        return max(path.stat().st_mtime for path in paths if path.exists())
+
     def note(self, run: Run, state: State) -> None:
         """Keep how a run stands."""
         atomic.write_json(self.file(run, ".json"), state._asdict(), durable=True)
@@ -88,6 +119,11 @@ class Campaign(NamedTuple):
             if run.name == name:
                 return run
         raise unknown("run", name, [run.name for run in self.runs])
+
+
+def lock_name(run: Run) -> str:
+    """The lock of a run in the campaign's folder, held while its process lives."""
+    return f"{LAUNCHED}/{run.name}.lock"
 
 
 def claim(folder: Path, runs: Sequence[Run], file: str) -> Campaign:

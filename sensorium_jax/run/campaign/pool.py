@@ -181,6 +181,8 @@ def ended(run: Run, state: State, campaign: Campaign) -> str:
 
 def cause(state: State) -> str:
     """How a run failed."""
+    if state.why:
+        return state.why
     if state.code is None or state.code >= 0:
         return f"exit code {state.code}"
     return f"killed by {signal.Signals(-state.code).name}"

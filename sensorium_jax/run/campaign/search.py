@@ -25,6 +25,11 @@ from sensorium_jax.run.campaign.plan import Run, searched
 TRIED = 5  # trials before one may be ended early
 
 
+def need() -> None:
+    """Refuse a search without Optuna before anything is run."""
+    _optuna()
+
+
 def choose(campaign: Campaign, run: Run) -> dict[str, Any]:
     """Fields that a run shall try; the same when asked again, until it is over."""
     study = _study(campaign, run)

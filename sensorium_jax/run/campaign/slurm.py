@@ -22,7 +22,9 @@ from sensorium_jax.run.campaign.folder import (
     FAILED,
     LAUNCHED,
     OVER,
+    RUNNING,
     STOPPED,
+    WAITING,
     Campaign,
     opened,
 )
@@ -30,6 +32,10 @@ from sensorium_jax.run.campaign.plan import Run
 
 JOBS = "slurm"  # a folder of submitit's own files, below LAUNCHED
 QUEUED = ("PENDING", "RUNNING", "REQUEUED", "SUSPENDED", "CONFIGURING", "RESIZING")
+UNKNOWN = "UNKNOWN"  # what submitit says of jobs that sacct does not know
+# Jobs that ended so would end so again. Others, as NODE_FAIL, TIMEOUT or CANCELLED, are
+# queued anew by the next launch.
+LOST = ("FAILED", "OUT_OF_MEMORY", "BOOT_FAIL", "DEADLINE")
 ASKED_TO_STOP = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 USUAL = {
     "timeout_min": 240,  # a run that is not over by then is put back into the queue
@@ -62,7 +68,9 @@ def submit(
         )
     executor: Any = _executor(campaign, cluster)
     known = {run.name: job_of(campaign, run) for run in campaign.runs}
-    waiting = {n for n, job in known.items() if job and _queued(campaign, job, cluster)}
+    states = job_states(campaign, cluster)
+    _note_lost(campaign, states)
+    waiting = {name for name, state in states.items() if state in QUEUED}
     todo = [run for run in runs if _wanted(campaign, run, waiting, retry=retry)]
     stages = list(dict.fromkeys(run.stage for run in todo))
     queued = {name: job for name, job in known.items() if job and name in waiting}
@@ -129,13 +137,31 @@ def job_of(campaign: Campaign, run: Run) -> str | None:
     return str(plain_json.load(path, "Delete the file.").get("id"))
 
 
-def _queued(campaign: Campaign, job: str, cluster: str) -> bool:
-    """Whether a job waits or runs, as sacct says; what it does not know has ended."""
+def job_states(campaign: Campaign, cluster: str = "slurm") -> dict[str, str]:
+    """How the job of each run stands, as sacct says; UNKNOWN where it does not say."""
     if cluster != "slurm":
-        return False
+        return {}
     folder = campaign.folder.absolute() / LAUNCHED / JOBS / "%j"
-    state = _submitit().SlurmJob(folder=folder, job_id=job).state
-    return state.split(" ")[0] in QUEUED
+    ids = {run.name: job_of(campaign, run) for run in campaign.runs}
+    slurm_job = _submitit().SlurmJob
+    jobs = {n: slurm_job(folder=folder, job_id=job) for n, job in ids.items() if job}
+    for job in list(jobs.values())[:1]:
+        job.get_info(mode="force")  # one call of sacct tells of all
+    return {name: job.state.split(" ")[0] for name, job in jobs.items()}
+
+
+def _note_lost(campaign: Campaign, states: Mapping[str, str]) -> None:
+    """How runs stand whose jobs SLURM ended at once, so that they could not note it."""
+    for run in campaign.runs:
+        state, ended = campaign.state(run), states.get(run.name, UNKNOWN)
+        if state.state not in (WAITING, RUNNING) or ended in (*QUEUED, UNKNOWN):
+            continue
+        if ended in LOST and pool.met(campaign, run):
+            place = f"{campaign.folder}/{LAUNCHED}/{JOBS}"
+            why = f"its job {job_of(campaign, run)} ended as {ended}; see {place}"
+            campaign.note(run, state._replace(state=FAILED, why=why))
+        elif state.state == RUNNING:
+            campaign.note(run, state._replace(state=STOPPED))
 
 
 def _wanted(campaign: Campaign, run: Run, waiting: set[str], *, retry: bool) -> bool:

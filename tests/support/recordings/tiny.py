@@ -1,5 +1,6 @@
 """Tiny recordings and narrow recipes, to train whole runs in seconds."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -77,12 +78,13 @@ def films(
     frames: int = 24,
     size=(12, 16),
     train: int = 12,
+    tests: Sequence[str] = (),
     **options,
 ) -> Path:
-    """Trees of films: 12 training and 4 oracle trials each."""
+    """Trees of films: 12 training and 4 oracle trials each, one of each test tier."""
     for m in range(mice):
         rng = np.random.default_rng([seed, m])
-        n, trials = NEURONS[m], train + 4
+        n, trials = NEURONS[m], train + 4 + len(tests)
         write_session(
             folder / f"dynamic{m + 10 * seed}",
             videos=rng.integers(0, 256, (trials, frames, *size)),
@@ -90,7 +92,7 @@ def films(
             behavior=rng.normal(size=(trials, frames, 2)),
             pupil=rng.normal(size=(trials, frames, 2)),
             coordinates=rng.normal(size=(n, 3)),
-            tiers=["train"] * train + ["oracle"] * 4,
+            tiers=["train"] * train + ["oracle"] * 4 + list(tests),
             video_dtype=np.uint8,
             **{"rules": "2023", **options},
         )
