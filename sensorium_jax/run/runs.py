@@ -55,7 +55,7 @@ class Row(NamedTuple):
         return {
             **{
                 key: plain[key]
-                for key in ("name", "workdir", "state", "remark", *NUMBERS)
+                for key in ("name", "workdir", "state", "remark", *NUMBERS, *SIZES)
             },
             "differs": {field: self.config.get(field) for field in fields},
         }

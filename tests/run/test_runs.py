@@ -23,7 +23,11 @@ def workdir(folder, *, rate, score, at=10, steps=10, root="data", names=("a", "b
         "model": {"changes": {"core": {"layers": 2 if rate < 0.1 else 3}}},
         "train": {"batch": 4, "steps": steps, "rate": rate, "keep": int(100 * rate)},
     }
-    card = {"recipe": "demo", "config": config, "mice": [{"name": n} for n in names]}
+    card = {
+        "recipe": "demo",
+        "config": config,
+        "mice": [{"name": n, "neurons": 5} for n in names],
+    }
     card["progress"] = {"best": score, "best_step": 4, "finished": False}
     rows = [
         {"step": i, "loss": 1 / i, "samples_per_s": 4.0, "eta_s": 2.0 * (steps - i)}
@@ -67,6 +71,7 @@ def test_a_table_of_runs_says_what_differs_and_how_they_stand(three, capsys):
     assert rows[1]["differs"] == {"train.rate": 0.01, "model.changes.core.layers": 2}
     assert rows[0]["score"] == 0.3 and rows[0]["best_step"] == 4
     assert (rows[0]["step"], rows[0]["steps"]) == (6, 10)
+    assert (rows[0]["mice"], rows[0]["neurons"]) == (2, 10)
     assert rows[0]["seconds"] == pytest.approx(6 * 2.0)  # 8 windows, 4 a second
     _, found = listed(capsys, three, "--sort", "rate")
     assert [row["name"] for row in found["runs"]] == ["x/slow", "odd", "x/fast"]
