@@ -67,6 +67,7 @@ class Truths(NamedTuple):
         """True rates [B, T, N] in raw response units from raw inputs."""
         del pupil_bt2, first_frame_b
         answer = self.answers[self.row(mouse)].rates
+        video_bthwc = jnp.asarray(video_bthwc, jnp.float32)  # bytes would wrap around
         if behavior_btk is None:
             return jax.lax.map(lambda video: answer(video, None), video_bthwc)
         return jax.lax.map(lambda both: answer(*both), (video_bthwc, behavior_btk))
@@ -98,6 +99,16 @@ def sensor(after: Callable[[np.ndarray], np.ndarray]) -> tuple[float, np.ndarray
     return rest, added[: last + 1]
 
 
+def _wide(cells: Any) -> Any:
+    """The numbers of cells on the device, with a leading axis of frames."""
+
+    def one(x):
+        x = jnp.asarray(x)
+        return x[None] if x.ndim == 1 else x
+
+    return jax.tree.map(one, cells._replace(kind=0))
+
+
 def filtered(x_tn: Array, kernel_nl: Array) -> Array:
     """Causal filters in time [T, N], the newest frame first; grey came before."""
     taps, frames = kernel_nl.shape[1], x_tn.shape[0]
@@ -110,7 +121,7 @@ def cascade(law: Any, cells: Any, after: Callable, runs: int | None) -> Answer:
     """Cells of simulation/cascade, with what a sensor makes of their events."""
     passed = PASSED[law.nonlinearity]
     rest, added = sensor(after)
-    c = jax.tree.map(jnp.asarray, cells._replace(kind=0))
+    c = _wide(cells)
     kernel_nl = jnp.broadcast_to(jnp.asarray(added), (len(cells.kind), len(added)))
 
     def rates(video_thwc, behavior_tk):
@@ -141,11 +152,11 @@ PASSED: dict[str, Callable[[Array], Array]] = {
 
 def retina(cells: Any, keep: float, most: float) -> Answer:
     """Cells of simulation/retina; their gain never quite forgets."""
-    c = jax.tree.map(jnp.asarray, cells._replace(kind=0))
+    c = _wide(cells)
     n, s, p = cells.field_nsp.shape
 
     def adapted(memory_n, now_n):
-        out_n = now_n / (0.15 + c.adapt * memory_n)
+        out_n = now_n / (0.15 + c.adapt[0] * memory_n)
         return keep * memory_n + (1 - keep) * now_n, out_n
 
     def rates(video_thwc, behavior_tk):
@@ -165,7 +176,7 @@ def retina(cells: Any, keep: float, most: float) -> Answer:
 
 def monkey(cells: Any) -> Answer:
     """Cells of simulation/monkey, which see pictures."""
-    c = jax.tree.map(jnp.asarray, cells._replace(kind=0))
+    c = _wide(cells)
 
     def rates(video_thwc, behavior_tk):
         del behavior_tk
