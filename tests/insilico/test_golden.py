@@ -109,7 +109,7 @@ ALIKE = ("correlation", "cosine", "distance")
 def test_climbs(golden, monkeypatch):
     """The same objectives on the same way up, and the same picture at its end."""
     filters, start = jnp.asarray(golden["filters"]), golden["start"]
-    monkeypatch.setattr(ascend, "_noise", lambda *_: start[None, None, :, :, None])
+    monkeypatch.setattr(ascend, "noise", lambda *_: start[None, None, :, :, None])
     climb, budget = Climb(steps=12), Budget(low=LOW, high=HIGH)
 
     @partial(jax.jit, static_argnums=0)

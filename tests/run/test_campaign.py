@@ -239,7 +239,8 @@ def test_a_dry_run_writes_nothing_and_counts_measured_steps(file, tmp_path, caps
     assert not place.exists()
     run = place / "teach/fold=0_seed=0"
     run.mkdir(parents=True)
-    card = {"mice": [{}, {}], "config": {"train": {"batch": 8, "steps": 4}}}
+    mice = [{"name": "a"}, {"name": "b"}]
+    card = {"mice": mice, "config": {"train": {"batch": 8, "steps": 4}}}
     (run / "run.json").write_text(json.dumps(card))
     rows = [{"step": i, "samples_per_s": s} for i, s in ((1, 0.1), (2, 8.0), (3, 8.0))]
     (run / "log.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows) + '{"st')

@@ -17,7 +17,7 @@ WORDS = "cluster --clusters 3 --steps 3 --rounds 2 --cycles 1 --repeats 2 --no-f
 @pytest.fixture
 def made(monkeypatch):
     """Whatever tree is named, small cells answer whose rates are a formula."""
-    monkeypatch.setattr(asked.rates, "load", lambda path: cells())
+    monkeypatch.setattr(asked.truths, "load", lambda path: cells())
 
 
 def run(words, capsys):
@@ -93,7 +93,7 @@ def typed(out, folder, capsys):
     assert said["about"]["repeats"] == 2
     for wrong, error in (
         (words.replace(f" --responses {file}", ""), "Give recorded responses"),
-        (words.replace(str(out), str(folder / "none")), "is no file"),
+        (words.replace(str(out), str(folder / "none")), "holds no cluster.npz"),
         (words.replace(str(file), str(out / "cluster.npz")), "Expected an .npy"),
     ):
         code, said, _ = run(wrong.replace("/typed", "/other"), capsys)

@@ -228,7 +228,7 @@ def test_a_report_finds_what_lies_in_the_run(best, tmp_path, monkeypatch):
     z = (result["stimulus"][result.row(1)][0, ..., 0] - GREY) / UNIT
     np.testing.assert_allclose(excited[1].frame_hw, z, rtol=1e-6)
     assert excited[1].response == pytest.approx(result["response"][0])
-    assert len(notes) == 1 and "other/mei.npz is no result" in notes[0]
+    assert len(notes) == 1 and "other/mei.npz is no whole .npz" in notes[0]
     assert report.excited(str(tmp_path / "other"), [])[0] == []
 
 

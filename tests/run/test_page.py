@@ -34,7 +34,7 @@ def test_info_draws_a_page_for_each_mouse_of_a_tree_and_of_a_store(tmp_path, cap
         assert path == f"{tmp_path}/b-dynamic{m}.svg"
         assert Path(path).read_text().startswith("<?xml")
     assert Path(names[0]).read_bytes()[:4] == b"\x89PNG"
-    both = [page._shown(Recordings.open(p)[1]) for p in (tree, store)]
+    both = [page.shown_of(Recordings.open(p)[1]) for p in (tree, store)]
     for one, other in zip(*both, strict=True):
         if isinstance(one, np.ndarray):
             np.testing.assert_array_equal(one, other)
@@ -101,14 +101,14 @@ def test_small_changes_of_a_large_mean_and_silent_neurons(tmp_path):
     silent[..., 1] = RNG.gamma(1, size=(8, 10))
     films = RNG.integers(0, 256, (4, 10, 6, 8))[[0, 1, 2, 3] * 2]
     write_session(tmp_path / "s", videos=films, responses=silent)
-    found = page._shown(Recordings.open(tmp_path / "s")[0]).reliability_n
+    found = page.shown_of(Recordings.open(tmp_path / "s")[0]).reliability_n
     assert np.isnan(found[0]) and np.isfinite(found[1])
 
 
 def test_hidden_responses_are_not_drawn(tmp_path):
     tiers = ["train"] * 4 + ["secret"] * 4
     session = written(tmp_path / "m", tiers=tiers, hide=["secret"])
-    shown = page._shown(session)
+    shown = page.shown_of(session)
     assert len(shown.responses_tn) == 40 and not shown.repeats_rtn.size
     assert np.isnan(shown.reliability_n).all()
     assert any("secret" in name for name in shown.clips)
@@ -126,7 +126,7 @@ def test_hidden_responses_are_not_drawn(tmp_path):
     ids=["rate", "no rate", "pictures", "color", "long"],
 )
 def test_every_kind_of_recording_is_drawn(tmp_path, options, unit):
-    shown = page._shown(written(tmp_path / "m", **options))
+    shown = page.shown_of(written(tmp_path / "m", **options))
     assert shown.unit == unit
     assert len(shown.repeats_rtn) == 2 and np.isfinite(shown.reliability_n).all()
     figure = plots.page(shown)

@@ -105,5 +105,5 @@ def test_figures_hold_score_null_and_ceiling(report):
         labels = axis.get_legend_handles_labels()[1]
         assert any("null" in label for label in labels)
         assert any("ceiling" in label for label in labels)
-        heights = [bar.get_height() for bar in axis.patches]
-        assert report.tiers["oracle"].all.single_trial in heights
+        lengths = [bar.get_width() for bar in axis.patches]
+        assert report.tiers["oracle"].all.single_trial in lengths

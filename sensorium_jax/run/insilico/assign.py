@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sensorium_jax.errors import UsageError, UserError
-from sensorium_jax.insilico import optimal, record, subjects
+from sensorium_jax.insilico import optimal, subjects
 from sensorium_jax.insilico.clusters import assign as types
 from sensorium_jax.insilico.optimal import Aim
 from sensorium_jax.insilico.record import Result
@@ -17,6 +17,7 @@ from sensorium_jax.run.claimed import claim
 from sensorium_jax.run.insilico.asked import (
     REQUEST,
     Asked,
+    earlier,
     numbers,
     request,
     subject,
@@ -40,7 +41,7 @@ def assign(
     Recorded responses are a file; those of a simulated mouse (--truth) are recorded
     here. A model of the new neurons is asked what the full procedure would say.
     """
-    result, folder = _earlier(clusters), Path(asked.out)
+    result, folder = earlier(clusters, "cluster"), Path(asked.out)
     atomic.need_place(folder, folder=True)
     known = bool(asked.workdir or asked.model or asked.truth)
     one = subject(asked) if known else None
@@ -68,8 +69,9 @@ def assign(
         draws=draws,
         seed=asked.seed,
     )
-    assigned.save(folder / "assign.npz")
-    out = written(assigned, folder, figure=asked.figure)
+    final = folder / f"assign.{asked.format}"
+    assigned.save(final)
+    out = written(assigned, final, figure=asked.figure)
     text = "\n".join([_words(assigned), out.text])
     return Outcome(out.data, text, out.code)
 
@@ -139,17 +141,6 @@ def read(path: str, result: Result) -> np.ndarray:
     for s in range(count):
         out[: times[s], s] = y_pn[which_p == s]
     return out
-
-
-def _earlier(folder: str) -> Result:
-    path = Path(folder)
-    path = path / "cluster.npz" if path.is_dir() else path
-    if not path.is_file():
-        raise UserError(
-            f"{path} is no file. Give the folder of an earlier sensorium cluster, "
-            "whose stimuli were shown."
-        )
-    return record.load(path)
 
 
 def _words(result: Result) -> str:

@@ -79,9 +79,9 @@ def cluster(
     neurons = numbers(asked.neurons, one.neurons)
     said = request("cluster", asked, one, neurons, plain)
     claim(folder / REQUEST, said, "another experiment, which differs in")
-    final = folder / "cluster.npz"
+    final = folder / f"cluster.{asked.format}"
     known = _labels(one, labels)
-    if final.is_file():
+    if final.exists():
         result = record.load(final)
     else:
         more: dict[str, Any] = {"seed": asked.seed, "memory": asked.bytes}
@@ -92,7 +92,7 @@ def cluster(
         result = clusters.summary(prepared, rules, ends, known)
         result.save(final)
     rig = _rig(result, folder / RIG, repeats, pause, asked.seed)
-    out = written(result, folder, figure=asked.figure)
+    out = written(result, final, figure=asked.figure)
     words = _words(result)
     files = [*out.data["files"], *rig]
     text = "\n".join([words, out.text, f"written: {folder / RIG}"])
