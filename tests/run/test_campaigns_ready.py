@@ -39,12 +39,13 @@ def test_a_ready_campaign_is_planned(name, tmp_path, capsys):
 
 
 NARROW = json.dumps(tiny.NARROW_DWISE)
+NARROW_2022 = json.dumps(tiny.NARROW["cnn2022"])
 CORE = {"hidden_channels": (2, 2), "input_kernel": 3, "hidden_kernel": 3, "layers": 2}
 # Options of the file, and fields of its trainings beside those that all have.
 SMALL = {
     "leave_one_mouse_out": ({"shares": (0.3, 1.0)}, {}),
     "scaling": ({"shares": (0.5, 1.0), "widths": (1,), "channels": (4, 4)}, {}),
-    "cnn2022_ensemble20": ({"seeds": 2, "mouse": 22}, {}),
+    "cnn2022_ensemble20": ({"seeds": 2, "mouse": 22}, {"model.json": NARROW_2022}),
     "baselines2023": ({"seeds": 2}, {}),
     "dwise2023": ({"folds": 2}, {"model.json": NARROW, "train.frames": 16}),
     "cnn_sys_ident": ({"count": 2, "core": {"kind": "rotation2d", **CORE}}, {}),
@@ -74,6 +75,7 @@ def test_a_ready_campaign_runs_at_toy_size(name, tmp_path, capsys):
     given = {"data": recordings(name, tmp_path / "data")} | given
     small = {
         "train.steps": 2,
+        "validate.batch": 2,
         "train.frames": 1 if pictures else 40 if name == "baselines2023" else 24,
     }
     small |= {} if name == "cnn_sys_ident" else {"train.batch": 2}
