@@ -45,7 +45,7 @@ CORE = {"hidden_channels": (2, 2), "input_kernel": 3, "hidden_kernel": 3, "layer
 SMALL = {
     "leave_one_mouse_out": ({"shares": (0.3, 1.0)}, {}),
     "scaling": ({"shares": (0.5, 1.0), "widths": (1,), "channels": (4, 4)}, {}),
-    "cnn2022_ensemble20": ({"seeds": 2, "mouse": 22}, {"model.json": NARROW_2022}),
+    "cnn2022_ensemble20": ({"seeds": 2, "mouse": 90001}, {"model.json": NARROW_2022}),
     "baselines2023": ({"seeds": 2}, {}),
     "dwise2023": ({"folds": 2}, {"model.json": NARROW, "train.frames": 16}),
     "cnn_sys_ident": ({"count": 2, "core": {"kind": "rotation2d", **CORE}}, {}),
