@@ -25,10 +25,11 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
+import recipe_steps
 from operations import HEAP, WARM_UPS
+from recipe_steps import Case
 
 # The originals by our names, and stand-ins for packages that they miss.
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
@@ -38,19 +39,6 @@ from support.originals import baselines  # noqa: E402
 WAYS = ("ours", "library", "torch")
 PARTS = ("inference", "step")
 MOUSE = "mouse 0"
-
-
-class Case(NamedTuple):
-    """One preset: the recipe whose step it takes, and how much work that is."""
-
-    preset: str
-    recipe: str
-    windows: int  # of a step
-    frames: int
-    trial: int  # frames of the whole trial that inference answers, or pictures
-    neurons: int = 8000
-    penalties: Sequence[Any] | None = None  # where the recipe's are of another core
-
 
 CASES = (
     Case("factorized2023", "factorized2023", 8, 80, 300),
@@ -80,78 +68,17 @@ def jax_calls(case: Case, way: str) -> tuple[dict[str, Callable], dict[str, Any]
     """Compiled inference and step, and what compiling them took."""
     import jax
 
-    from sensorium_jax.axes import Batch
-    from sensorium_jax.models.encoder import create as create_variables
     from sensorium_jax.models.ops import formulation
-    from sensorium_jax.models.rows import mouse_rows
-    from sensorium_jax.run import config as configs
-    from sensorium_jax.run.objective import (
-        make_objective,
-        make_optimizer,
-        make_penalty,
-    )
-    from sensorium_jax.training.forward import make_forward
-    from sensorium_jax.training.state import create
-    from sensorium_jax.training.step import Tally, jit_step, make_step
-    from sensorium_jax.zoo import assemble
+    from sensorium_jax.training.step import Tally
 
-    config = configs.load(case.recipe)
-    if case.penalties is not None:
-        config.train.penalties = tuple(map(tuple, case.penalties))
-    inputs = assemble.original_inputs(case.preset)
-    info = assemble.on_paper([MOUSE], [case.neurons], inputs)
-    encoder = assemble.build(case.preset)
-    variables = create_variables(
-        encoder,
-        mouse_rows(info),
-        jax.random.key(0),
-        frame_shape=inputs.frame_shape,
-        behaviors=inputs.behaviors,
-    )
-    height, width, channels = inputs.frame_shape
-    one = np.ones((1, 1, channels), np.float32)
-    video = {"mean": np.zeros_like(one)[None, None], "std": one[None, None]}
-    variables = {**variables, "info": {**variables["info"], "video": video}}
-    forward = make_forward(encoder)
-    optimizer = make_optimizer(config, 1000)
-    step = make_step(
-        forward,
-        make_objective(config, info, 1),
-        make_penalty(config, encoder),
-        optimizer,
-        ema_decay=config.train.ema,
-        stride=encoder.core.train_stride,
-    )
-
-    def batch(windows: int, frames: int) -> Any:
-        rng = np.random.default_rng(0)
-        lead = (1, windows, frames)
-
-        def normal(*shape):
-            return rng.standard_normal((*lead, *shape), np.float32)
-
-        made = Batch(
-            normal(height, width, channels),
-            normal(inputs.behaviors),
-            normal(2),
-            np.abs(normal(case.neurons)),
-            np.ones(lead, bool),
-            np.ones((1, case.neurons), bool),
-            np.broadcast_to(np.arange(frames, dtype=np.int32), lead).copy(),
-        )
-        return jax.device_put(made)
-
-    pictures = case.frames == 1
-    trial = batch(case.trial, 1) if pictures else batch(1, case.trial)
-    windows = batch(case.windows, case.frames)
-    state = create(variables, optimizer, 0, ema=config.train.ema > 0)
-    answer = jax.jit(lambda v, x: forward(v, x, {}, train=False)[0])
-    given = {k: getattr(state, k) for k in ("params", "batch_stats", "info")}
+    made = recipe_steps.programs(case)
+    trial, windows = (recipe_steps.drawn(s) for s in (made.trial, made.windows))
+    state = made.state()
     spent, scratch = {}, {}
     with formulation.use("library" if way == "library" else "auto"):
         programs = {
-            "inference": answer.lower(given, trial),
-            "step": jit_step(step).lower(state, windows, Tally.zero()),
+            "inference": made.answer.lower(recipe_steps.given(state), trial),
+            "step": made.step.lower(state, windows, Tally.zero()),
         }
         for part, program in programs.items():
             start = time.perf_counter()
@@ -166,8 +93,8 @@ def jax_calls(case: Case, way: str) -> tuple[dict[str, Callable], dict[str, Any]
         jax.block_until_ready(tally)
 
     def infer() -> None:
-        given = {k: getattr(now.state, k) for k in ("params", "batch_stats", "info")}
-        jax.block_until_ready(programs["inference"](given, trial))
+        variables = recipe_steps.given(now.state)
+        jax.block_until_ready(programs["inference"](variables, trial))
 
     return {"inference": infer, "step": train}, {
         "compile_s": spent,

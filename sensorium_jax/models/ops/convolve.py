@@ -21,6 +21,7 @@ from sensorium_jax.models.ops.unroll import dot, roll_space, unroll_space
 
 Array = Any
 LEAST = 32  # input times output channels, below which unrolling is faster
+NUMBERS = {4: ("NHWC", "HWIO", "NHWC"), 5: ("NDHWC", "DHWIO", "NDHWC")}  # by axes
 BLOCK_BYTES = 8 * 2**20  # unrolled columns of one block; larger ones leave the cache
 
 
@@ -58,22 +59,31 @@ convolve.defvjp(_save, _pull)
 
 
 def _library(geometry: Geometry, x: Array, kernel: Array) -> Array:
+    """By the library; kernels over time as kernels over two axes, frames by pixels.
+
+    Over three axes accelerators want channels first, and turn all maps around for it.
+    """
     s, n, t, h, w, c = x.shape
-    if kernel.shape[0] == 1 and geometry.stride[0] == 1 and geometry.padding[0] == 0:
-        x, kernel, first = x.reshape(s * n * t, h, w, c), kernel[0], 1
-        numbers = ("NHWC", "HWIO", "NHWC")
-    else:
-        x, first = x.reshape(s * n, t, h, w, c), 0
-        numbers = ("NDHWC", "DHWIO", "NDHWC")
-    y = lax.conv_general_dilated(
-        x,
-        kernel.astype(x.dtype),
-        geometry.stride[first:],
-        [(p, p) for p in geometry.padding[first:]],
-        rhs_dilation=geometry.dilation[first:],
-        dimension_numbers=numbers,
+    steps = tuple(
+        zip(geometry.stride, geometry.padding, geometry.dilation, strict=True)
     )
-    return y.reshape(s, n, -1, *y.shape[-3:])
+    still = (1, 0, 1)
+    if kernel.shape[0] == 1 and steps[0] == still:
+        images, kernel, used = (s * n * t, h, w, c), kernel[0], slice(1, 3)
+    elif kernel.shape[1:3] == (1, 1) and steps[1:] == (still, still):
+        images, kernel, used = (s * n, t, h * w, c), kernel[:, 0], slice(0, 2)
+    else:
+        images, used = (s * n, t, h, w, c), slice(0, 3)
+    y = lax.conv_general_dilated(
+        x.reshape(images),
+        kernel.astype(x.dtype),
+        geometry.stride[used],
+        [(p, p) for p in geometry.padding[used]],
+        rhs_dilation=geometry.dilation[used],
+        dimension_numbers=NUMBERS[len(images)],
+    )
+    sizes = (geometry.length(axis, size) for axis, size in enumerate((t, h, w)))
+    return y.reshape(s, n, *sizes, -1)
 
 
 def _forward(geometry: Geometry, x: Array, kernel: Array) -> Array:

@@ -178,8 +178,8 @@ def position(mu_n2: Array, sigma: Array, noise_btn2: Array | None) -> Array:
     """Where each neuron reads, inside the map, [B, T, N, 2]; B and T may be 1."""
     at_btn2 = mu_n2[None, None]
     if noise_btn2 is not None and sigma.ndim == 3:
-        jitter = jnp.einsum("ncd,btnd->btnc", sigma, noise_btn2, precision="highest")
-        at_btn2 = at_btn2 + jitter
+        # Not as a product of matrices: accelerators would make one for each neuron.
+        at_btn2 = at_btn2 + jnp.sum(sigma[None, None] * noise_btn2[..., None, :], -1)
     elif noise_btn2 is not None:
         at_btn2 = at_btn2 + noise_btn2 * sigma[None, None]
     # PyTorch's clamp passes the gradient on the border itself; jnp.clip halves it.
