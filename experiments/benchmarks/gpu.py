@@ -4,17 +4,17 @@
         [--out gpu.jsonl]
 
 Each part is a process of its own with a limit of its own, and appends a line to the
-file after every number, so that nothing is lost when a part fails or time ends. Some
-build and compile at the same time, but only one measures at a time. It runs offline; a
-part that lacks something is skipped with its reason. --quick makes all sizes tiny, so
-that the script can be tried on a CPU. Torch is optional.
+file after every number, so that nothing is lost when a part fails or time ends. It runs
+offline; a part that lacks something is skipped with its reason. --quick makes all sizes
+tiny, so that the script can be tried on a CPU. Torch is optional.
 
-XLA tries many kernels for each convolution and product while it compiles, which takes
-minutes for a whole step. Parts do without it unless they are named "tuned".
+XLA tries many kernels for each convolution and product while it compiles, on the
+card. For a whole step that takes more than 100 s on an H200, and without it
+(--xla_gpu_autotune_level=0) convolutions take a hundred times as long. So limits are
+long, parts run one after the other, and compiled programs are kept for other parts.
 """
 
 import argparse
-import fcntl
 import functools
 import json
 import os
@@ -24,9 +24,7 @@ import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -45,13 +43,6 @@ class Job(NamedTuple):
     out: Path
     folder: Path  # of recordings and traces
     quick: bool
-
-    @contextmanager
-    def alone(self) -> Iterator[None]:
-        """While this part measures, no other one does."""
-        with (self.folder / "card").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
 
     def tell(self, part: str, **numbers: Any) -> None:
         """Append a line; what was told is safe from then on."""
@@ -335,11 +326,10 @@ def milliseconds(
         forward, backward = jax.jit(function), jax.jit(pull)
         seed = forward(*given)
         jax.block_until_ready(backward(seed, *given))
-        with job.alone():
-            return {
-                "forward_ms": 1e3 * timed(lambda: forward(*given), 0.2),
-                "backward_ms": 1e3 * timed(lambda: backward(seed, *given), 0.2),
-            }
+        return {
+            "forward_ms": 1e3 * timed(lambda: forward(*given), 0.2),
+            "backward_ms": 1e3 * timed(lambda: backward(seed, *given), 0.2),
+        }
 
 
 # ---- steps
@@ -363,9 +353,7 @@ def case_of(job: Job, preset: str, precision: str, **changes: Any) -> Any:
     return recipe_steps.Case(**case)
 
 
-def step(
-    job: Job, preset: str, precision: str, *, tuned: bool = False, **changes: Any
-) -> None:
+def step(job: Job, preset: str, precision: str, **changes: Any) -> None:
     """A whole training step, and the answer to one trial of every mouse."""
     import jax
     import recipe_steps
@@ -375,7 +363,7 @@ def step(
     from sensorium_jax.zoo import work
 
     case = case_of(job, preset, precision, **changes)
-    name = f"{preset} {precision}{' remat' * case.remat}{' tuned' * tuned}"
+    name = f"{preset} {precision}{' remat' * case.remat}"
     start = time.perf_counter()
     made = recipe_steps.programs(case)
     with formulation.use("library"):
@@ -386,39 +374,35 @@ def step(
     start = time.perf_counter()
     program = made.step.lower(state, batch, Tally.zero())
     lowered = time.perf_counter() - start
-    with job.alone() if tuned else nullcontext():
-        program = program.compile()
+    job.tell("step", name=name, trace_s=lowered)
+    program = program.compile()
     compiled = time.perf_counter() - start
     scratch = getattr(program.memory_analysis(), "temp_size_in_bytes", 0) / 1e9
-    job.tell("step", name=name, trace_s=lowered, compile_s=compiled, scratch_gb=scratch)
+    job.tell("step", name=name, compile_s=compiled, scratch_gb=scratch)
     held = [state]
 
     def one() -> Any:
         held[0], tally = program(held[0], batch, Tally.zero())
         return tally
 
-    with job.alone():
-        seconds = timed(one, 0.5 if job.quick else 2.0)
-        peak = (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use", 0)
-        job.tell(
-            "step",
-            name=name,
-            work=f"{case.mice} x {case.windows} x {case.frames} x {case.neurons}",
-            ms=1e3 * seconds,
-            windows_s=case.mice * case.windows / seconds,
-            tflop=flops / 1e12,
-            tflops=flops / seconds / 1e12,
-            peak_gb=peak / 1e9,
-            loss=float(jax.device_get(one()).loss),
-        )
-        kernels(job, name, one)
-    if tuned:
-        return
+    seconds = timed(one, 0.5 if job.quick else 2.0)
+    peak = (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use", 0)
+    job.tell(
+        "step",
+        name=name,
+        work=f"{case.mice} x {case.windows} x {case.frames} x {case.neurons}",
+        ms=1e3 * seconds,
+        windows_s=case.mice * case.windows / seconds,
+        tflop=flops / 1e12,
+        tflops=flops / seconds / 1e12,
+        peak_gb=peak / 1e9,
+        loss=float(jax.device_get(one()).loss),
+    )
+    kernels(job, name, one)
     trial = recipe_steps.drawn(made.trial)
     variables = recipe_steps.given(held[0])
     jax.block_until_ready(made.answer(variables, trial))
-    with job.alone():
-        seconds = timed(lambda: made.answer(variables, trial))
+    seconds = timed(lambda: made.answer(variables, trial))
     job.tell("answer", name=name, frames=case.mice * case.trial, ms=1e3 * seconds)
 
 
@@ -544,18 +528,17 @@ def torch_step(job: Job, kind: str) -> None:
         if device == "cuda":
             torch.cuda.synchronize()
 
-    with job.alone():
+    start = time.perf_counter()
+    for _ in range(3):
+        one()
+    wait()
+    warm = time.perf_counter() - start
+    seconds = []
+    for _ in range(2 if job.quick else 7):
         start = time.perf_counter()
-        for _ in range(3):
-            one()
+        one()
         wait()
-        warm = time.perf_counter() - start
-        seconds = []
-        for _ in range(2 if job.quick else 7):
-            start = time.perf_counter()
-            one()
-            wait()
-            seconds.append(time.perf_counter() - start)
+        seconds.append(time.perf_counter() - start)
     peak = torch.cuda.max_memory_allocated() / 1e9 if device == "cuda" else 0
     job.tell(
         "torch step",
@@ -630,10 +613,9 @@ def fit(job: Job, precision: str) -> None:
     }
     words = [f"--config.{k}={v}" for k, v in options.items()]
     words += ["--config", "factorized2023", "--workdir", str(run)]
-    with job.alone():
-        start = time.perf_counter()
-        sensorium(job, "train", *words, quiet=False)
-        spent = time.perf_counter() - start
+    start = time.perf_counter()
+    sensorium(job, "train", *words, quiet=False)
+    spent = time.perf_counter() - start
     rows = [json.loads(r) for r in (run / "log.jsonl").read_text().splitlines()]
     job.tell(
         *("fit",),
@@ -710,36 +692,34 @@ def _demo(seed: str, precision: str) -> Callable[[Job], None]:
 
 
 class Part(NamedTuple):
-    """What it does, and how many seconds it may take, waiting for others included."""
+    """What it does, and how many seconds it may take."""
 
     run: Callable[[Job], None]
-    limit: int = 240
-    tuned: bool = False  # whether XLA looks for the fastest kernels
+    limit: int
 
 
 PARTS = {
-    "machine": Part(machine),
-    "step factorized2023 bfloat16": Part(_step("factorized2023", "bfloat16")),
-    "step factorized2023 float32": Part(_step("factorized2023", "float32")),
-    "torch bfloat16": Part(functools.partial(torch_step, kind="bfloat16")),
-    "torch float32": Part(functools.partial(torch_step, kind="float32")),
-    "step dwise2023 bfloat16": Part(_step("dwise2023", "bfloat16")),
-    "step factorized2023 tf32": Part(_step("factorized2023", "tf32")),
-    "ways": Part(ways),
-    "fit bfloat16": Part(functools.partial(fit, precision="bfloat16")),
-    "torch tf32": Part(functools.partial(torch_step, kind="tf32")),
-    "step gru2023 bfloat16": Part(_step("gru2023", "bfloat16")),
-    "demo 0": Part(_demo("0", "float32")),
-    "tuned factorized2023 bfloat16": Part(
-        _step("factorized2023", "bfloat16", tuned=True), tuned=True
+    "machine": Part(machine, 60),
+    "step factorized2023 bfloat16": Part(_step("factorized2023", "bfloat16"), 280),
+    "torch bfloat16": Part(functools.partial(torch_step, kind="bfloat16"), 60),
+    "step factorized2023 float32": Part(_step("factorized2023", "float32"), 280),
+    "torch float32": Part(functools.partial(torch_step, kind="float32"), 60),
+    "fit bfloat16": Part(functools.partial(fit, precision="bfloat16"), 120),
+    "demo 0": Part(_demo("0", "float32"), 150),
+    "ways": Part(ways, 120),
+    "step factorized2023 tf32": Part(_step("factorized2023", "tf32"), 280),
+    "torch tf32": Part(functools.partial(torch_step, kind="tf32"), 60),
+    "values": Part(values, 100),
+    "step dwise2023 bfloat16": Part(_step("dwise2023", "bfloat16"), 280),
+    "step gru2023 bfloat16": Part(_step("gru2023", "bfloat16"), 200),
+    "suite": Part(suite, 170),
+    "step dwise2023 float32": Part(_step("dwise2023", "float32"), 280),
+    "step dwise2023 tf32": Part(_step("dwise2023", "tf32"), 280),
+    "demo 1": Part(_demo("1", "bfloat16"), 150),
+    "torch compiled": Part(
+        functools.partial(torch_step, kind="bfloat16 compiled"), 150
     ),
-    "values": Part(values),
-    "step dwise2023 float32": Part(_step("dwise2023", "float32")),
-    "step dwise2023 tf32": Part(_step("dwise2023", "tf32")),
-    "suite": Part(suite),
-    "demo 1": Part(_demo("1", "bfloat16")),
-    "torch compiled": Part(functools.partial(torch_step, kind="bfloat16 compiled")),
-    "step remat": Part(_step("factorized2023", "bfloat16", remat=True)),
+    "step remat": Part(_step("factorized2023", "bfloat16", remat=True), 280),
 }
 
 
@@ -763,21 +743,21 @@ def run_all(args: argparse.Namespace, job: Job) -> None:
     env = os.environ | {"PYTHONPATH": paths, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
     parts = [p for p in PARTS if not args.only or p.startswith(tuple(args.only))]
     errors = job.out.with_name("errors.log").open("a")
+    env["JAX_COMPILATION_CACHE_DIR"] = str(job.folder / "programs")
 
     def begin(part: str, **more: str) -> subprocess.Popen:
-        part_words = [*words, "--part", part]
-        return subprocess.Popen(
-            part_words, env=env | more, stdout=errors, stderr=errors
-        )
+        told = {"stdout": errors, "stderr": errors}
+        return subprocess.Popen([*words, "--part", part], env=env | more, **told)
 
-    def follow(part: str) -> None:
+    making = None
+    if any(p.startswith(("fit", "demo")) for p in parts):
+        making = begin("store", JAX_PLATFORMS="cpu")
+    for part in parts:
         left, start = until - time.monotonic(), time.monotonic()
         if left < 15:
-            return job.tell(part, skipped="no time left")
-        flags = os.environ.get("XLA_FLAGS", "")
-        if not PARTS[part].tuned:
-            flags += " --xla_gpu_autotune_level=0"
-        process = begin(part, XLA_FLAGS=flags)
+            job.tell(part, skipped="no time left")
+            continue
+        process = begin(part)
         try:
             process.wait(min(left, PARTS[part].limit))
         except subprocess.TimeoutExpired:
@@ -785,15 +765,6 @@ def run_all(args: argparse.Namespace, job: Job) -> None:
             process.wait()
             job.tell(part, failed=f"not done after {time.monotonic() - start:.0f} s")
         print(f"{part}: {time.monotonic() - start:.0f} s", flush=True)
-
-    making = None
-    if any(p.startswith(("fit", "demo")) for p in parts):
-        making = begin("store", JAX_PLATFORMS="cpu")
-    if "machine" in parts:
-        follow("machine")
-        parts.remove("machine")
-    with ThreadPoolExecutor(args.together) as pool:
-        list(pool.map(follow, parts))
     if making is not None:
         making.kill()
 
@@ -819,7 +790,6 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="tiny, to try it on a CPU")
     parser.add_argument("--only", nargs="+", help="parts by the start of their names")
     parser.add_argument("--minutes", type=float, default=9.0)
-    parser.add_argument("--together", type=int, default=4, help="parts at a time")
     parser.add_argument("--out", type=Path, default=Path("gpu.jsonl"))
     parser.add_argument("--folder", type=Path, help="of recordings and traces")
     parser.add_argument("--part", help=argparse.SUPPRESS)

@@ -4,7 +4,7 @@ import math
 import sys
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,14 @@ def model_card(
 
 def versions() -> dict[str, str]:
     """Versions of what decides a run's numbers."""
-    return {name: version(name) for name in PACKAGES}
+    return {name: _version(name) for name in PACKAGES}
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:  # run from its folder, without being installed
+        return "not installed"
 
 
 def read_card(path: Path) -> dict[str, Any]:
