@@ -164,7 +164,7 @@ def operations(*, quick: bool) -> dict[str, tuple[Callable, tuple]]:
             (maps, (5, 32)),
         ),
         "pointwise": (convolutions.pointwise, (maps, (32, 64))),
-        "gru": (gru, ((t, 1, 1, 9, 12, 24), (3, 3, 8, 16), (3, 3, 8, 8))),
+        "gru": (gru, ((1, 1, t, 9, 12, 24), (3, 3, 8, 16), (3, 3, 8, 8))),
         "bilinear": (
             lambda f, g: sample.sample_bilinear(f, g / 2),
             points[:2],

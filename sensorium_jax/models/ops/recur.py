@@ -3,7 +3,8 @@
 Left to itself, a scan keeps every number of every frame and adds up the gradient of the
 kernels frame by frame, in the numbers of the kernels. Here only states and gates are
 kept; going back gives the gradients of what drove the gates, and one convolution of all
-frames then gives those of the kernels, summed in float32.
+frames then gives those of the kernels, summed in float32. Time stays the third axis:
+frames are read and written where they lie, since moving axes copies whole films.
 """
 
 import functools
@@ -26,42 +27,58 @@ class Weights(NamedTuple):
     out_bias: Array
 
 
-class _Kept(NamedTuple):
-    """What going back needs of each frame, time first."""
+class _Gates(NamedTuple):
+    """Of every frame, [M, B, T, H, W, F]."""
 
-    before: Array  # the state that came in
     reset: Array
     update: Array
     new: Array
 
 
 @jax.custom_vjp
-def states(drive_tmbhwf: Array, weights: Weights) -> Array:
-    """States [T, M, B, H, W, F] after every frame, from zero before the first.
+def states(drive_mbthwf: Array, weights: Weights) -> Array:
+    """States [M, B, T, H, W, F] after every frame, from zero before the first.
 
-    drive [T, M, B, H, W, 3 F] is what the input adds to reset gate, update gate and new
+    drive [M, B, T, H, W, 3 F] is what the input adds to reset gate, update gate and new
     state. The state itself is float32 whatever the drive is: in bfloat16 it would stop
     moving under small updates.
     """
-    return _run(drive_tmbhwf, weights)[0]
+    return _run(drive_mbthwf, weights)[0]
 
 
-def _run(drive: Array, weights: Weights) -> tuple[Array, _Kept]:
+def _run(drive: Array, weights: Weights) -> tuple[Array, _Gates]:
     dtype, f = drive.dtype, drive.shape[-1] // 3
 
-    def step(h: Array, drive: Array) -> tuple[Array, tuple[Array, _Kept]]:
-        drive = drive.astype(jnp.float32)
+    def step(carry: tuple[Array, Array, _Gates], t: Array) -> tuple[Any, None]:
+        h, out, gates = carry
+        now = _frame(drive, t)
         ours = _convolved(h, weights.gates, weights.gates_bias, dtype)
-        both = jax.nn.sigmoid(drive[..., : 2 * f] + ours)
+        both = jax.nn.sigmoid(now[..., : 2 * f] + ours)
         reset, update = both[..., :f], both[..., f:]
         ours = _convolved(h * reset, weights.out, weights.out_bias, dtype)
-        new = jnp.tanh(drive[..., 2 * f :] + ours)
-        kept = _Kept(*(x.astype(dtype) for x in (h, reset, update, new)))
+        new = jnp.tanh(now[..., 2 * f :] + ours)
         h = h * (1 - update) + new * update
-        return h, (h.astype(dtype), kept)
+        gates = _Gates(*map(_written, gates, (reset, update, new), (t,) * 3))
+        return (h, _written(out, h, t), gates), None
 
-    zero = jnp.zeros((*drive.shape[1:-1], f), jnp.float32)
-    return jax.lax.scan(step, zero, drive)[1]
+    shape = (*drive.shape[:-1], f)
+    zero = jnp.zeros((*shape[:2], *shape[3:]), jnp.float32)
+    empty = [jnp.zeros(shape, dtype) for _ in range(4)]
+    carry = zero, empty[0], _Gates(*empty[1:])
+    (_, out, gates), _ = jax.lax.scan(step, carry, jnp.arange(shape[2]))
+    return out, gates
+
+
+def _frame(film_mbthwf: Array, t: Array) -> Array:
+    """One frame, in float32."""
+    frame = jax.lax.dynamic_index_in_dim(film_mbthwf, t, 2, keepdims=False)
+    return frame.astype(jnp.float32)
+
+
+def _written(film_mbthwf: Array, frame: Array, t: Array) -> Array:
+    """The film with one frame in its place."""
+    frame = frame.astype(film_mbthwf.dtype)
+    return jax.lax.dynamic_update_index_in_dim(film_mbthwf, frame, t, 2)
 
 
 def _convolved(h: Array, kernel: Array, bias: Array | None, dtype: Any) -> Array:
@@ -71,36 +88,43 @@ def _convolved(h: Array, kernel: Array, bias: Array | None, dtype: Any) -> Array
     return y[:, :, 0].astype(jnp.float32)
 
 
-def _save(drive: Array, weights: Weights) -> tuple[Array, tuple[_Kept, Weights]]:
-    out, kept = _run(drive, weights)
-    return out, (kept, weights)
+def _save(drive: Array, weights: Weights) -> tuple[Array, tuple]:
+    out, gates = _run(drive, weights)
+    return out, (out, gates, weights)
 
 
-def _pull(saved: tuple[_Kept, Weights], g_tmbhwf: Array) -> tuple[Array, Weights]:
-    kept, weights = saved
-    dtype = g_tmbhwf.dtype
-    into_gates = _transposed(weights.gates, kept.before[0], dtype)
-    into_out = _transposed(weights.out, kept.before[0], dtype)
+def _pull(saved: tuple[Array, _Gates, Weights], g: Array) -> tuple[Array, Weights]:
+    out, gates, weights = saved
+    dtype, f = g.dtype, g.shape[-1]
+    into_gates = _transposed(weights.gates, g[:, :, 0], dtype)
+    into_out = _transposed(weights.out, g[:, :, 0], dtype)
 
-    def step(dh: Array, frame: tuple[Array, _Kept]) -> tuple[Array, Array]:
-        g, of = frame
-        h, reset, update, new = (x.astype(jnp.float32) for x in of)
-        dh = dh + g.astype(jnp.float32)
+    def step(carry: tuple[Array, Array], t: Array) -> tuple[Any, None]:
+        dh, ddrive = carry
+        reset, update, new = (_frame(x, t) for x in gates)
+        h = jnp.where(t > 0, _frame(out, jnp.maximum(t - 1, 0)), 0.0)
+        dh = dh + _frame(g, t)
         dnew = dh * update * (1 - new * new)
         dupdate = dh * (new - h) * update * (1 - update)
         dproduct = into_out(dnew)  # of the state times the reset gate
         dreset = dproduct * h * reset * (1 - reset)
         dgates = jnp.concatenate([dreset, dupdate], -1)
         dh = dh * (1 - update) + dproduct * reset + into_gates(dgates)
-        return dh, jnp.concatenate([dgates, dnew], -1).astype(dtype)
+        ddrive = _written(ddrive, jnp.concatenate([dgates, dnew], -1), t)
+        return (dh, ddrive), None
 
-    zero = jnp.zeros(g_tmbhwf.shape[1:], jnp.float32)
-    _, ddrive = jax.lax.scan(step, zero, (g_tmbhwf, kept), reverse=True)
-    f = g_tmbhwf.shape[-1]
-    dgates, dout = ddrive[..., : 2 * f], ddrive[..., 2 * f :]
+    zero = jnp.zeros((*g.shape[:2], *g.shape[3:]), jnp.float32)
+    ddrive = jnp.zeros((*g.shape[:-1], 3 * f), dtype)
+    frames = jnp.arange(g.shape[2])
+    (_, ddrive), _ = jax.lax.scan(step, (zero, ddrive), frames, reverse=True)
+    # The state before the first frame is zero and moves no kernel.
+    before, later = out[:, :, :-1], ddrive[:, :, 1:]
+    product = before * gates.reset[:, :, 1:]
     return ddrive, Weights(
-        *_of_kernel(kept.before, dgates, weights.gates, weights.gates_bias),
-        *_of_kernel(kept.before * kept.reset, dout, weights.out, weights.out_bias),
+        _of_kernel(before, later[..., : 2 * f], weights.gates),
+        _of_bias(ddrive[..., : 2 * f], weights.gates_bias),
+        _of_kernel(product, later[..., 2 * f :], weights.out),
+        _of_bias(ddrive[..., 2 * f :], weights.out_bias),
     )
 
 
@@ -115,17 +139,16 @@ def _transposed(kernel: Array, like: Array, dtype: Any) -> Any:
     return pull
 
 
-def _of_kernel(
-    x_tmbhwf: Array, g_tmbhwf: Array, kernel: Array, bias: Array
-) -> tuple[Array, Array]:
-    """Gradients of a kernel and its bias over all frames at once."""
-    x, g = (jnp.moveaxis(a, 0, 2) for a in (x_tmbhwf, g_tmbhwf))
+def _of_kernel(x_mbthwf: Array, g_mbthwf: Array, kernel: Array) -> Array:
+    """Gradient of a kernel over all frames at once."""
     convolve = functools.partial(
-        convolutions.spatial_conv, x, padding=kernel.shape[0] // 2
+        convolutions.spatial_conv, x_mbthwf, padding=kernel.shape[0] // 2
     )
-    (dkernel,) = jax.vjp(convolve, kernel)[1](g)
-    dbias = g.astype(jnp.float32).sum((0, 1, 2, 3, 4))
-    return dkernel, dbias.astype(bias.dtype)
+    return jax.vjp(convolve, kernel)[1](g_mbthwf)[0]
+
+
+def _of_bias(g_mbthwf: Array, bias: Array) -> Array:
+    return g_mbthwf.astype(jnp.float32).sum((0, 1, 2, 3, 4)).astype(bias.dtype)
 
 
 states.defvjp(_save, _pull)

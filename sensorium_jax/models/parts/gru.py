@@ -68,9 +68,7 @@ class ConvGRU(nn.Module):
         gates, out = (
             self._weights("hidden", size, f, g) for g in (GATES[:2], GATES[2:])
         )
-        drive_tmbhwf = jnp.moveaxis(drive_mbthwf, 2, 0)
-        states = recur.states(drive_tmbhwf, recur.Weights(*gates, *out))
-        return jnp.moveaxis(states, 0, 2)
+        return recur.states(drive_mbthwf, recur.Weights(*gates, *out))
 
     def _weights(
         self, part: str, size: int, channels: int, gates: tuple[str, ...]
