@@ -3,7 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test slow pages notebooks fixtures minimum figures wheel lint format clean
+.PHONY: demo test slow pages notebooks fixtures minimum figures gpu-programs \
+	wheel lint format clean
 
 $(STAMP): setup.py pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -53,6 +54,17 @@ minimum:
 figures: $(STAMP)
 	$(BIN)/python experiments/figures.py
 
+# Steps compiled for an H100 without one, and what their programs do. The CUDA plugin
+# lies in a folder of its own: where it is installed, jax complains of the missing card.
+CUDA ?= cuda12
+PLUGINS := .gpu-programs
+
+gpu-programs: $(STAMP)
+	V=$$($(BIN)/python -c 'import jaxlib; print(jaxlib.__version__)') && \
+	$(BIN)/pip install --quiet --no-deps --upgrade --target $(PLUGINS) \
+		jax-$(CUDA)-pjrt==$$V jax-$(CUDA)-plugin==$$V
+	PYTHONPATH=$(CURDIR)/$(PLUGINS) $(BIN)/python experiments/benchmarks/gpu_programs.py
+
 # What is uploaded to an index, or named in the install cell of a notebook.
 wheel: $(STAMP)
 	$(BIN)/pip install --quiet build
@@ -68,4 +80,4 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv .venv-minimum .pages build dist *.egg-info
+	rm -rf .venv .venv-minimum .pages .gpu-programs build dist *.egg-info

@@ -162,7 +162,8 @@ def _bytes(computations: dict[str, list[Op]], op: Op, types: dict[str, str]) -> 
     read = 0
     for parameter in (o for o in body if o.kind == "parameter"):
         users = [o for o in body if parameter.name in o.operands]
-        if users and all(o.kind in PARTIAL for o in users):
+        taken = [o.kind in PARTIAL and o.operands[0] == parameter.name for o in users]
+        if users and all(taken):
             read += sum(size(o.result) for o in users)
         elif parameter.name not in held or len(users) > 1:
             read += size(parameter.result)
@@ -171,14 +172,13 @@ def _bytes(computations: dict[str, list[Op]], op: Op, types: dict[str, str]) -> 
 
 def slow(text: str) -> dict[str, int]:
     """Known slow things, counted."""
-    convolutions = re.findall(r"custom_call_target=\"__cudnn\$conv.*", text)
+    lines = [w for w in text.splitlines() if '"__cudnn$conv' in w]
+    windows = [re.search(r"window=\{size=(\S+?)[ }]", w) for w in lines]
     return {
         "convolutions over three axes": sum(
-            len(re.findall(r"\d+", w.split("size=")[1].split()[0])) == 3
-            for w in convolutions
-            if "size=" in w
+            len(w[1].split("x")) == 3 for w in windows if w
         ),
-        "convolutions of a dilated input": sum("lhs_dilate" in w for w in convolutions),
+        "convolutions of a dilated input": sum("lhs_dilate" in w for w in lines),
         "convolutions outside cuDNN": len(re.findall(r" convolution\(", text)),
         "scatters below float32": len(re.findall(r"= (?:bf16|f16)\S* scatter\(", text)),
         "products of many 2 x 2": len(
@@ -234,7 +234,7 @@ GOALS = (
     Goal("factorized2023", "float32", 8),
     Goal("factorized2023", "bfloat16", 8, turned=5.0),
     Goal("factorized2023", "bfloat16", 8, remat=True),
-    Goal("gru2023", "float32", 8, scratch=40.0),
+    Goal("gru2023", "float32", 8, scratch=46.0),
     Goal("gru2023", "bfloat16", 8, scratch=25.0),
 )
 
