@@ -746,8 +746,9 @@ def run_all(args: argparse.Namespace, job: Job) -> None:
     env["JAX_COMPILATION_CACHE_DIR"] = str(job.folder / "programs")
 
     def begin(part: str, **more: str) -> subprocess.Popen:
-        told = {"stdout": errors, "stderr": errors}
-        return subprocess.Popen([*words, "--part", part], env=env | more, **told)
+        return subprocess.Popen(
+            [*words, "--part", part], env=env | more, stdout=errors, stderr=errors
+        )
 
     making = None
     if any(p.startswith(("fit", "demo")) for p in parts):

@@ -52,11 +52,12 @@ def programs(case: Case) -> Programs:
     inputs = assemble.original_inputs(case.preset)
     names = [f"mouse {m}" for m in range(case.mice)]
     info = assemble.on_paper(names, [case.neurons] * case.mice, inputs)
-    changes = {"core": {"remat": True}} if case.remat else {}
+    changes: dict[str, Any] = {"core": {"remat": True}} if case.remat else {}
     encoder = assemble.build(case.preset, **changes)
     asking = assemble.asking_of(case.preset, encoder)
     forward = make_forward(encoder, asking, precision=case.precision)
-    learns, more = forward, {}
+    learns: Any = forward
+    more: dict[str, Any] = {}
     if config.data.mixed:
         learns = make_mixed_forward(encoder, precision=case.precision)
         more = {"lesson": mixed.lessons(config, encoder, asking, None)}

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 from jax.extend import core
+from jax.interpreters import partial_eval
 
 
 def products(function: Callable[..., Any], *shapes: Any) -> int:
@@ -13,9 +14,11 @@ def products(function: Callable[..., Any], *shapes: Any) -> int:
 
     Nothing is computed: shapes are arrays, or jax.ShapeDtypeStruct. Loops count as
     often as they turn, branches as their longest. What is done element by element is
-    left out, as is usual.
+    left out, as is usual, and so is what nothing depends on, as compilers do.
     """
-    return _of(jax.make_jaxpr(function)(*shapes).jaxpr)
+    jaxpr = jax.make_jaxpr(function)(*shapes).jaxpr
+    used, _ = partial_eval.dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars))
+    return _of(used)
 
 
 def _of(jaxpr: Any) -> int:

@@ -47,3 +47,10 @@ def test_a_branch_counts_as_its_longest():
         return jax.lax.cond(x[0, 0] > 0, seven_times, lambda x: x @ x, x)
 
     assert products(either, shape(3, 3)) == 7 * 54
+
+
+def test_what_nothing_depends_on_does_not_count():
+    def pulled(x, y, g):
+        return jax.vjp(jnp.matmul, x, y)[1](g)
+
+    assert products(pulled, shape(3, 4), shape(4, 5), shape(3, 5)) == 2 * 2 * 3 * 4 * 5
