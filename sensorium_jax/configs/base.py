@@ -27,6 +27,8 @@ def model() -> Any:
             "json": "",  # more of them from the command line: '{"shifter": null}'
             "fit": False,  # choose what is left open from the recordings (run/own.py)
             "start": "",  # a run or checkpoint whose weights to begin with
+            # Mix the linear model's rates in, as far as validation asks for them:
+            "linear": False,
         }
     )
 

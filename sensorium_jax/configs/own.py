@@ -11,7 +11,7 @@ from sensorium_jax.configs.base import base
 def get_config():
     """The recipe."""
     config = base()
-    config.model.update(name="own", fit=True)
+    config.model.update(name="own", fit=True, linear=True)
     config.data.epochs = False
     config.readout.start = "data"
     config.train.update(

@@ -118,6 +118,12 @@ def drive(plan: Plan, one: Weights, video_bthwc: Array, signals_btk: Array):
     return raw / one.spread_mn[None, None]
 
 
+def rates(plan: Plan, one: Weights, video_bthwc: Array, signals: Sequence[Array]):
+    """Rates [B, T, N] of one mouse, from what is normalized; signals [B, T, K] each."""
+    signals_btk = jnp.concatenate(signals, -1)[..., : plan.signals]
+    return curve(one, drive(plan, one, video_bthwc, signals_btk))
+
+
 def curve(one: Weights, drive_btn: Array) -> jax.Array:
     """From drives to rates."""
     lifted = jax.tree.map(lambda x: x[None, None], one)

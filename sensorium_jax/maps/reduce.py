@@ -53,6 +53,25 @@ class Plan(NamedTuple):
         return self.contrast_bases * self.coarse[0] * self.coarse[1]
 
 
+def plan_of(told: Any) -> Plan:
+    """The plan that a card tells of; anything else is refused."""
+    try:
+        frame, grid, coarse, *rest = told
+        plan = Plan(tuple(frame), tuple(grid), tuple(coarse), *rest)
+        numbers = [*plan.frame, *plan.grid, *plan.coarse, *rest]
+        fits = (len(plan.frame), len(plan.grid), len(plan.coarse)) == (3, 2, 2)
+        fits = fits and all(type(n) is int and 0 <= n < 2**20 for n in numbers)
+        fits = fits and 1 <= plan.bases <= plan.taps and min(numbers[:7]) > 0
+    except (TypeError, ValueError):
+        fits = False
+    if not fits:
+        raise UserError(
+            f"The card says of the linear part {str(told)[:200]}, which no version has "
+            "written. Copy the folder again."
+        )
+    return plan
+
+
 def choose(
     frame: tuple[int, int, int],
     *,

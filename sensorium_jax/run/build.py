@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Callable, Generator, Iterator, Mapping
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -19,11 +19,19 @@ from sensorium_jax.data.stimuli import folds
 from sensorium_jax.data.stream import pools
 from sensorium_jax.data.stream.stream import Stream, prefetch
 from sensorium_jax.errors import UsageError, UserError, unknown
+from sensorium_jax.maps.reduce import Plan
 from sensorium_jax.models.encoder import create as create_variables
 from sensorium_jax.models.rows import mouse_rows
 from sensorium_jax.normalize import seen_shape
 from sensorium_jax.rules import OWN
-from sensorium_jax.run import Config, guided, length_checks, mixed, positions
+from sensorium_jax.run import (
+    Config,
+    guided,
+    length_checks,
+    linear_part,
+    mixed,
+    positions,
+)
 from sensorium_jax.run.objective import make_objective, make_optimizer, make_penalty
 from sensorium_jax.run.warm_start import begin
 from sensorium_jax.training import forward
@@ -56,6 +64,7 @@ class Parts(NamedTuple):
     judged_by: str  # what the validation's number is, in a word or two
     skip: int  # first frames of a trial that are not judged
     batches: Callable[..., Generator[Batch, None, None]]
+    linear: Plan | None  # how the linear model sees frames that takes part
 
 
 def parts(config: Config) -> Parts:
@@ -105,7 +114,9 @@ def parts(config: Config) -> Parts:
     batches: Callable[..., Any] = partial(
         placed, stream, mesh, config.seed, depth=t.prefetch
     )
-    batches = guided.batches(batches, config, stream, asking, mesh)
+    fitted = cache(partial(guided.guide, stream, mesh))
+    batches = guided.batches(batches, config, stream, asking, fitted)
+    linear = linear_part.plan_for(config, stream, asking)
     learns, more = run_model, {}
     if config.data.mixed:
         learning = mixed.learning(config, encoder, asking, stream, mesh)
@@ -125,11 +136,13 @@ def parts(config: Config) -> Parts:
 
     def start(*, warm: bool = True) -> TrainState:
         variables = starting_variables(config, encoder, asking, stream, warm=warm)
+        if linear is not None:
+            variables = linear_part.added(variables, fitted())
         state = create(variables, update, config.seed, ema=t.ema > 0)
         return jax.device_put(state, shard.state_shardings(state, mesh))
 
     validate, judged_by = make_validation(
-        config, stream, mesh, run_model, asking, lost, held
+        config, stream, mesh, run_model, asking, lost, held, linear
     )
     return Parts(
         changes=changes,
@@ -147,6 +160,7 @@ def parts(config: Config) -> Parts:
         judged_by=judged_by,
         skip=prescribed_skip(config, recordings),
         batches=partial(batches, stop=steps),
+        linear=linear,
     )
 
 
@@ -287,6 +301,7 @@ def make_validation(
     asking: Asking,
     lost: int,
     held: Rows,
+    linear: Plan | None,
 ) -> tuple[Callable, str]:
     """The score that chooses the best weights, and what it is in words."""
     v, recordings = config.validate, stream.recordings
@@ -333,8 +348,12 @@ def make_validation(
             partial(at, step), 0, judged.steps_per_epoch, config.train.prefetch
         )
 
-    validate = make_validate(run_model, batches, skip=skip, factor_mtn=factor_mtn)
-    differs = [] if whole else ["crops"]
+    other = None if linear is None else forward.make_linear(linear, lost)
+    validate = make_validate(
+        run_model, batches, skip=skip, factor_mtn=factor_mtn, linear=other
+    )
+    differs = [] if linear is None else ["the network alone"]
+    differs += [] if whole else ["crops"]
     differs += [f"{limit} trials"] if limit else []
     prescribed = all(s.rules.skip == skip for s in recordings.sessions)
     differs += [] if prescribed else [f"skip {skip}"]

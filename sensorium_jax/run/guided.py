@@ -9,7 +9,7 @@ these rates falls to nothing, since what is not linear is in the responses only.
 import sys
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from functools import cache, partial
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -41,7 +41,11 @@ class Guide(NamedTuple):
 
 
 def batches(
-    plain: Batches, config: Config, stream: Stream, asking: Asking, mesh: Any
+    plain: Batches,
+    config: Config,
+    stream: Stream,
+    asking: Asking,
+    fitted: Callable[[], "Guide"],
 ) -> Batches:
     """The batches of a run, guided at first; as they are where that is not possible.
 
@@ -57,10 +61,10 @@ def batches(
         print(f"note: {why}, so the linear model guides no step", file=sys.stderr)
     if why or not share:
         return plain
-    return partial(_guided, plain, cache(partial(guide, stream, mesh)), share)
+    return partial(_guided, plain, fitted, share)
 
 
-def unfit(config: Config, stream: Stream, asking: Asking) -> str:
+def unfit(config: Config, stream: Stream, asking: Asking, most: int = MOST) -> str:
     """Why the linear model cannot speak of such batches, if so."""
     sessions, data = stream.recordings.sessions, config.data
     if data.fold >= 0 or data.trials < 1 or data.tier != TRAIN or data.mixed:
@@ -72,7 +76,7 @@ def unfit(config: Config, stream: Stream, asking: Asking) -> str:
     if len(plans) > 1:
         return "mice have signals of different number"
     neurons = max(s.neurons for s in sessions)
-    if len(sessions) * neurons * plans.pop().light > MOST:
+    if len(sessions) * neurons * plans.pop().light > most:
         return "there are many neurons"
     return ""
 
@@ -130,12 +134,8 @@ def _mixed(
     plan: Plan, weights: Weights, statistics: Any, batch: Batch, part: jax.Array
 ) -> Batch:
     video_mbthwc = forward.prepare(batch, statistics, PLAIN)
-    signals = jnp.concatenate([batch.behavior_mbtk, batch.pupil_mbt2], -1)
-
-    def one(w: Weights, video: Any, signals: Any) -> jax.Array:
-        return linear.curve(w, linear.drive(plan, w, video, signals))
-
-    rates = jax.vmap(one)(weights, video_mbthwc, signals[..., : plan.signals])
+    signals = batch.behavior_mbtk, batch.pupil_mbt2
+    rates = jax.vmap(partial(linear.rates, plan))(weights, video_mbthwc, signals)
     rates = jnp.where(batch.neurons_mn[:, None, None], rates, 0.0)
     responses = (1 - part) * batch.responses_mbtn + part * rates
     return batch._replace(responses_mbtn=responses)

@@ -26,6 +26,7 @@ from sensorium_jax.run import (
     budget,
     build,
     config as configs,
+    linear_part,
     own,
     precision,
 )
@@ -169,6 +170,7 @@ def _train(
         sinks = t.sinks if jax.process_index() == 0 else ()  # one log for all
         words = {"sinks": sinks, "judged_by": parts.judged_by}
         with open_log(folder, plan.steps, done, **words) as log, reading as todo:
+            judge = linear_part.Judge(parts.validate, log)
             result = fit(
                 state,
                 parts.step,
@@ -177,7 +179,8 @@ def _train(
                 manager=manager,
                 card=lambda progress: {**card, "progress": progress.to_card()},
                 progress=progress,
-                validate=lambda state: parts.validate(state).score,
+                validate=judge.score,
+                settle=judge.settle,
                 stopper=stopper,
                 log=log,
             )
@@ -225,10 +228,12 @@ def run_card(recipe: str, config: Config, parts: build.Parts) -> dict[str, Any]:
         }
         for s in sessions
     ]
+    part = {} if parts.linear is None else {linear_part.PART: list(parts.linear)}
     return model_card(
         config.model.name,
         Inputs.of(parts.stream.info)._asdict(),
         mice,
+        **part,
         asking=parts.asking,
         changes=parts.changes,
         recipe=recipe,

@@ -16,6 +16,8 @@ from sensorium_jax.data import statistics as stats
 from sensorium_jax.data.session import BEHAVIOR, PUPIL, Session
 from sensorium_jax.data.stream import pools
 from sensorium_jax.errors import unknown
+from sensorium_jax.maps import linear
+from sensorium_jax.maps.reduce import Plan
 from sensorium_jax.training.step import Forward
 from sensorium_jax.training.targets.lesson import Lesson
 
@@ -171,6 +173,26 @@ def settle_norms(frozen: str, call: Any, args: Any, kwargs: Any, context: Any) -
         if context.method_name == "__call__" and re.fullmatch(frozen, f"{path}/scale"):
             kwargs = {**kwargs, "train": False}
     return call(*args, **kwargs)
+
+
+def make_linear(plan: Plan, lost: int) -> Forward:
+    """forward(variables, batch) of the linear models that 'info' holds, as 'linear'.
+
+    The first `lost` frames are left out, as the model beside it answers none of them.
+    """
+
+    def forward(
+        variables: Tree, batch: Batch, keys: Tree, *, train: bool
+    ) -> tuple[jax.Array, Tree]:
+        del keys, train
+        part, statistics = variables["info"]["linear"], variables["info"]["video"]
+        weights = linear.Weights(**{k: part[k] for k in linear.Weights._fields})
+        video = prepare(batch, statistics, PLAIN)
+        signals = batch.behavior_mbtk, batch.pupil_mbt2
+        rates = jax.vmap(partial(linear.rates, plan))(weights, video, signals)
+        return rates[:, :, lost:], {}
+
+    return forward
 
 
 def prepare(batch: Batch, statistics: Tree, asking: Asking) -> jax.Array:

@@ -29,6 +29,13 @@ class Validation(NamedTuple):
     score: float  # mean over neurons of all mice, the official library's average
     per_mouse: tuple[float, ...]
     undefined: int  # neurons without a correlation, counted as 0
+    mixed: float | None = None  # the same with the linear model's rates mixed in
+    shares: tuple[float, ...] = ()  # of these rates, for each row of mice
+
+
+# Of the linear model's rates; the first that is as good as any is taken.
+SHARES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+AS_GOOD = 1e-3  # of correlation
 
 
 class Windows(NamedTuple):
@@ -96,29 +103,40 @@ def make_validate(
     skip: int,
     factor_mtn: Any = None,
     averaged: bool = True,
+    linear: Forward | None = None,
 ) -> Callable[[TrainState], Validation]:
     """validate(state): single-trial correlation over the batches of one pass.
 
     batches(step) starts the pass anew. The first `skip` frames of a trial do not count.
-    factor_mtn brings rates to the judges' units.
+    factor_mtn brings rates to the judges' units. With `linear`, rates of another model
+    that answers the same frames, it also looks which mixture of both is best.
     """
+    shares = SHARES if linear else SHARES[:1]
 
-    def update(state: TrainState, judged: Judged, sums: correlation.State, factor: Any):
+    def update(state: TrainState, judged: Judged, sums: tuple, factor: Any):
         variables = variables_of(state, averaged=averaged)
         batch = judged.batch
         rates, spoken = answered(forward, variables, judged)
         frames = rates.shape[2]
+        other = answered(linear, variables, judged)[0] if linear else rates
         if factor is not None:
             late = last_frames(batch.frame_mbt, 2, frames)
-            rates = rates * jax.vmap(normalize.at_frames)(factor, late)
+            each = jax.vmap(normalize.at_frames)(factor, late)
+            rates, other = rates * each, other * each
         # Counted from where reading began: the trial's start, or that of a crop.
         late_t = jnp.arange(batch.valid_mbt.shape[2]) >= skip
         counts = last_frames(batch.valid_mbt & late_t[None, None], 2, frames) & spoken
         targets = last_frames(batch.responses_mbtn, 2, frames)
-        return correlation.update(sums, rates, targets, counts, batch.observed_mbn)
+        return tuple(
+            correlation.update(
+                *(one, mix(rates, other, share), targets, counts, batch.observed_mbn)
+            )
+            for one, share in zip(sums, shares, strict=True)
+        )
 
-    def finish(sums: correlation.State, neurons_mn: jax.Array):
-        return correlation.value(sums, neurons_mn), jnp.any(neurons_mn, 1)
+    def finish(sums: tuple[correlation.State, ...], neurons_mn: jax.Array):
+        values = [correlation.value(one, neurons_mn) for one in sums]
+        return values, jnp.any(neurons_mn, 1), neurons_mn.sum(1)
 
     @functools.cache
     def compiled(one: Any):
@@ -137,17 +155,31 @@ def make_validate(
         judged = next(todo)
         neurons_mn = judged.batch.neurons_mn
         some = judged.batch.observed_mbn is not None
-        sums = add(state, judged, zero(*neurons_mn.shape, some), factor_mtn)
+        sums = tuple(zero(*neurons_mn.shape, some) for _ in shares)
+        sums = add(state, judged, sums, factor_mtn)
         for judged in todo:
             sums = add(state, judged, sums, factor_mtn)
-        value, mice = jax.tree.map(np.asarray, end(sums, neurons_mn))
-        return Validation(
+        values, mice, neurons_m = jax.tree.map(np.asarray, end(sums, neurons_mn))
+        value = values[0]
+        found = Validation(
             float(value.pooled),
             tuple(float(x) for x in value.per_mouse_m[mice]),
             int(value.undefined_m.sum()),
         )
+        if not linear:
+            return found
+        each_km = np.stack([v.per_mouse_m for v in values])
+        best_m = (each_km >= each_km.max(0) - AS_GOOD).argmax(0)
+        chosen_m = np.take_along_axis(each_km, best_m[None], 0)[0]
+        mixed = float((chosen_m * neurons_m).sum() / max(neurons_m.sum(), 1))
+        return found._replace(mixed=mixed, shares=tuple(SHARES[k] for k in best_m))
 
     return validate
+
+
+def mix(rates: Any, other: Any, share: float) -> Any:
+    """Rates of which a share is those of the other model."""
+    return rates if share == 0 else (1 - share) * rates + share * other
 
 
 def answered(

@@ -93,11 +93,13 @@ def fit(
     validate: Callable[[TrainState], float],
     stopper: Stopper,
     log: Callable[[int, dict[str, float]], Any] = lambda step, numbers: None,
+    settle: Callable[[TrainState], TrainState] = lambda state: state,
 ) -> Result:
     """Train from the state's step to the last; everything it does is in `plan`.
 
-    Nothing waits for the device but a report, a validation and a save. When the
-    stopper is asked, or plateaus end the run, the state is saved and the loop returns.
+    `settle` is given the state after each validation, before it is saved. Nothing waits
+    for the device but a report, a validation and a save. When the stopper is asked, or
+    plateaus end the run, the state is saved and the loop returns.
     """
     at, stop, meter = int(state.step), False, Meter(plan)
     place = state.step.sharding  # counts lie where the state does, or steps recompile
@@ -113,6 +115,7 @@ def fit(
 
     if plan.plateau is not None and at == 0 and progress.best_step < 0:
         progress = untrained(score := validate(state), progress)
+        state = settle(state)
         keep(score, improved=True)
     while at < plan.steps and not progress.finished and not stop:
         with meter.waiting(tally):
@@ -133,6 +136,7 @@ def fit(
             tally = jax.device_put(Tally.zero(), place)
         if judging:
             score = validate(state)
+            state = settle(state)
             state, progress, improved = judge(state, progress, score, plan, manager)
             keep(score, improved=improved)
         elif saving:

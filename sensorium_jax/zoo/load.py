@@ -2,16 +2,19 @@
 
 import contextlib
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 
 from sensorium_jax import trees
 from sensorium_jax.checkpoints import layout, read
 from sensorium_jax.checkpoints.card import asking_of
 from sensorium_jax.errors import UserError, unknown
+from sensorium_jax.maps.reduce import Plan, plan_of
 from sensorium_jax.zoo.assemble import Inputs, build
 from sensorium_jax.zoo.published import fetch, sources
 from sensorium_jax.zoo.twins.ensemble import FACTORS, Ensemble, ensemble
@@ -73,6 +76,7 @@ def from_folder(folder: Path, *, allow_outside: bool = False) -> Twin:
             f"weights are of {neurons}: they do not belong together. Copy the folder "
             "again."
         )
+    leaves, card, plan = linear_part(leaves, card, str(folder))
     tree = trees.unflatten({n: jnp.asarray(v) for n, v in leaves.items()})
     with contextlib.nullcontext() if allow_outside else fitting():
         encoder = build(model, inputs, allow_outside=allow_outside, **changes)
@@ -85,4 +89,26 @@ def from_folder(folder: Path, *, allow_outside: bool = False) -> Twin:
         inputs.behaviors,
         asking_of(card, str(folder)),
         card,
+        plan,
     )
+
+
+def linear_part(
+    leaves: Mapping[str, Any], card: Mapping[str, Any], where: str
+) -> tuple[Mapping[str, Any], Mapping[str, Any], Plan | None]:
+    """Leaves, card and how the linear model sees frames; without it if it has no share.
+
+    What has no share is left out, so that nothing is spent on it.
+    """
+    if "linear" not in card:
+        return leaves, card, None
+    plan, share_m = plan_of(card["linear"]), leaves.get("info/linear/share_m")
+    if share_m is None:
+        raise UserError(
+            f"The card of {where} speaks of a linear model that takes part, and its "
+            "weights are not there. Copy the folder again."
+        )
+    if np.any(share_m):
+        return leaves, card, plan
+    leaves = {k: v for k, v in leaves.items() if not k.startswith("info/linear/")}
+    return leaves, {k: v for k, v in card.items() if k != "linear"}, None

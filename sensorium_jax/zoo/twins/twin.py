@@ -20,6 +20,8 @@ from sensorium_jax import normalize, trees
 from sensorium_jax.asking import PLAIN, SIGNALS, Asking
 from sensorium_jax.checkpoints import write
 from sensorium_jax.errors import UserError, unknown
+from sensorium_jax.maps import linear
+from sensorium_jax.maps.reduce import Plan
 from sensorium_jax.models import rows
 from sensorium_jax.models.encoder import Encoder, neuron_axes
 from sensorium_jax.models.readouts.gaussian import GaussianReadout
@@ -33,6 +35,11 @@ Tree = Any
 EXACT = "highest"
 SETTINGS: Any = jax.config
 UNFIT = (FlaxError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError)
+# Where the linear model's arrays of one mouse count neurons.
+LINEAR_AXES = {"info/linear/weight_mdn": 1} | dict.fromkeys(
+    (f"info/linear/{w}_mn" for w in ("spread", "gain", "offset", "least")), 0
+)
+LINEAR_AXES["info/linear/bend_mn3"] = 0
 SLOW = 2.0  # seconds of compiling that are worth a word
 _programs = 0  # how many have been traced; what tells a first call from a later one
 
@@ -55,6 +62,7 @@ class Twin:
     behaviors: int
     asking: Asking = PLAIN
     card: Mapping[str, Any] = field(default_factory=dict)
+    linear: Plan | None = None  # a linear model takes part, which sees frames so
 
     @property
     def lost_frames(self) -> int:
@@ -173,7 +181,8 @@ class Twin:
         inputs.check_signal(behavior_btk, "behavior", (b, t, self.behaviors))
         inputs.check_signal(pupil_bt2, "pupil", (b, t, 2))
         first_b = jnp.broadcast_to(jnp.asarray(first_frame_b, jnp.int32), (b,))
-        plan = _Plan(encoder, asking._replace(scale=scale), self.behaviors)
+        asking = asking._replace(scale=scale)
+        plan = _Plan(encoder, asking, self.behaviors, self.linear)
         return plan, _Clips(video_bthwc, behavior_btk, pupil_bt2, first_b)
 
     def _neuron_axes(self) -> dict[str, int] | None:
@@ -182,6 +191,7 @@ class Twin:
         seen = normalize.seen_shape(self.frame_shape, a.scale, a.canvas)
         encoder: Any = self.encoder
         axes = neuron_axes(encoder, seen, self.behaviors)
+        axes = axes | (LINEAR_AXES if self.linear else {})
         leaves = trees.named_leaves(self.variables)
         total = leaves["info/neurons_n"].shape[1]
         fits = [leaves[n].shape[i + 1] == total for n, i in axes.items() if n in leaves]
@@ -206,7 +216,8 @@ class Twin:
         """
         endless = self.encoder.gru is not None or not self.lost_frames
         endless = endless or not self.encoder.causal
-        return None if endless else self.asking.stride * self.lost_frames + 1
+        own = self.asking.stride * self.lost_frames + 1
+        return None if endless else max(own, self.linear.taps if self.linear else 0)
 
     def light(self, mouse: int | str) -> tuple[float, float] | None:
         """Mean and SD of grey levels, in units of its input; None where unknown."""
@@ -288,11 +299,14 @@ class Twin:
         params["readout"] = readout
         params.pop("shifter", None)
         changes = {**self.card.get("changes", {}), "shifter": None}
+        info = {k: v for k, v in self.variables["info"].items() if k != "linear"}
+        card = {k: v for k, v in self.card.items() if k != "linear"}
         return replace(
             self,
             encoder=self.encoder.clone(shifter=None),
-            variables={**self.variables, "params": params},
-            card={**self.card, "changes": changes},
+            variables={**self.variables, "params": params, "info": info},
+            card={**card, "changes": changes},
+            linear=None,
         )
 
     def save(self, path: str | Path) -> Path:
@@ -318,7 +332,15 @@ class Twin:
             "frames": f"{height} x {width}" + f" x {channels}" * (channels > 1),
             "asked by": each + (f", every {a.stride} frames" if a.stride > 1 else ""),
             "rates": a.units,
+            **self._linear_part(),
         }
+
+    def _linear_part(self) -> dict[str, str]:
+        if self.linear is None:
+            return {}
+        share_m = np.asarray(self.variables["info"]["linear"]["share_m"])
+        shares = share_m[: len(self.mice)]
+        return {"of the linear model": ", ".join(f"{s:.0%}" for s in shares)}
 
     def __repr__(self) -> str:
         """One line."""
@@ -334,6 +356,7 @@ class _Plan(NamedTuple):
     encoder: Encoder
     asking: Asking
     behaviors: int
+    linear: Plan | None
 
 
 class _Clips(NamedTuple):
@@ -362,6 +385,8 @@ def _respond(plan: _Plan, variables: Tree, row: Array, clips: _Clips) -> Array:
     seen = [x[None] for x in _seen(plan, one, clips)]
     with fitting(plan.encoder.core), exactly():
         rates: Any = plan.encoder.apply(one, *seen, train=False)
+        if plan.linear is not None:
+            rates = _mixed(plan, one, _seen(plan, one, clips, PLAIN), rates, 0)
     return rates[0]
 
 
@@ -375,10 +400,14 @@ def _each(
     clips: _Clips,
 ) -> Array:
     # Every clip is a mouse of one neuron; the core takes all of them together.
-    seen = [x[:, None] for x in _seen(plan, _of_row(variables, row), clips)]
+    one = _of_row(variables, row)
+    seen = [x[:, None] for x in _seen(plan, one, clips)]
     mice = rows.one_neuron_each(variables, row, neuron_b, dict(axes))
     with fitting(plan.encoder.core), exactly():
         rates_b1t1: Any = plan.encoder.apply(mice, *seen, train=False)
+        if plan.linear is not None:
+            whole = _seen(plan, one, clips, PLAIN)
+            rates_b1t1 = _mixed(plan, mice, whole, rates_b1t1, 1)
     return rates_b1t1[:, 0, :, 0]
 
 
@@ -410,16 +439,43 @@ def _of_row(variables: Tree, row: Array) -> Tree:
     )
 
 
-def _seen(plan: _Plan, one: Tree, clips: _Clips) -> tuple[Array, Array, Array]:
-    """Video, behavior and pupil as the encoder takes them, of a model of one mouse."""
-    asking, behaviors = plan.asking, plan.behaviors
+def _mixed(
+    plan: _Plan, mice: Tree, seen: tuple[Array, ...], rates_mbtn: Array, clip: int
+) -> Array:
+    """The rates with the linear model's share; clip 0: all mice see all clips.
+
+    With clip 1 every clip is seen by a mouse of its own.
+    """
+    part = mice["info"]["linear"]
+    weights = linear.Weights(**{k: part[k] for k in linear.Weights._fields})
+
+    sees: Any = plan.linear
+
+    def one(w: linear.Weights, video: Array, behavior: Array, pupil: Array) -> Array:
+        return linear.rates(sees, w, video, (behavior, pupil))
+
+    if clip:
+        seen = tuple(x[:, None] for x in seen)
+    other = jax.vmap(one, (0, *[0 if clip else None] * 3))(weights, *seen)
+    share = part["share_m"][:, None, None, None]
+    return (1 - share) * rates_mbtn + share * other[:, :, -rates_mbtn.shape[2] :]
+
+
+def _seen(
+    plan: _Plan, one: Tree, clips: _Clips, asking: Asking | None = None
+) -> tuple[Array, Array, Array]:
+    """Video, behavior and pupil as the encoder takes them, of a model of one mouse.
+
+    Another asking prepares the frames in its way, at the same steps.
+    """
+    asking, behaviors = asking or plan.asking, plan.behaviors
     statistics = {
         k: jax.tree.map(lambda x: x[0], v)
         for k, v in one["info"].items()
         if k in SIGNALS
     }
     lead = clips.video_bthwc.shape[:2]
-    steps_t = asking.stride * jnp.arange(lead[1])
+    steps_t = plan.asking.stride * jnp.arange(lead[1])
     frame_bt = clips.first_b[:, None] + steps_t[None]
     video = prepared(clips.video_bthwc, statistics.get("video"), frame_bt, asking)
     behavior = signal(
@@ -494,15 +550,14 @@ class FixedCard:
 
 def _flatten(twin: Twin) -> tuple[tuple[Tree], tuple[Any, ...]]:
     fixed = (twin.encoder, twin.mice, twin.neurons, twin.frame_shape, twin.behaviors)
-    return (twin.variables,), (*fixed, twin.asking, FixedCard(twin.card))
+    fixed = (*fixed, twin.asking, FixedCard(twin.card), twin.linear)
+    return (twin.variables,), fixed
 
 
 def _unflatten(fixed: tuple[Any, ...], children: tuple[Tree]) -> Twin:
-    encoder, mice, neurons, frame_shape, behaviors, asking, card = fixed
-    (variables,) = children
-    return Twin(
-        encoder, variables, mice, neurons, frame_shape, behaviors, asking, card.card
-    )
+    encoder, mice, neurons, frame_shape, behaviors, asking, card, plan = fixed
+    known = (mice, neurons, frame_shape, behaviors, asking, card.card, plan)
+    return Twin(encoder, children[0], *known)
 
 
 jax.tree_util.register_pytree_node(Twin, _flatten, _unflatten)
