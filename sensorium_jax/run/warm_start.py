@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 from sensorium_jax import trees
@@ -40,11 +41,12 @@ def begin(
         return variables
     folder = layout.find(Path(config.model.start).expanduser().absolute())
     card, leaves = read.card_of(folder), read.weights(folder)
-    rows = known_rows(card, sessions)
+    rows = tuple(known_rows(card, sessions))
     check_asked(folder, asking_of(card, str(folder)), asking)
     trained = {n: v for n, v in variables.items() if n != "info"}
     check_shared(folder, card, trees.named_leaves(trained), leaves)
     fresh = []
+    take = jax.jit(shard.take_rows, static_argnums=2)
 
     def pick(name: str, own: Any) -> Any:
         if not trees.is_row(name):
@@ -52,7 +54,9 @@ def begin(
         if name not in leaves or leaves[name].ndim != own.ndim:
             fresh.append(name)
             return own
-        return shard.take_rows(jnp.asarray(leaves[name], own.dtype), own, rows)
+        if not any(row is not None for row in rows):
+            return own
+        return take(jnp.asarray(leaves[name], own.dtype), own, rows)
 
     started = trees.map_named(pick, trained)
     say(folder, sessions, rows, fresh)

@@ -1,5 +1,7 @@
 """Training, validation and twins ask one model in one way, window by window."""
 
+from functools import partial
+
 import jax
 import numpy as np
 import pytest
@@ -61,7 +63,8 @@ def test_the_loss_on_a_window_is_that_of_the_twins_answer(films, how):
     with quickly(), jax.set_mesh(parts.mesh):
         state = parts.start()
         batch = stream.batch_at(3, 0)
-        rates, _ = parts.run_model(variables_of(state), batch, {}, train=False)
+        run = jax.jit(partial(parts.run_model, train=False))
+        rates, _ = run(variables_of(state), batch, {})
         twin = twin_of(parts, state, run_card("demo", config, parts))
         answers = np.zeros_like(rates)
         for m, session in enumerate(stream.recordings.sessions):
@@ -77,7 +80,8 @@ def test_the_loss_on_a_window_is_that_of_the_twins_answer(films, how):
             responses_mbtn=batch.responses_mbtn[:, :, lead:],
             valid_mbt=batch.valid_mbt[:, :, lead:],
         )
-        losses = [np.asarray(parts.objective(r, late, 4)) for r in (rates, answers)]
+        cost = jax.jit(partial(parts.objective, windows=4))
+        losses = [np.asarray(cost(r, late)) for r in (rates, answers)]
     real = batch.neurons_mn[:, None, None]
     np.testing.assert_allclose(answers * real, rates * real, rtol=2e-5, atol=1e-6)
     np.testing.assert_allclose(*losses, rtol=1e-6)

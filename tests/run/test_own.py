@@ -83,6 +83,10 @@ def test_a_run_within_a_budget_goes_on_with_the_steps_that_it_was_given(
     monkeypatch.setattr(budget, "FEWEST", 8)
     words = [
         f"--config.data.root={root}",
+        "--config.mesh.mouse=1",  # programs for one device compile in half the time
+        "--config.mesh.data=1",
+        "--config.train.linear_share=0",  # test_recipes.py trains with both
+        "--config.readout.start=official",
         "--config.train.budget=1s",
         "--config.train.batch=2",
         "--config.train.frames=8",

@@ -2,13 +2,17 @@ from functools import cache
 
 import jax
 import numpy as np
+import optax
 import pytest
 
 from sensorium_jax import trees
+from sensorium_jax.checkpoints.write import save
 from sensorium_jax.errors import UserError
+from sensorium_jax.models.rows import mouse_rows
 from sensorium_jax.run import build, config as configs
-from sensorium_jax.run.train import train
-from sensorium_jax.training.step import Tally
+from sensorium_jax.run.train import run_card, train
+from sensorium_jax.training.state import variables_of
+from sensorium_jax.training.step import Tally, make_step
 from sensorium_jax.zoo.load import load as load_twin
 from support.quick import quickly
 from support.recordings import tiny
@@ -27,24 +31,36 @@ def roots(tmp_path_factory):
         "pictures": tiny.pictures(folder / "pictures"),
         "films": tiny.films(folder / "films", 2),
         "new": tiny.films(folder / "new", 1, seed=1),
-        "wide pictures": tiny.pictures(folder / "wide", size=(144, 256)),
-        "wide films": tiny.films(folder / "wide films", 2, size=(36, 64), frames=40),
     }
 
 
-def data(roots, name, wide=""):
-    return roots[wide + ("pictures" if name in tiny.PICTURES else "films")]
+@pytest.fixture(scope="module")
+def wide_roots(tmp_path_factory):
+    """The same with frames of the usual size, for the slow tests."""
+    folder = tmp_path_factory.mktemp("wide")
+    return {
+        "pictures": tiny.pictures(folder / "pictures", size=(144, 256)),
+        "films": tiny.films(folder / "films", 2, size=(36, 64), frames=40),
+    }
+
+
+def data(roots, name):
+    return roots["pictures" if name in tiny.PICTURES else "films"]
 
 
 def take_steps(config):
-    """The losses of all steps, the first and the last state."""
+    """The losses of all steps, the first and the last state.
+
+    Steps need no implicit transfers, once the first has placed its constants.
+    """
     made, losses = build.parts(config), []
     with quickly(), jax.set_mesh(made.mesh), traces_of("train_step") as traces:
         state = made.start()
         first = jax.tree.map(np.asarray, state)
         none = jax.device_put(Tally.zero(), state.step.sharding)
         for batch in made.batches(0):
-            state, tally = made.step(state, batch, none)
+            with jax.transfer_guard("disallow" if losses else "allow"):
+                state, tally = made.step(state, batch, none)
             losses.append(float(tally.loss))
     assert len(traces) == 1
     return losses, first, state
@@ -72,7 +88,7 @@ def test_every_recipe_is_tested():
 
 # These take a step in test_golden_recipes.py, and all train at full width in the slow
 # suite; generalization2022 is cnn2022 in every field. Whole runs of cnn2022_plus are in
-# test_kinds.py, of factorized2023 below and in test_mesh.py.
+# test_kinds.py, steps of factorized2023 in test_mesh.py.
 STEPPED = (
     "ln2022",
     "cnn2022",
@@ -86,6 +102,8 @@ STEPPED = (
 @pytest.mark.parametrize("name", [r for r in RECIPES if r not in STEPPED])
 def test_a_recipe_trains(roots, name):
     config = tiny.recipe(name, data(roots, name))
+    if name == "ln2023":  # one of them on as many devices as there are
+        config.mesh.update(mouse=0, data=0)
     losses, first, state = take_steps(config)
     assert len(losses) == 3 and np.isfinite(losses).all()
     assert -1 <= score_of(config, state) <= 1
@@ -99,8 +117,9 @@ def test_a_recipe_trains(roots, name):
 
 @pytest.mark.soak
 @pytest.mark.parametrize("name", RECIPES)
-def test_a_recipe_trains_at_full_width(roots, name):
-    config = tiny.recipe(name, data(roots, name, "wide "), narrow=False)
+def test_a_recipe_trains_at_full_width(wide_roots, name):
+    config = tiny.recipe(name, data(wide_roots, name), narrow=False)
+    config.mesh.update(mouse=0, data=0)  # as many devices as there are
     config.train.update(batch=2, frames=1 if name in tiny.PICTURES else 39)
     losses, _, state = take_steps(config)
     assert len(losses) == 3 and np.isfinite(losses).all()
@@ -120,8 +139,25 @@ def run_of(name, root, folder):
     return str(folder / "run")
 
 
+def kept(name, root, folder):
+    """A model of a recipe as a run would leave it, with weights of no training."""
+    config = tiny.recipe(name, root)
+    made, rng = build.parts(config), np.random.default_rng(0)
+
+    def draw(path, leaf):
+        x = rng.normal(0, 0.3, leaf.shape).astype(leaf.dtype)
+        return x * x + 0.5 if path.endswith("/var") else x
+
+    with jax.set_mesh(made.mesh):
+        variables = variables_of(jax.eval_shape(made.start))
+    info = mouse_rows(made.stream.info)
+    variables = trees.map_named(draw, variables) | {"info": info}
+    return str(save(folder, variables, run_card(name, config, made)))
+
+
 def test_new_mice_learn_on_a_core_that_stays(roots, tmp_path):
-    begin = run_of("factorized2023", roots["films"], tmp_path)
+    """Of a model here; the next test begins with a run."""
+    begin = kept("factorized2023", roots["films"], tmp_path / "kept")
     twin = load_twin(begin)
     config = tiny.recipe("finetune_new_mouse", roots["new"])
     with pytest.raises(UserError, match="random values"):
@@ -169,19 +205,21 @@ def test_weights_of_other_units_are_refused(roots, tmp_path):
 
 
 @pytest.mark.soak
-def test_new_mice_learn_at_full_width(roots, tmp_path):
+def test_new_mice_learn_at_full_width(wide_roots, tmp_path):
     path = tmp_path / "recipe.py"
     path.write_text(
         "from support.recordings import tiny\n"
         "def get_config():\n"
-        f"    root = {str(roots['wide films'])!r}\n"
+        f"    root = {str(wide_roots['films'])!r}\n"
         "    config = tiny.recipe('factorized2023', root, steps=1, narrow=False)\n"
+        "    config.mesh.update(mouse=0, data=0)\n"
         "    config.train.update(batch=2, frames=39)\n"
         "    return config\n"
     )
     train(str(path), str(tmp_path / "run"))
     root = tiny.films(tmp_path / "new", 1, seed=1, size=(36, 64), frames=40)
     config = tiny.recipe("finetune_new_mouse", root, narrow=False)
+    config.mesh.update(mouse=0, data=0)
     config.train.update(batch=2, frames=39)
     config.model.start = str(tmp_path / "run")
     losses, first, state = take_steps(config)
@@ -219,7 +257,26 @@ def test_recomputed_layers_and_bfloat16_change_little(of):
     assert {leaf.dtype for leaf in leaves} == {np.dtype("float32")}
 
 
-# Sums of parts are in test_step.py, the optimizer's clips in test_optimizer.py.
+def test_parts_and_clips_reach_the_step(roots, monkeypatch):
+    """What they do there is tested in test_step.py and test_optimizer.py."""
+    given = []
+
+    def kept(*arguments, **options):
+        given.append((arguments[-1], options))
+        return make_step(*arguments, **options)
+
+    monkeypatch.setattr(build, "make_step", kept)
+    config = tiny.recipe("ln2023", roots["films"])
+    config.train.update(accumulate=2, adaptive_clip=0.01, betas=(0.9, 0.999))
+    build.parts(config)
+    ((optimizer, options),) = given
+    assert options["accumulate"] == 2
+    params, grads = {"w": np.ones(4, "f")}, {"w": np.full(4, 100, "f")}
+    _, state = jax.jit(optimizer.update)(grads, optimizer.init(params), params)
+    mean = optax.tree.get(state, "mu")["w"]  # of clipped gradients
+    np.testing.assert_allclose(mean, (1 - 0.9) * 0.01, rtol=1e-5)
+
+
 @pytest.mark.soak
 def test_parts_and_clipped_gradients_change_little(of):
     plain, _, _ = of()
@@ -241,15 +298,3 @@ def test_the_official_crop_is_drawn_anew_each_time(tmp_path):
         later = made.validate(state._replace(step=state.step + 1))
     assert one == again and np.isfinite(one.score)
     assert later.score != one.score
-
-
-def test_the_real_step_needs_no_implicit_transfer(roots):
-    made = build.parts(tiny.recipe("ln2023", roots["films"]))
-    with quickly(), jax.set_mesh(made.mesh), traces_of("train_step") as traces:
-        state, batches = made.start(), made.batches(0)
-        tally = jax.device_put(Tally.zero(), state.step.sharding)
-        state, tally = made.step(state, next(batches), tally)
-        with jax.transfer_guard("disallow"):
-            for batch in batches:
-                state, tally = made.step(state, batch, tally)
-    assert len(traces) == 1 and int(tally.steps) == 3

@@ -1,5 +1,6 @@
 import hashlib
 import shutil
+from functools import cache
 from pathlib import Path
 
 import jax
@@ -45,6 +46,12 @@ def written(tmp_path_factory):
             folder = tmp_path_factory.mktemp(name)
             out[name] = folder, simulate(folder, preset=name, seed=5)
     return out
+
+
+@cache
+def population(name):
+    """Cells of a world, which are slow to draw."""
+    return presets.WORLDS[name].population(0, 0)
 
 
 def digests(folder):
@@ -112,19 +119,15 @@ def test_responses_are_rates_and_noise_without_bias(name):
     whole = presets.WORLDS[name]
     rng = np.random.default_rng(0)
     if name == "many_pixels":  # its cells are slow to draw; its recording needs none
-        population = (
-            presets.WORLDS["drifting"]
-            .population(0, 0)
-            ._replace(observe=whole.population.args[0].observed)
-        )
+        observe = whole.population.args[0].observed
         neurons = presets.WORLDS["drifting"].neurons
     else:
-        population, neurons = whole.population(0, 0), whole.neurons
+        observe, neurons = population(name).observe, whole.neurons
     rates = np.tile(0.1 + rng.gamma(1.0, 0.5, (1, neurons)), (2, 1))
     if name == "fast_calcium":
         rates = rates + RESTING
     moments = np.linspace(0, 1, 4001)
-    drawn = np.stack([population.observe(rng, rates, m)[0] for m in moments])
+    drawn = np.stack([observe(rng, rates, m)[0] for m in moments])
     error = drawn.std(0) / np.sqrt(len(drawn))
     z = (drawn.mean(0) - rates[0]) / np.maximum(error, 1e-9)
     assert np.abs(z).max() < 5 and abs(z.mean()) < 1
@@ -135,10 +138,9 @@ def test_worlds_differ_in_their_noise():
     rng = np.random.default_rng(1)
     fano = {}
     for name in ("retina", "monkey", "sparse", "fast_calcium"):
-        whole = presets.WORLDS[name]
-        population = whole.population(0, 0)
-        rates = np.full((1, whole.neurons), 1.0)
-        drawn = np.stack([population.observe(rng, rates, 0.5)[0] for _ in range(3000)])
+        observe = population(name).observe
+        rates = np.full((1, presets.WORLDS[name].neurons), 1.0)
+        drawn = np.stack([observe(rng, rates, 0.5)[0] for _ in range(3000)])
         fano[name] = float((drawn.var(0) / drawn.mean(0)).mean())
         assert drawn.min() >= 0
     assert fano["retina"] < 0.9 < 1.1 < fano["monkey"]
@@ -230,12 +232,12 @@ def test_true_cells_answer_as_they_were_recorded(name):
     """Pictures, adapting cells, running, and a sensor that remembers."""
     of = presets.WORLDS[name]
     frames = 1 if of.kind == PICTURES else 40
-    population = of.population(3, 0)
+    cells = population(name)
     video = of.clip(3, of.shows[0].kind, 5, frames)
     behavior = None
     if of.behave is not None:
         behavior = of.behave(np.random.default_rng(0), frames)[0]
-    want, answer = population.rates(video, behavior), population.answer()
+    want, answer = cells.rates(video, behavior), cells.answer()
     grey = jnp.full(video.shape, answer.light[0], jnp.float32)
 
     @jax.jit

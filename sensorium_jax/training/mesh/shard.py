@@ -62,9 +62,15 @@ def alone() -> Mesh:
 
 
 def state_shardings(state: Any, mesh: Mesh) -> Any:
-    """A NamedSharding for each leaf of a state; only rows of mice are cut."""
+    """A NamedSharding for each leaf of a state; only rows of mice are cut.
+
+    Rows of no element stay whole, as compiled programs return them: statistics of the
+    behavior where none was recorded.
+    """
     cut, whole = on(mesh, P("mouse")), on(mesh, P())
-    return jax.tree.map(lambda row: cut if row else whole, trees.rows(state))
+    return jax.tree.map(
+        lambda row, x: cut if row and x.size else whole, trees.rows(state), state
+    )
 
 
 def everywhere(sharding: Any) -> Any:

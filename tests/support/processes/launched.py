@@ -52,7 +52,7 @@ def main(words):
 def _validates(folder):
     """Leave the log of a training; whether its scores are poor."""
     poor = int(folder.name.rpartition("=")[2]) >= 5
-    card = {"mice": [{}], "config": {"train": {"batch": 1, "steps": 4}}}
+    card = {"mice": [{"name": "a"}], "config": {"train": {"batch": 1, "steps": 4}}}
     (folder / "run.json").write_text(json.dumps(card))
     rows = [{"step": i, "score": (0.01 if poor else 0.1) * i} for i in (1, 2)]
     (folder / "log.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
