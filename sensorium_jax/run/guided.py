@@ -64,7 +64,7 @@ def batches(
     return partial(_guided, plain, fitted, share)
 
 
-def unfit(config: Config, stream: Stream, asking: Asking, most: int = MOST) -> str:
+def unfit(config: Config, stream: Stream, asking: Asking, most: int = 0) -> str:
     """Why the linear model cannot speak of such batches, if so."""
     sessions, data = stream.recordings.sessions, config.data
     if data.fold >= 0 or data.trials < 1 or data.tier != TRAIN or data.mixed:
@@ -76,7 +76,7 @@ def unfit(config: Config, stream: Stream, asking: Asking, most: int = MOST) -> s
     if len(plans) > 1:
         return "mice have signals of different number"
     neurons = max(s.neurons for s in sessions)
-    if len(sessions) * neurons * plans.pop().light > most:
+    if len(sessions) * neurons * plans.pop().light > (most or MOST):
         return "there are many neurons"
     return ""
 

@@ -121,3 +121,26 @@ def test_factors_of_shorter_mice_go_on_with_their_last():
     assert rows.shape == (3, 4, 3)
     assert rows[0, 3].tolist() == [2, 2, 2] and rows[1, 0].tolist() == [3, 1, 1]
     assert (rows[2] == 1).all()
+
+
+def test_the_best_mixture_with_the_linear_model_is_found_mouse_by_mouse():
+    batch = trials()
+    rates = forward({}, batch, {}, train=False)[0]
+    other = R.normal(size=rates.shape).astype(np.float32)
+    # The first mouse is as the model says; the second is half of each model.
+    spread = [np.asarray(x)[1].std() for x in (rates, other)]
+    true = np.stack([rates[0], 0.4 * rates[1] + 0.6 * other[1]])
+    before = np.zeros((MICE, TRIALS, LOST, NEURONS))
+    batch = batch._replace(responses_mbtn=np.concatenate([before, true], 2))
+    assert min(spread) > 0
+    state = TrainState(*[{}] * 8)._replace(step=jnp.zeros((), jnp.int32))
+    validate = judging.make_validate(
+        forward,
+        lambda step: iter([judging.Judged(batch, None)]),
+        skip=0,
+        linear=lambda *given, train: (jnp.asarray(other), {}),
+    )
+    found = validate(state)
+    assert found.shares == pytest.approx((0.0, 0.6))
+    assert found.mixed == pytest.approx(1.0, abs=1e-5)
+    assert found.score < 0.99
