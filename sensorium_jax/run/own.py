@@ -157,6 +157,8 @@ def told(facts: Facts, config: Config) -> str:
     parts.append(f"responses {kind}, so the loss is {t.loss}")
     if t.linear_share:
         parts.append("at first it also learns what a linear model foretells")
+    if config.model.linear:
+        parts.append("a linear model takes part where validation gains by it")
     parts.append("with behavior" if facts.behaviors else "without behavior")
     parts.append(f"batches of {t.batch} windows of {t.frames} frames per mouse")
     return "; ".join(parts)

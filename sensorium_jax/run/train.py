@@ -184,6 +184,9 @@ def _train(
                 stopper=stopper,
                 log=log,
             )
+    words = judge.words(parts.stream.info.names)
+    if words and jax.process_index() == 0:
+        print(f"note: {words}", file=sys.stderr)
     return Trained(
         step=int(result.state.step),
         steps=plan.steps,

@@ -47,7 +47,6 @@ def workdir(root, tmp_path_factory):
         "data.root": root,
         "model.json": CORE,
         "readout.start": "official",
-        "train.linear_share": 0,
         "train.steps": 2,
         "train.batch": 1,
         "train.frames": 8,
