@@ -166,7 +166,8 @@ def ends_in_time(leave: Callable[[], Any]) -> Iterator[Ending]:
         yield ending
     finally:
         signal.signal(signal.SIGINT, handler)
-        sys.unraisablehook = hook
+        if sys.unraisablehook is lost:  # else a failure has left its own
+            sys.unraisablehook = hook
         signal.set_wakeup_fd(before)
         os.close(ending.writer)
         watcher.join()

@@ -1,10 +1,11 @@
 import os
 import signal
+import sys
 import threading
 
 import pytest
 
-from sensorium_jax.stop import stop_on_signals
+from sensorium_jax.stop import ends_in_time, stop_on_signals
 
 
 def test_a_signal_is_remembered_and_the_handler_goes_back():
@@ -64,3 +65,15 @@ def test_another_thread_may_ask_for_it_too():
     thread.start()
     thread.join()
     assert found == [False]
+
+
+def test_what_a_failure_keeps_from_being_said_stays_unsaid(monkeypatch):
+    """Until the program ends, which is after the block; else the hook goes back."""
+    before, others = sys.unraisablehook, lambda args: None
+    with ends_in_time(lambda: None):
+        assert sys.unraisablehook is not before
+    assert sys.unraisablehook is before
+    monkeypatch.setattr(sys, "unraisablehook", before)  # back after the test
+    with ends_in_time(lambda: None):
+        sys.unraisablehook = others
+    assert sys.unraisablehook is others

@@ -12,6 +12,7 @@ import json
 import os
 import re
 import sys
+import warnings
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -185,6 +186,22 @@ def differences(
     return found
 
 
+def is_left_behind(args: Any) -> bool:
+    """Whether what cannot be raised any more is only what orbax left undone.
+
+    When one array fails, it ends without waiting for the others, and without its loop
+    where that could not be begun.
+    """
+    closed = "Event loop is closed" in str(args.exc_value)
+    loop = getattr(args.object, "__qualname__", "") == "BaseEventLoop.__del__"
+    return closed or loop or inspect.iscoroutine(args.object)
+
+
+def hush_left_behind() -> None:
+    """Say nothing of coroutines that a failure has left without anybody to wait."""
+    warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
+
+
 @contextmanager
 def reading(folder: Path) -> Iterator[None]:
     """Say in words what goes wrong while a checkpoint is read inside.
@@ -196,9 +213,7 @@ def reading(folder: Path) -> Iterator[None]:
     before = sys.unraisablehook
 
     def late(args: Any) -> None:
-        # When one array fails, orbax ends without waiting for the others.
-        closed = "Event loop is closed" in str(args.exc_value)
-        if not closed and not inspect.iscoroutine(args.object):
+        if not is_left_behind(args):
             before(args)
 
     sys.unraisablehook = late
@@ -208,6 +223,7 @@ def reading(folder: Path) -> Iterator[None]:
     except (UserError, MemoryError):
         raise
     except Exception as error:  # orbax raises Exception itself, and many kinds of it
+        hush_left_behind()
         reason = error.__cause__ if type(error) is Exception else error
         words = " ".join(str(reason).split())[:300] or type(reason).__name__
         said = f"The weights in {folder} cannot be read ({words})"

@@ -6,6 +6,7 @@ ENSEMBLE/card/card.json                  which checkpoints it is of; arrays of i
 ENSEMBLE/members/<i>/                    the checkpoint of each
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,6 +17,7 @@ STEPS = "checkpoints"  # folder of a run that holds a folder for every saved ste
 STATE, CARD = "state", "card"
 CARD_FILE = "card.json"
 MEMBERS = "members"
+NUMBER = re.compile("0|[1-9][0-9]{0,17}")  # of a step
 ENSEMBLE = "ensemble"  # field of a card: one entry for each member
 
 
@@ -29,11 +31,19 @@ def member(folder: Path, index: int) -> Path:
     return folder / MEMBERS / str(index)
 
 
+def numbered(steps: Path) -> dict[int, Path]:
+    """Folders of steps by their number, whole or not.
+
+    Only names as a run writes them count: '08' or '1²' are folders of somebody else.
+    """
+    named = (p for p in steps.glob("[0-9]*") if NUMBER.fullmatch(p.name))
+    return {int(p.name): p for p in named}
+
+
 def saved_steps(run: Path) -> dict[int, Path]:
     """Every whole checkpoint of a run, or of its folder of steps, by step."""
     steps = run / STEPS if (run / STEPS).is_dir() else run
-    numbered = {int(p.name): p for p in steps.glob("[0-9]*") if p.name.isdigit()}
-    pairs = sorted(numbered.items())
+    pairs = sorted(numbered(steps).items())
     return {step: folder for step, folder in pairs if card_path(folder).is_file()}
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from sensorium_jax.errors import UserError
 from sensorium_jax.insilico import zarr
+from sensorium_jax.insilico.zarr import AGAIN
 from sensorium_jax.io import npy, plain_json, regular
 from sensorium_jax.io.atomic import whole
 from sensorium_jax.text import align, cell, html_table
@@ -17,7 +18,6 @@ from sensorium_jax.text import align, cell, html_table
 ROWS = 12  # neurons that are printed
 WORDS = "words.json"  # name inside the .npz of what is no array
 SPARE = 1 << 20  # bytes
-AGAIN = "Delete it and run the experiment again."
 KINDS = NPZ, ZARR = (".npz", ".zarr")  # what results are kept in
 
 

@@ -4,6 +4,7 @@ Whoever wants a few neurons of many opens the arrays themselves; they are cut by
 """
 
 import json
+import math
 import os
 import shutil
 from collections.abc import Mapping
@@ -13,10 +14,14 @@ from typing import Any
 import numpy as np
 import tensorstore as ts  # pyright: ignore[reportMissingImports]
 
-from sensorium_jax.io import atomic
+from sensorium_jax.errors import UserError
+from sensorium_jax.io import atomic, plain_json, regular
+from sensorium_jax.io.names import is_inside
 
 HEADER = "zarr.json"
 CHUNK = 1 << 22  # bytes of a chunk, about
+SPARE, MOST = 256 << 20, 100  # bytes of an array, and times what its files have
+AGAIN = "Delete it and run the experiment again."
 
 
 def save(
@@ -41,9 +46,12 @@ def save(
 
 def load(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """All arrays of a group, and its words."""
-    words = json.loads((Path(path) / HEADER).read_text())["attributes"]
+    path = Path(path)
+    words = dict(plain_json.load(path / HEADER, AGAIN)["attributes"])
     names = words.pop("arrays")
-    return {name: _read(Path(path) / name) for name in names}, words
+    if not all(map(is_inside, names)):
+        raise UserError(f"{path} names arrays outside of it. {AGAIN}")
+    return {name: _read(path / name) for name in names}, words
 
 
 def _group(folder: Path, words: Mapping[str, Any]) -> None:
@@ -67,7 +75,17 @@ def _write(folder: Path, array: np.ndarray) -> None:
 
 
 def _read(folder: Path) -> np.ndarray:
-    return np.asarray(ts.open(_spec(folder), open=True).result().read().result())
+    files = [p for p in folder.rglob("*") if not p.is_dir()]
+    stored = sum(map(regular.check, files))
+    store = ts.open(_spec(folder), open=True).result()
+    claimed = math.prod(store.shape) * store.dtype.numpy_dtype.itemsize
+    # Chunks of zeros are in no file.
+    if claimed > SPARE + MOST * stored:
+        raise UserError(
+            f"{folder} claims {claimed / 1e9:.1f} GB and has {stored / 1e6:.1f} MB. "
+            f"{AGAIN}"
+        )
+    return np.asarray(store.read().result())
 
 
 def _spec(folder: Path) -> dict[str, Any]:

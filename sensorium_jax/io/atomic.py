@@ -1,5 +1,6 @@
 """Files that are written whole or not at all, and room on the disk for them."""
 
+import glob
 import json
 import os
 import shutil
@@ -37,6 +38,14 @@ def whole(
         put(temporary, path, durable=durable)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def discard_left(path: str | Path) -> None:
+    """Delete what killed writers of a file left beside it; for who alone writes it."""
+    path = Path(path)
+    name = glob.escape(f".{path.parent.name}-{path.name}.")
+    for left in path.parent.glob(f"{name}[0-9]*"):
+        left.unlink(missing_ok=True)
 
 
 def put(temporary: str | Path, path: str | Path, *, durable: bool = False) -> None:

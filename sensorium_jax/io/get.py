@@ -174,9 +174,13 @@ def _copy(
     known, here = length(file), start
     file.seek(here)
     mark, since, unasked = time.monotonic(), 0, 0
-    with bar(job.title, size, unit="B") as progress:
+    with (
+        bar(job.title, size, unit="B") as progress,
+        web.watched(response.hang_up, 2 * job.stall, "a piece") as watch,
+    ):
         progress.add(start)
         while block := response.read1(CHUNK):
+            watch.again()
             same = min(len(block), max(known - here, 0))
             if same and file.read(same) != block[:same]:
                 discard(job, file)

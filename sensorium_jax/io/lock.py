@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sensorium_jax.errors import UserError
+from sensorium_jax.io import regular
 
 LOCK = ".lock"
 # Some network disks have no locks; a run there goes on as if it were alone.
@@ -52,10 +53,20 @@ def is_held(folder: str | Path, name: str = LOCK) -> bool:
     return any(f":{inode} " in line for line in lines)
 
 
+def _opened(path: Path) -> Any:
+    """The file of a lock; folders of somebody else may have a pipe or a link there."""
+    if path.is_symlink():
+        raise UserError(f"{path} is a link, expected a file. Remove it.")
+    regular.check(path)
+    # Even if it became another since, it is not waited for, and not followed.
+    flags = os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW
+    return os.fdopen(os.open(path, flags, 0o666), "a")
+
+
 def _locked(path: Path) -> Any:
     """The open file of a lock that is ours, or None where another process has it."""
     while True:
-        file = open(path, "a")  # noqa: SIM115 - closing it gives the lock back
+        file = _opened(path)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -39,6 +39,7 @@ class Layout(NamedTuple):
 
 
 MOST_STEPS, MOST_CONTAINERS = 4_000_000, 1_000_000  # the published files need 2,000
+MOST_RANK = 16  # axes of a tensor
 SPARE, DENSEST = 100_000, 4  # lists of any file, and bytes that each one more takes
 LARGEST = 1 << 63  # of whole numbers; longer ones would take for ever to write out
 MALFORMED = (
@@ -79,7 +80,8 @@ def interpret(
     containers bound the work and the memory, which a byte each would cost.
     """
     containers = min(containers, SPARE + len(pickled) // DENSEST)
-    machine = _Machine(REBUILD if rebuild is None else rebuild, fill, kind, containers)
+    known = REBUILD if rebuild is None else rebuild
+    machine = _Machine(known, fill, kind, containers, len(pickled))
     try:
         for step, (opcode, argument, _) in enumerate(pickletools.genops(pickled)):
             if step == steps:
@@ -96,9 +98,9 @@ def interpret(
 
 
 class _Machine:
-    def __init__(self, rebuild, fill, kind, containers):
+    def __init__(self, rebuild, fill, kind, containers, size):
         self.rebuild, self.fill, self.kind = rebuild, fill, kind
-        self.left = containers
+        self.left, self.copies = containers, size
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
 
@@ -199,7 +201,18 @@ class _Machine:
                 f"it asks to call {ascii(what[:80])[1:-1]}, which {self.kind} never "
                 "needs."
             )
-        self.stack.append(self.rebuild[name](*arguments))
+        result = self.rebuild[name](*arguments)
+        self._check_copy(result)
+        self.stack.append(result)
+
+    def _check_copy(self, result: Any) -> None:
+        # What a function is given may be written once and asked for a million times.
+        if isinstance(result, bytes):
+            self.copies -= len(result)
+        elif isinstance(result, dict):
+            self.copies -= DENSEST * len(result)
+        if self.copies < 0:
+            raise Refused("its description copies more than it holds.")
 
     def _list(self) -> list:
         if not isinstance(self.stack[-1], list):
@@ -221,10 +234,10 @@ def _storage(reference: Any) -> Storage:
 
 
 def _layout(storage, offset, shape, strides, *_) -> Layout:
-    whole = (offset, *shape, *strides)
-    if not isinstance(storage, Storage) or not all(type(n) is int for n in whole):
+    sizes = _size(shape), _size(strides)
+    if not isinstance(storage, Storage) or type(offset) is not int:
         raise Refused("it describes a tensor in a form that PyTorch does not write.")
-    return Layout(storage, offset, tuple(shape), tuple(strides))
+    return Layout(storage, offset, *sizes)
 
 
 def _ordered(pairs=(), *_) -> dict:
@@ -240,6 +253,10 @@ def _parameter(layout, *_) -> Layout:
 
 
 def _size(sizes) -> tuple[int, ...]:
+    if not isinstance(sizes, tuple | list) or len(sizes) > MOST_RANK:
+        raise Refused(f"it describes a tensor of more than {MOST_RANK} axes, or none.")
+    if not all(type(n) is int for n in sizes):
+        raise Refused("it describes a tensor in a form that PyTorch does not write.")
     return tuple(sizes)
 
 

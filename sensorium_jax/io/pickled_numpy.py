@@ -125,7 +125,8 @@ def _check_list(value: Any) -> None:
     left, waiting = MOST_NUMBERS, [(value, 0)]
     while waiting:
         part, depth = waiting.pop()
-        left -= len(part)
+        arrays = (x for x in part if isinstance(x, Array))
+        left -= len(part) + sum(math.prod(x.shape) for x in arrays)
         if depth > DEEPEST or left < 0:
             raise Refused("it has lists in lists where numbers belong.")
         waiting += [(x, depth + 1) for x in part if isinstance(x, list | tuple)]

@@ -15,6 +15,7 @@ from sensorium_jax.errors import UserError
 from sensorium_jax.io import web
 
 PAUSES = (0.0, 1.0, 2.0)  # seconds before asking again what a name stands for
+COUNT = re.compile(r"[0-9]{1,19}")  # more digits are no number of bytes
 AGENT = {"User-Agent": "sensorium-jax (Python urllib)"}
 
 
@@ -30,6 +31,8 @@ def check_address(url: str) -> None:
     """Refuse what is no address of a web server."""
     if not url.startswith(("http://", "https://")):
         raise UserError(f"'{url}' is not an address: it must start with https://.")
+    if problem := web.odd_address(url):
+        raise UserError(f"'{url}' is not an address: {problem}. Check how it is spelt.")
 
 
 def check_host(url: str) -> None:
@@ -37,6 +40,7 @@ def check_host(url: str) -> None:
 
     Where a proxy stands between, only the proxy needs to know the name.
     """
+    check_address(url)
     parts = urllib.parse.urlsplit(url)
     host = parts.hostname
     if not host:
@@ -87,10 +91,15 @@ def served(response: Any) -> Served:
     tag = headers.get("ETag", "")
     strong = "" if tag.startswith("W/") else tag
     return Served(
-        int(length) if whole and length.isdigit() else None,
+        count(length) if whole else None,
         strong or headers.get("Last-Modified", ""),
         _digests(headers, whole),
     )
+
+
+def count(words: str) -> int | None:
+    """The number of bytes that a header says; None where it says no such number."""
+    return int(words) if COUNT.fullmatch(words) else None
 
 
 def _digests(headers: Any, whole: bool) -> dict[str, str]:
@@ -110,10 +119,12 @@ def _digests(headers: Any, whole: bool) -> dict[str, str]:
 
 def content_range(response: Any) -> tuple[int, int | None] | None:
     """First byte and whole size that a 206 names; None where it names none."""
+    number = COUNT.pattern
     match = re.fullmatch(
-        r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", "")
+        rf"bytes ({number})-{number}/({number}|\*)",
+        response.headers.get("Content-Range", ""),
     )
-    return match and (int(match[1]), None if match[2] == "*" else int(match[2]))
+    return match and (int(match[1]), count(match[2]))
 
 
 def refusal(url: str, code: int) -> UserError:

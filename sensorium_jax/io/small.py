@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from sensorium_jax.errors import UserError
-from sensorium_jax.io.served import AGENT, check_address, refusal, words
+from sensorium_jax.io.served import AGENT, check_address, count, refusal, words
 from sensorium_jax.io.web import BUSY, STALL, TOTAL, body, opened
 
 ATTEMPTS, PAUSE = 5, 0.5
@@ -40,10 +40,10 @@ def whole(
             time.sleep(min(pause * 2 ** (attempt - 1), 5.0))
         try:
             with _answer(url, {"Accept-Encoding": "identity"}, stall) as response:
-                said = response.headers.get("Content-Length", "")
+                said = count(response.headers.get("Content-Length", ""))
                 data = body(response, most, url, total=total)
-                if said.isdigit() and len(data) != int(said):
-                    raise http.client.IncompleteRead(b"", int(said))
+                if said is not None and len(data) != said:
+                    raise http.client.IncompleteRead(b"", said)
                 return data
         except urllib.error.HTTPError as error:
             with error:
@@ -80,7 +80,8 @@ def check_ranges(url: str, *, stall: float = PROBE) -> int:
                     "A store needs a server that answers byte ranges."
                 )
             body(response, 1, url)
-            return int(size) if size.isdigit() else -1
+            known = count(size)
+            return -1 if known is None else known
     except urllib.error.HTTPError as error:
         with error:
             raise refusal(url, error.code) from None

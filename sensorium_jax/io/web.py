@@ -9,7 +9,9 @@ import http.client
 import socket
 import threading
 import time
+import urllib.parse
 import urllib.request
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from sensorium_jax.errors import UserError
@@ -32,6 +34,7 @@ def opened(request: urllib.request.Request, stall: float) -> Any:
                 f"{req.full_url}: the server sends on to {to!r:.100}, which is no "
                 "address of a web server. Nothing was read there; check the address."
             )
+        _set(fp, "read", bytes)  # else its body is read to an end that may not come
         return follow(req, fp, code, msg, headers, to)
 
     _set(redirects, "redirect_request", redirect)
@@ -50,7 +53,70 @@ def opened(request: urllib.request.Request, stall: float) -> Any:
         urllib.request.HTTPErrorProcessor(),
     ):
         opener.add_handler(handler)
-    return opener.open(request, timeout=stall)
+    try:
+        return opener.open(request, timeout=stall)
+    except (ValueError, OverflowError) as error:
+        if isinstance(error, UserError):
+            raise
+        # A letter or a port that no address has, here or where it sends on to.
+        raise UserError(
+            f"{request.full_url!r} is no address, or its server sends on to none "
+            f"({error}). Check the address."
+        ) from None
+
+
+def odd_address(url: str) -> str:
+    """Why nothing can be asked of an address; nothing where it may be one."""
+    try:
+        parts = urllib.parse.urlsplit(url)
+        _ = parts.port  # read only when it is asked for
+    except ValueError as error:
+        return str(error)
+    plain = (parts.path + parts.query).isascii()
+    return "" if plain else "letters such as ä are written as %C3%A4 in it"
+
+
+class Watch:
+    """Hangs up where an answer takes too long, whatever the library waits for.
+
+    It reads lines between the parts of a body, and after it, that may have no end.
+    """
+
+    def __init__(self, hang_up: Callable[[], Any], seconds: float):
+        """Begin to count."""
+        self.hang_up, self.seconds, self.late = hang_up, seconds, False
+        self.ended = threading.Event()
+        self.again()
+        threading.Thread(target=self._wait, daemon=True).start()
+
+    def again(self) -> None:
+        """Count anew, as something has come."""
+        self.until = time.monotonic() + self.seconds
+
+    def _wait(self) -> None:
+        while (left := self.until - time.monotonic()) > 0:
+            if self.ended.wait(left):
+                return
+        self.late = True
+        self.hang_up()
+
+
+@contextlib.contextmanager
+def watched(hang_up: Callable[[], Any], seconds: float, what: str) -> Iterator[Watch]:
+    """Read an answer inside; TimeoutError where that takes longer than so many seconds.
+
+    What came before may look like a whole answer.
+    """
+    watch = Watch(hang_up, seconds)
+    try:
+        yield watch
+    except (OSError, http.client.HTTPException):
+        if not watch.late:
+            raise
+    finally:
+        watch.ended.set()
+    if watch.late:
+        raise TimeoutError(f"{what} took too long")
 
 
 def _set(thing: Any, name: str, function: Any) -> None:
@@ -71,41 +137,29 @@ def _timed(kind: Any) -> Any:
 
 
 def _in_time(connection: Any, answer: Any) -> Any:
-    late = threading.Event()
-    sock, limit = connection.sock, connection.timeout or STALL
+    sock = connection.sock
 
     def hang_up() -> None:
-        late.set()
         with contextlib.suppress(OSError):
             sock.shutdown(socket.SHUT_RDWR)
 
-    timer = threading.Timer(2 * limit, hang_up)
-    timer.daemon = True
-    timer.start()
-    try:
+    response = None
+    with watched(hang_up, 2 * (connection.timeout or STALL), "the headers"):
         response = answer()
-    except (OSError, http.client.HTTPException):
-        if not late.is_set():
-            raise
-        response = None
-    finally:
-        timer.cancel()
-    if late.is_set():  # what came before may look like a whole answer
-        raise TimeoutError("the headers took too long")
+    _set(response, "hang_up", hang_up)
     return response
 
 
 def body(response: Any, most: int, name: str, *, total: float = TOTAL) -> bytes:
     """All bytes of an answer, refused where they are more than `most` or too slow."""
-    pieces, size, end = [], 0, time.monotonic() + total
-    while piece := response.read1(CHUNK):
-        pieces.append(piece)
-        size += len(piece)
-        if size > most:
-            raise UserError(
-                f"{name} sends more than {most} bytes, far more than such a file has. "
-                "Nothing of it was kept; check the address."
-            )
-        if time.monotonic() > end:
-            raise TimeoutError
+    pieces, size = [], 0
+    with watched(response.hang_up, total, "the answer"):
+        while piece := response.read1(CHUNK):
+            pieces.append(piece)
+            size += len(piece)
+            if size > most:
+                raise UserError(
+                    f"{name} sends more than {most} bytes, far more than such a file "
+                    "has. Nothing of it was kept; check the address."
+                )
     return b"".join(pieces)

@@ -1,6 +1,5 @@
 """From a config to the parts of a run: streams, model, objective, penalties, step."""
 
-import json
 import sys
 from collections.abc import Callable, Generator, Iterator, Mapping
 from functools import cache, partial
@@ -19,6 +18,7 @@ from sensorium_jax.data.stimuli import folds
 from sensorium_jax.data.stream import pools
 from sensorium_jax.data.stream.stream import Stream, prefetch
 from sensorium_jax.errors import UsageError, UserError, unknown
+from sensorium_jax.io import plain_json
 from sensorium_jax.maps.reduce import Plan
 from sensorium_jax.models.encoder import create as create_variables
 from sensorium_jax.models.rows import mouse_rows
@@ -218,8 +218,8 @@ def model_changes(config: Config) -> tuple[dict[str, Any], dict[str, Any]]:
 def json_object(words: str, where: str) -> dict[str, Any]:
     """Changes of a model that were written as JSON; none where nothing was written."""
     try:
-        return {} | json.loads(words or "{}")
-    except (json.JSONDecodeError, TypeError) as error:
+        return {} | plain_json.loads((words or "{}").encode(), where, "")
+    except (UserError, TypeError) as error:
         raise UserError(
             f"{where} is {words!r}, which is no JSON object ({error}). Expected parts "
             """of the model, such as '{"shifter": null, "core": {"layers": 2}}'."""

@@ -23,19 +23,9 @@ SHIPPED = Path(configs.__file__).parent
 NOT_RECIPES = {"__init__", "base"}
 
 
-# What the code of a recipe may raise.
-MISTAKES = (
-    AttributeError,
-    ArithmeticError,
-    ImportError,
-    LookupError,
-    NameError,
-    OSError,
-    RecursionError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-)
+# What the code of a recipe raises may be anything; one that leaves Python is not to end
+# a command as if all were well.
+MISTAKES = (Exception, SystemExit)
 
 
 def recipes() -> dict[str, Path]:
@@ -70,7 +60,7 @@ def load(name: str, overrides: Sequence[str] = ()) -> Config:
             values(words)
             config: Config = values["config"].value
             config.to_dict()
-    except (*MISTAKES, flags.Error) as error:
+    except MISTAKES as error:
         kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
         raise UserError(
             f"The config '{name}' does not load: {kind}{error}{_line(error, name)}"

@@ -1,21 +1,24 @@
 """What type of stimulus every distinct stimulus is: by its pixels, a file, or truth."""
 
 import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from sensorium_jax.data.release.tree import NUMBER
 from sensorium_jax.data.session import VIDEO, Session
 from sensorium_jax.data.stimuli.classify import classify
 from sensorium_jax.data.stimuli.folds import stimuli
 from sensorium_jax.errors import UserError
-from sensorium_jax.io import npy
+from sensorium_jax.io import npy, regular
 from sensorium_jax.rules import PICTURES
 from sensorium_jax.simulation.cortex import truth
 
 UNKNOWN, IMAGES = "unknown", "images"
 COLUMNS = ("mouse", "trial", "stimulus")
+MOST = 16 << 20  # bytes of a csv of types
 
 
 def shown(session: Session, rows: np.ndarray) -> np.ndarray:
@@ -62,7 +65,8 @@ def _noted(session: Session) -> dict[int, str]:
             "copied without its truth. Let the classifier look (--stimuli classifier)."
         )
     stimulus = npy.archive_of(path).get("stimulus")
-    if stimulus is None or stimulus.dtype.kind != "U" or stimulus.ndim != 1:
+    whole = stimulus is not None and stimulus.dtype.kind == "U" and stimulus.ndim == 1
+    if stimulus is None or not whole or not npy.is_text(stimulus):
         raise UserError(
             f"{path} names no stimulus for each trial. Simulate again, or let the "
             "classifier look (--stimuli classifier)."
@@ -72,9 +76,9 @@ def _noted(session: Session) -> dict[int, str]:
 
 def _listed(session: Session, path: str) -> dict[int, str]:
     try:
-        with open(path, newline="") as file:
-            lines = list(csv.DictReader(file))
-    except OSError as error:
+        content = regular.content(path, MOST).decode("utf-8-sig")
+        lines = list(csv.DictReader(io.StringIO(content, newline="")))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(
             f"The types of stimuli cannot be read from {path} ({error}). Give "
             "'classifier', 'truth', or the path of a csv file."
@@ -86,4 +90,11 @@ def _listed(session: Session, path: str) -> dict[int, str]:
             f"{', '.join(COLUMNS)}. Leave mouse empty where all mice share the trial."
         )
     mine = [x for x in lines if (x.get("mouse") or "") in session.name]
+    for line in mine:
+        if not NUMBER.fullmatch((line["trial"] or "").strip()) or not line["stimulus"]:
+            raise UserError(
+                f"{path} has the trial {line['trial']!r:.40} and the stimulus "
+                f"{line['stimulus']!r:.40}. Expected the number of the trial's file, "
+                "and a word."
+            )
     return {int(x["trial"]): x["stimulus"] for x in mine}

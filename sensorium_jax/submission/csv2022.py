@@ -19,6 +19,7 @@ from sensorium_jax.io import atomic, regular
 COLUMNS = ("trial_indices", "image_ids", "prediction", "neuron_ids")
 MOST_ROWS = 200_000
 LONGEST = 4 << 20  # characters of a field; 100,000 neurons need half of it
+MOST_LINE = 2 * LONGEST + (1 << 20)  # characters
 TRUTH_COLUMNS = ("trial_indices", "image_ids", "responses", "neuron_ids")
 
 
@@ -61,13 +62,40 @@ class CsvRow(NamedTuple):
     ids_n: np.ndarray | None
 
 
+class _Lines:
+    """Lines of a csv, of which those between two rows have so many characters at most.
+
+    A row of nothing but commas would take ten times its length in memory.
+    """
+
+    def __init__(self, file: io.TextIOWrapper):
+        self.file = file
+        self.row()
+
+    def __iter__(self) -> "_Lines":
+        return self
+
+    def __next__(self) -> str:
+        line = self.file.readline(self.left + 1)
+        self.left -= len(line)
+        if self.left < 0:
+            raise csv.Error(f"a line has more than {MOST_LINE} characters")
+        if not line:
+            raise StopIteration
+        return line
+
+    def row(self) -> None:
+        """A row is complete; the next one has as many characters again."""
+        self.left = MOST_LINE
+
+
 @contextmanager
-def _text(path: str | Path) -> Iterator[Any]:
+def _text(path: str | Path) -> Iterator[_Lines]:
     """A csv open for reading; what it cannot be read for is told in words."""
     csv.field_size_limit(LONGEST)
     try:
         with io.TextIOWrapper(regular.opened(path), newline="") as file:
-            yield file
+            yield _Lines(file)
     except (csv.Error, UnicodeDecodeError) as error:
         raise UserError(
             f"{path} is no csv of predictions ({error}). Expected text, with a list of "
@@ -77,15 +105,16 @@ def _text(path: str | Path) -> Iterator[Any]:
 
 def header(path: str | Path) -> list[str]:
     """The columns of a csv."""
-    with _text(path) as file:
-        return next(csv.reader(file), [])
+    with _text(path) as lines:
+        return next(csv.reader(lines), [])
 
 
 def index(path: str | Path) -> list[tuple[str, str]]:
     """Trial and picture of every line; no list is parsed."""
     keys = []
-    with _text(path) as file:
-        for line in csv.DictReader(file):
+    with _text(path) as lines:
+        for line in csv.DictReader(lines):
+            lines.row()
             keys.append((line["trial_indices"] or "", line["image_ids"] or ""))
             if len(keys) > MOST_ROWS:
                 raise UserError(
@@ -98,8 +127,9 @@ def index(path: str | Path) -> list[tuple[str, str]]:
 def rows(path: str | Path, values: str = "prediction") -> Iterator[CsvRow]:
     """Every line, one in memory at a time."""
     text, ids = "", None
-    with _text(path) as file:
-        for line in csv.DictReader(file):
+    with _text(path) as lines:
+        for line in csv.DictReader(lines):
+            lines.row()
             if (line["neuron_ids"] or "") != text:
                 text = line["neuron_ids"] or ""
                 ids = numbers(text)

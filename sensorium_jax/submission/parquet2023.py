@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from sensorium_jax.io import atomic, regular
@@ -20,6 +21,7 @@ UNITS = "normalized per frame: raw responses times the precision of their frame"
 GROUP = 32 << 20  # bytes of predictions that are encoded at a time
 MOST_ROWS, MOST_PARTS = 200_000, 1_000_000
 MOST_FOOTER = 16 << 20  # bytes
+LONGEST_NAME = 1000  # letters of the name of a mouse or a trial
 SPARE = 8  # times the largest trial is more than any row needs
 LEVEL = 3  # brotli; higher ones cost much time for 1 % of size
 
@@ -136,6 +138,8 @@ def table(path: str | Path) -> pq.ParquetFile:
         "thrift_string_size_limit": MOST_FOOTER,
         "thrift_container_size_limit": MOST_PARTS,
     }
+    # Names stay as they are stored: one that a million rows share is there once.
+    limits["read_dictionary"] = list(COLUMNS[:2])
     return pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20, **limits)
 
 
@@ -155,14 +159,16 @@ def oversized(file: pq.ParquetFile, values: int) -> str:
             most = SPARE * max(values, 1) * max(group.num_rows, 1)
             if chunk.num_values > most:
                 return f"{chunk.num_values} values in {group.num_rows} rows"
-            if chunk.total_uncompressed_size > 16 * most + (1 << 20):
+            names = chunk.path_in_schema in COLUMNS[:2]
+            most = LONGEST_NAME * group.num_rows if names else 16 * most
+            if chunk.total_uncompressed_size > most + (1 << 20):
                 return f"{chunk.total_uncompressed_size} bytes in {group.num_rows} rows"
     return ""
 
 
 def trial_key(value: Any) -> Any:
     """A trial's number from 7, '7' or '7.npy'; anything else stays as it is."""
-    if isinstance(value, str) and re.fullmatch(r"\d+(\.npy)?", value.strip()):
+    if isinstance(value, str) and re.fullmatch(r"\d{1,18}(\.npy)?", value.strip()):
         return int(value.strip().removesuffix(".npy"))
     return value
 
@@ -171,9 +177,21 @@ def index(file: pq.ParquetFile) -> list[tuple[Any, Any]]:
     """Mouse and trial of every row; reads no prediction."""
     found = []
     for batch in file.iter_batches(1024, columns=list(COLUMNS[:2])):
-        mice, trials = (batch.column(name).to_pylist() for name in COLUMNS[:2])
+        mice, trials = (_names(batch.column(name)) for name in COLUMNS[:2])
         found += zip(mice, map(trial_key, trials), strict=True)
     return found
+
+
+def _names(column: pa.Array) -> list[Any]:
+    """Names or numbers of trials; refused where they are longer than any name."""
+    stored = column.dictionary if pa.types.is_dictionary(column.type) else column
+    kind = stored.type
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        compute: Any = pc  # its functions are made when it is imported
+        longest = compute.max(compute.binary_length(stored)).as_py() or 0
+        if longest > LONGEST_NAME:
+            raise pa.ArrowInvalid(f"a name of {longest} letters")
+    return column.to_pylist()
 
 
 def rows(file: pq.ParquetFile, values: str = "prediction") -> Iterator[FileRow]:
@@ -188,8 +206,8 @@ def rows(file: pq.ParquetFile, values: str = "prediction") -> Iterator[FileRow]:
         ids = one["neuron_ids"].flatten()
         whole = len(ids) and not ids.null_count
         yield FileRow(
-            one["mouse"][0].as_py(),
-            trial_key(one["trial_indices"][0].as_py()),
+            _names(one["mouse"])[0],
+            trial_key(_names(one["trial_indices"])[0]),
             lengths,
             flat,
             ids.to_numpy(zero_copy_only=False) if whole else None,

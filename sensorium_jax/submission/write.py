@@ -9,6 +9,7 @@ import numpy as np
 from sensorium_jax.axes import Prediction
 from sensorium_jax.data.session import Session
 from sensorium_jax.errors import UserError
+from sensorium_jax.io import atomic
 from sensorium_jax.rules import PICTURES
 from sensorium_jax.submission import csv2022, expected, parquet2023, zips
 
@@ -58,9 +59,11 @@ def write(
 ) -> int:
     """Write the predictions of one tier as they come; returns how many.
 
-    The file appears under its name when it is whole. single writes float32 instead of
+    The file appears under its name when it is whole; the caller holds its folder, so
+    that parts of it are of writers that were killed. single writes float32 instead of
     the float64 of official parquet files.
     """
+    atomic.discard_left(file.path)
     if expected.track(file.track).kind == PICTURES:
         ((session, _),) = file.trials
         return csv2022.write(file.path, _pictures(session, predictions))
@@ -80,12 +83,14 @@ def uploads(out: str | Path, track: str, written: Sequence[TierFile]) -> list[Pa
     if chosen.kind == PICTURES or len(sent) < len(written):
         return [file.path for file in sent]
     if track == "main":
-        return [zips.pack(Path(out) / "predictions_main.zip", [f.path for f in sent])]
-    names = [file.path.name.split(".")[0] for file in sent]
-    return [
-        zips.pack(Path(out) / f"{name}.zip", [file.path])
-        for name, file in zip(names, sent, strict=True)
-    ]
+        packed = {"predictions_main.zip": sent}
+    else:
+        packed = {f"{file.path.name.split('.')[0]}.zip": [file] for file in sent}
+    paths = []
+    for name, files in packed.items():
+        atomic.discard_left(Path(out) / name)
+        paths.append(zips.pack(Path(out) / name, [f.path for f in files]))
+    return paths
 
 
 def _about(sessions: Sequence[Session], track: str, mouse: str | None) -> Session:

@@ -111,6 +111,32 @@ def in_circles(handler):
     to(handler.path)(handler)
 
 
+def plain(head, body=b"{}"):
+    """An answer in our own words, whatever http says of such."""
+
+    def act(handler):
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\n" + head + b"\r\n\r\n" + body)
+
+    return act
+
+
+def endless_end(handler):
+    """A whole body, after which lines come that it does not need."""
+    plain(b"Transfer-Encoding: chunked", b"2\r\n{}\r\n0\r\n")(handler)
+    for _ in range(400):
+        handler.wfile.write(b"X: y\r\n")
+        time.sleep(0.02)
+
+
+def endless_redirect(handler):
+    handler.send_response(302)
+    handler.send_header("Location", "/nothing")
+    handler.end_headers()
+    while True:
+        handler.wfile.write(PIECE)
+
+
+DIGITS = b"9" * 5000
 ELSEWHERE = json.dumps(
     {"attributes": {"sensorium": {"version": 1, "sessions": ["/tmp/elsewhere"]}}}
 ).encode()
@@ -135,6 +161,18 @@ STORES = {
     "to data": ("/zarr.json", to("data:,x"), "302"),
     "in circles": ("/zarr.json", in_circles, "302"),
     "elsewhere": ("/zarr.json", answer(200, ELSEWHERE), "Expected letters"),
+    "to half an address": ("/zarr.json", to("http://["), "no address"),
+    "to no port": ("/zarr.json", to("http://127.0.0.1:99999/"), ""),
+    "to a word as port": ("/zarr.json", to("http://127.0.0.1:x/"), "out of reach"),
+    "to other letters": ("/zarr.json", to("http://127.0.0.1/a\xffb"), ""),
+    "lines without end": ("/zarr.json", endless_end, "out of reach"),
+    "a redirect without end": ("/zarr.json", endless_redirect, "has no zarr.json"),
+    "a length of 5000 digits": (
+        "/zarr.json",
+        plain(b"Content-Length: " + DIGITS),
+        "not a store",
+    ),
+    "a length in other digits": ("/zarr.json", plain(b"Content-Length: \xb2"), ""),
     "endless mouse": ("/dynamic0/zarr.json", endless, "sends more than"),
     "silent columns": ("/meta.npz", silent_body, "out of reach"),
     "a page for columns": ("/meta.npz", answer(200, b"<html>"), "no whole .npz"),
@@ -147,6 +185,11 @@ STORES = {
     "a shard in a file": ("/responses/c/0/0/0", to("file:///etc/passwd"), "302"),
     "a page for a shard": ("/responses/c/0/0/0", answer(200, b"x"), "one byte"),
     "no shard": ("/responses/c/0/0/0", answer(404), "404"),
+    "a size in other digits": (
+        "/responses/c/0/0/0",
+        answer(206, b"x", Content_Range="bytes 0-0/\xb2"),
+        "",
+    ),
 }
 # Objects of a bucket, which the storage library itself asks for.
 BUCKET = {
@@ -169,12 +212,22 @@ FILES = {
     "no length": (endless, "without a length"),
     "a length that is none": (answer(200, b"x", Content_Length="-5"), ""),
     "compressed": (answer(200, b"x", Content_Encoding="gzip"), "compressed"),
+    "lines without end": (endless_end, "no data came in time"),
+    "a length of 5000 digits": (plain(b"Content-Length: " + DIGITS), "a length"),
+    "a length in other digits": (plain(b"Content-Length: \xb2"), "without a length"),
+    "to half an address": (to("http://["), "no address"),
+    "to no port": (to("http://127.0.0.1:99999/"), ""),
 }
 PARTS = {
     "endless": (endless_part, "sends more than"),
     "whole": (answer(200, b"x" * 5000), "byte ranges"),
     "silent": (silent, "in 2 attempts"),
     "to ftp": (to("ftp://127.0.0.1/x"), "no address of a web server"),
+    "a size of 5000 digits": (
+        answer(206, b"x", Content_Range=f"bytes 0-0/{'9' * 5000}"),
+        "byte ranges",
+    ),
+    "to half an address": (to("http://["), "no address"),
     "a size without end": (
         answer(206, b"x", Content_Range=f"bytes 0-0/{1 << 62}"),
         "did not send",
@@ -244,6 +297,8 @@ def test_stores_by_address(folder, tmp_path):
         listed = [Case(n, ("url", f"{url}/{place}"), said) for n, place, said in cases]
         listed.append(Case("another scheme", ("url", "ftp://x/y"), "no address"))
         listed.append(Case("a file", ("url", "file:///etc"), "no address"))
+        for odd in ("http://[", "http://127.0.0.1:99999/x", "http://127.0.0.1/\xe4"):
+            listed.append(Case(odd, ("url", odd), "not an address"))
         for i, (name, (_, said)) in enumerate(BUCKET.items()):
             listed.append(Case(f"bucket: {name}", ("url", f"gs://bucket/b{i}"), said))
         healthy = [Case("good", ("url", f"{url}/good"))]

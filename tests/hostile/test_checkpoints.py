@@ -147,6 +147,19 @@ def test_a_step_without_a_part_is_set_aside(run, tmp_path, capsys, file):
     assert int(state.step) == (8 if file.startswith("metrics") else 4)
 
 
+def test_folders_with_odd_numbers_are_none_of_the_steps(run, tmp_path, capsys):
+    shutil.copytree(run, tmp_path / "run")
+    steps = tmp_path / "run" / layout.STEPS
+    for name in ("1\u00b2", "1\u0663", "08", "9" * 30):
+        shutil.copytree(steps / "8", steps / name)
+        layout.card_path(steps / name).write_text("{")
+    assert list(layout.saved_steps(tmp_path / "run")) == [4, 8]
+    train(tmp_path / "run", steps=12)
+    said = capsys.readouterr().err
+    assert said.count("a number that no run writes") == 4, said
+    assert list(layout.saved_steps(tmp_path / "run")) == [4, 8, 12]
+
+
 def test_the_last_checkpoint_is_left_where_it_is(run, tmp_path):
     folder = shutil.copytree(run, tmp_path / "run")
     for step in (4, 8):

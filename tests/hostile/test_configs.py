@@ -23,6 +23,11 @@ FILES = {
     "no config": "def get_config():\n    return 3\n",
     "division": "def get_config():\n    return 1 / 0\n",
     "endless": "def get_config():\n    return get_config()\n",
+    "an assertion": "def get_config():\n    assert False, 'no'\n",
+    "an error of its own": (
+        "class Odd(Exception):\n    pass\ndef get_config():\n    raise Odd\n"
+    ),
+    "leaves": "raise SystemExit(0)\n",
     "empty": (
         "from ml_collections import ConfigDict\n"
         "def get_config():\n    return ConfigDict()\n"

@@ -89,6 +89,16 @@ def a_long_row(path):
     pq.write_table(pa.table(given), path, compression="brotli")
 
 
+def long_names(path):
+    """A name of half a million letters that many rows share, and is there once."""
+    n = 3000
+    same = pa.array(np.zeros(n, np.int32))
+    mice = pa.DictionaryArray.from_arrays(same, pa.array(["m" * 500_000]))
+    rates, ids = pa.array([[[1.0]]] * n), pa.array([[1]] * n)
+    arrays = [mice, pa.array(np.arange(n)), rates, ids]
+    pq.write_table(pa.Table.from_arrays(arrays, parquet2023.COLUMNS), path)
+
+
 def sound(path):
     parquet2023.write(path, answers(), tier="oracle")
 
@@ -128,6 +138,12 @@ SHORT = [[[1.0] * 6] * 4 + [[1.0] * 5]] * 2
 FILMS = {
     "a million rows": (many_rows, "1000000 rows"),
     "a long row": (a_long_row, "values in 1 rows"),
+    "a long name": (long_names, "a name of 500000 letters"),
+    "a number of 5000 digits": (
+        table(trial_indices=["9" * 5000, "5"]),
+        "a name of 5000 letters",
+    ),
+    "a number of 500 digits": (table(trial_indices=["9" * 500, "5"]), "unknown"),
     "a column twice": (twice("prediction"), "occurs 2 times"),
     "another twice": (twice("mouse"), "occurs 2 times"),
     "no prediction": (table(prediction=None), "missing column"),
@@ -164,6 +180,9 @@ PICTURES = {
     "a field of 5 MB": (CSV + b'1,1,"[' + b"1," * (5 << 19) + b']",[1]\n', "is no csv"),
     "long numbers": (CSV + b"1,1,[" + b"9" * 5000 + b"],[1]\n", "strings for numbers"),
     "other digits": (CSV + "1,1,[\u00b2],[1]\n".encode(), "strings for numbers"),
+    "twenty million commas": (CSV + b"," * (20 << 20), "a line has more than"),
+    "commas between quotes": (CSV + b'"\n",' * (4 << 20), "a line has more than"),
+    "empty lines without end": (CSV + b"\n" * (20 << 20), "a line has more than"),
     "a million lines": (CSV + b"1,1,1,1\n" * 300_000, "more than 200000 lines"),
     "a column twice": (CSV[:-1] + b",mouse,mouse,prediction\n1,1,1,1\n", "occurs 2"),
     "short lines": (CSV + b"1\n2\n", "no prediction"),

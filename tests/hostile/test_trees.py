@@ -192,7 +192,15 @@ INFO = {
     "a column with escapes": (column("a\x1b[2J.npy"), "control characters"),
 }
 CHECK = ("config pipe", "tiers device", "tiers no letters", "trial pipe", "trial claim")
-CHECK += ("trial of 40 GB", "trial negative", "config deep", "links upward", "std pipe")
+CHECK += (
+    "number in other digits",
+    "number of 30 digits",
+    "trial of 40 GB",
+    "trial negative",
+    "config deep",
+    "links upward",
+    "std pipe",
+)
 
 
 @attacked.HALVES

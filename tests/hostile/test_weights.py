@@ -185,6 +185,30 @@ PTH = {
 }
 
 
+def asked_again(name, given, times=200):
+    """What a function makes of a thing that is written once, so many times."""
+    module, function = name.split(" ")
+    call = f"c{module}\n{function}\n".encode() + b"h\x00\x85R"
+    return b"\x80\x03" + given + b"q\x00" + call * times + b"."
+
+
+LONG = b"X" + struct.pack("<I", 2 << 20) + b"a" * (2 << 20)
+SIZES = b"B" + struct.pack("<I", 2 << 20) + bytes(2 << 20)
+KEYS = b"](" + b"".join(b"J%bN\x86" % struct.pack("<i", i) for i in range(90_000))
+VIEWS = b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage() + b"K\0h\0h\0\x89NtR"
+PTH |= {
+    "sizes of letters": (pickled(asked_again("torch Size", LONG)), "axes"),
+    "sizes in bytes": (
+        pickled(b"\x80\x03" + SIZES + b"q\x00" + VIEWS * 200 + b"."),
+        "axes",
+    ),
+    "a dictionary again and again": (
+        pickled(asked_again("collections OrderedDict", KEYS + b"e")),
+        "copies more",
+    ),
+}
+
+
 def npy(path, content):
     header = str({"descr": "|O", "fortran_order": False, "shape": (1,)}).encode()
     header += b" " * (118 - len(header) - 1) + b"\n"
@@ -209,7 +233,24 @@ def numpy_array(items):
     return begin + b"(K\x01K\x01\x85" + dtype + b"\x89" + items + b"tb."
 
 
+def one_array(times=60):
+    """A list of an array of 16 MB that is written once."""
+    kind = b"cnumpy\ndtype\n" + short("f8") + b"\x89\x88\x87R(K\x03" + short("<")
+    kind += b"NNN" + b"J\xff\xff\xff\xff" * 2 + b"K\0tb"
+    begin = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\0\x85C\x01b\x87R"
+    size = 16 << 20
+    content = b"B" + struct.pack("<I", size) + bytes(size)
+    array = begin + b"(K\x01J" + struct.pack("<i", size // 8) + b"\x85" + kind
+    array += b"\x89" + content + b"tbq\x05"
+    return numpy_array(b"](](" + array + b"h\x05" * times + b"ee")
+
+
 OBJECTS = {
+    "an array again and again": (one_array(), "lists in lists"),
+    "bytes again and again": (
+        asked_again("_codecs encode", LONG.replace(b"a", b"b")),
+        "copies more",
+    ),
     "runs a command": (pickle.dumps(Runs(os.system, "touch x")), "asks to call"),
     "doubled lists": (
         numpy_array(b"](" + DOUBLED.replace(b"\x86", b"\x86") + b"e"),

@@ -60,6 +60,16 @@ def of_campaign(**fields):
     return campaign(json.dumps({"runs": [run]}))
 
 
+def of_state(state):
+    def plant(run):
+        of_campaign()(run)
+        launched = run.parent / "launched"
+        launched.mkdir()
+        (launched / "run.json").write_text(json.dumps(state))
+
+    return plant
+
+
 REFUSED = {
     "a config in a list": (card(config=[1]), NOT_A_RUN),
     "no config": (card(config=None), NOT_A_RUN),
@@ -80,6 +90,13 @@ REFUSED = {
     "a campaign of another": (campaign('{"runs": [{"x": 1}]}'), "another version"),
     "a run upward": (of_campaign(name="../../run"), "no campaign has"),
     "words in numbers": (of_campaign(words=3), "no campaign has"),
+    "a run that needs itself": (of_campaign(needs=["run"]), "come before it"),
+    "a run that needs nobody": (of_campaign(needs=["else"]), "come before it"),
+    "a state in a list": (of_state([1]), "no state of a run"),
+    "attempts in words": (of_state({"attempts": "x"}), "no state of a run"),
+    "values in a number": (of_state({"values": 3}), "no state of a run"),
+    "a state of its own": (of_state({"state": "flying"}), "no state of a run"),
+    "a signal beyond": (of_state({"state": "failed", "code": -999}), "no state of"),
 }
 # What says too much, or nonsense, and leaves enough to go by.
 ENDURED = {

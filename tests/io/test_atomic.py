@@ -26,6 +26,16 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path, apart, durable)
     assert files == ["note"]
 
 
+def test_what_killed_writers_of_a_file_left_is_deleted(tmp_path):
+    folder = tmp_path / "a[1]"
+    folder.mkdir()
+    for left in (".a[1]-x.csv.77", ".a[1]-y.csv.77", ".a[1]-x.csv.part", "x.csv"):
+        (folder / left).touch()
+    atomic.discard_left(folder / "x.csv")
+    names = sorted(p.name for p in folder.iterdir())
+    assert names == [".a[1]-x.csv.part", ".a[1]-y.csv.77", "x.csv"]
+
+
 def test_too_little_room_is_said_before_anything_begins(tmp_path, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("U", (), {"free": 10**9}))
     atomic.need_space(tmp_path, 10**9, "for the film")

@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import os
 import subprocess
 import sys
 
@@ -62,3 +63,16 @@ def test_a_lock_file_that_its_holder_removed_holds_nothing(tmp_path, monkeypatch
     monkeypatch.setattr(fcntl, "flock", removed_first)
     with only_writer(tmp_path, "run"):
         assert len(tried) == 2 and (tmp_path / ".lock").exists()
+
+
+@pytest.mark.parametrize("plant", ["pipe", "link"])
+def test_a_lock_that_is_no_file_is_neither_waited_for_nor_followed(tmp_path, plant):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    if plant == "pipe":
+        os.mkfifo(folder / ".lock")
+    else:
+        (folder / ".lock").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match=f"a {plant}, expected a file"):
+        only_writer(folder, "run").__enter__()
+    assert [p.name for p in tmp_path.iterdir()] == ["run"]

@@ -336,6 +336,42 @@ WRONG = {
         "The range of 'train.rate'",
     ),
     "no stages": ("[]", "Expected a dict with 'stages'"),
+    "a search without end": (
+        TRAIN % '"search": {"count": 10**9, "train.rate": ["uniform", 0, 1]}',
+        "expected at most 10000",
+    ),
+    "draws without end": (
+        TRAIN % '"draws": {"count": 10**9, "train.rate": ["uniform", 0, 1]}',
+        "expected at most 10000",
+    ),
+    "seeds without end": (TRAIN % '"seeds": 10**9', "expected at most 10000"),
+    "folds without end": (TRAIN % '"folds": 10**9', "expected at most 10000"),
+    "runs of many runs": (
+        '{"stages": {"a": {"recipe": "demo", "seeds": 9000}, "b": {"recipe": "demo", '
+        '"each": "a", "axes": {"train.rate": list(range(9000))}}}}',
+        "The stages give 81009000 runs",
+    ),
+    "an infinite range": (
+        TRAIN % '"draws": {"count": 2, "train.rate": ["uniform", 0, 1e999]}',
+        "The range of 'train.rate'",
+    ),
+    "an empty range": (
+        TRAIN % '"draws": {"count": 2, "train.rate": []}',
+        "The range of 'train.rate'",
+    ),
+    "a seed below zero": (
+        TRAIN % '"draws": {"count": 2, "seed": -1, "train.rate": ["uniform", 0, 1]}',
+        "seed -1",
+    ),
+    "a number for a command": (STAGE % '{"command": 3}', "expected a list of words"),
+    "a number for a recipe": (STAGE % '{"recipe": 3}', "expected a name"),
+    "a number for stages": (TRAIN % '"after": 3', "expected names of stages"),
+    "a dict in itself": (
+        TRAIN % '"changes": (d := {}, d.update(x=d))[0]',
+        "lists inside lists",
+    ),
+    "leaving Python": ("__import__('sys').exit(0)", "SystemExit: 0 (line 2)"),
+    "an assertion": ("(_ for _ in ()).throw(AssertionError('no'))", "AssertionError"),
     "a mistake of Python": ("1 / 0", "ZeroDivisionError: division by zero (line 2)"),
 }
 

@@ -285,4 +285,5 @@ def _tidy(root: Path, faults: list[Fault]) -> list[Fault]:
 
 
 def _natural(name: str) -> list:
-    return [int(p) if p.isdigit() else p for p in re.split(r"(\d+)", name)]
+    parts = re.split(r"(\d+)", name)
+    return [int(p) if i % 2 else p for i, p in enumerate(parts)]

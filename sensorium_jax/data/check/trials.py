@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sensorium_jax.data import config
+from sensorium_jax.data.release.tree import NUMBER
 from sensorium_jax.data.session import (
     BEHAVIOR,
     MODALITIES,
@@ -106,7 +107,7 @@ def _numbers(place: Path, faults: list[Fault]) -> set[int]:
     for path in folder_files(place):
         if path.suffix != ".npy" or path.name.startswith("."):
             continue
-        if path.stem.isdigit() and str(int(path.stem)) == path.stem:
+        if NUMBER.fullmatch(path.stem):
             numbers.add(int(path.stem))
         else:
             odd.append(path)

@@ -28,7 +28,7 @@ def read(folder: Path) -> dict[int, dict[str, Any]]:
     for line in path.read_text().split("\n") if path.exists() else ():
         try:
             trial, facts = json.loads(line)
-        except ValueError:
+        except (ValueError, TypeError, RecursionError):
             continue
         notes[trial] = facts
     return notes

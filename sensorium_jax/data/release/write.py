@@ -21,7 +21,7 @@ from sensorium_jax.data.release import (
     trial_arrays,
 )
 from sensorium_jax.data.release.layout_statistics import layout_moments
-from sensorium_jax.data.release.tree import SOURCES, TIERS, npy_shape
+from sensorium_jax.data.release.tree import NUMBER, SOURCES, TIERS, npy_shape
 from sensorium_jax.data.release.trial_arrays import CLIP, KEEP, REFUSE, Changes
 from sensorium_jax.data.session import (
     BEHAVIOR,
@@ -557,7 +557,8 @@ def trial_files(place: Path) -> dict[int, Path]:
     """The trial files of a modality's folder, by number."""
     names = os.listdir(place) if place.is_dir() else ()
     stems = (name.removesuffix(".npy") for name in names if name.endswith(".npy"))
-    return {int(stem): place / f"{stem}.npy" for stem in stems if stem.isdigit()}
+    numbers = filter(NUMBER.fullmatch, stems)
+    return {int(number): place / f"{number}.npy" for number in numbers}
 
 
 def _resolved(

@@ -43,6 +43,28 @@ class State(NamedTuple):
     why: str = ""  # how it ended where no exit code says that
 
 
+KINDS: dict[str, type | tuple[type, ...]] = {  # of the fields of a State
+    "state": str,
+    "attempts": int,
+    "seconds": (int, float),
+    "code": (int, type(None)),
+    "values": dict,
+    "result": dict,
+    "host": str,
+    "why": str,
+}
+
+
+def _is_state(kept: Any) -> bool:
+    """Whether a value, whoever has written it, says how a run stands."""
+    return (
+        isinstance(kept, dict)
+        and all(k in KINDS and isinstance(v, KINDS[k]) for k, v in kept.items())
+        and kept.get("state", WAITING) in STATES
+        and abs(kept.get("code") or 0) < 256
+    )
+
+
 class Campaign(NamedTuple):
     """A folder and its runs."""
 
@@ -70,10 +92,9 @@ class Campaign(NamedTuple):
             return State()
         remedy = "Delete the file to run it again."
         kept = plain_json.load(path, remedy)
-        try:
-            state = State(**kept)
-        except TypeError:
-            raise UserError(f"{path} says no state of a run. {remedy}") from None
+        if not _is_state(kept):
+            raise UserError(f"{path} says no state of a run. {remedy}")
+        state = State(**kept)
         return state if self.path(run).is_dir() else State(attempts=state.attempts)
 
     def stands(self, run: Run) -> tuple[State, str]:
@@ -175,15 +196,20 @@ def opened(folder: Path) -> Campaign:
         runs = [Run(**run) for run in plain["runs"]]
     except (KeyError, TypeError) as error:
         raise UserError(f"{path} is of another version ({error}). {remedy}") from None
+    before: set[str] = set()
     for run in runs:
-        _check_run(run, path, remedy)
+        _check_run(run, path, remedy, before)
+        before.add(run.name)
     lists = ("words", "needs")
     fixed = [run._replace(**{k: tuple(getattr(run, k)) for k in lists}) for run in runs]
     return Campaign(folder, tuple(fixed))
 
 
-def _check_run(run: Run, path: Path, remedy: str) -> None:
-    """Refuse a run that no file of a campaign gives; its name becomes a folder."""
+def _check_run(run: Run, path: Path, remedy: str, before: set[str]) -> None:
+    """Refuse a run that no file of a campaign gives; its name becomes a folder.
+
+    before: names of the runs above it, which are all that it may need.
+    """
     lists = (run.words, run.needs)
     whole = (
         all(isinstance(some, list) and all(map(_is_text, some)) for some in lists)
@@ -192,11 +218,15 @@ def _check_run(run: Run, path: Path, remedy: str) -> None:
         and isinstance(run.values, dict)
         and isinstance(run.search, dict)
     )
-    if not whole or not names.is_inside(run.name):
+    needs = set(run.needs) if whole else set()
+    if not whole or not names.is_inside(run.name) or not needs <= before - {run.name}:
         raise UserError(
             f"{path} holds a run {run.name!r:.80} that no campaign has. Expected a "
-            f"name below its folder, and words of a command. {remedy}"
+            "name below its folder, words of a command, and needs that come before it. "
+            f"{remedy}"
         )
+    if run.name in before:
+        raise UserError(f"{path} holds the run {run.name!r:.80} twice. {remedy}")
 
 
 def _is_text(value: Any) -> bool:

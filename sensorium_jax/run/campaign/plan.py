@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from sensorium_jax.errors import UsageError, UserError, unknown
 from sensorium_jax.run import config as configs
-from sensorium_jax.run.campaign.stages import CONTROL, HERE, Point, Stage
+from sensorium_jax.run.campaign.stages import CONTROL, HERE, Point, Stage, check_count
 
 PLACE = "{campaign}"  # stands for the campaign's folder in the words of a run
 NAMED = re.compile(r"\{([A-Za-z0-9][\w.-]*)(\*?)\}")
@@ -40,7 +40,10 @@ def plan(stages: Sequence[Stage], overrides: Sequence[str] = ()) -> tuple[Run, .
     """
     known = {stage.name: stage for stage in stages}
     runs: dict[str, list[Run]] = {}
+    total = 0
     for name in _order(known):
+        total += _count(known[name], runs)
+        check_count(total, "The stages give")
         runs[name] = _of_stage(known[name], runs, overrides)
     every = tuple(run for some in runs.values() for run in some)
     _check_names(every)
@@ -116,6 +119,12 @@ def _texts(value: Any) -> Iterator[str]:
     elif isinstance(value, (list, tuple)):
         for part in value:
             yield from _texts(part)
+
+
+def _count(stage: Stage, before: Mapping[str, list[Run]]) -> int:
+    """How many runs a stage has."""
+    parents = len(before[stage.each]) if stage.each else 1
+    return parents * len(stage.points) * stage.search.get("count", 1)
 
 
 def _of_stage(

@@ -21,6 +21,7 @@ from sensorium_jax.stop import Stopper
 
 POLL_S = 0.1
 LOOK_S = 2.0  # between looks at what others do: a run's log, other launchers
+MOST_JOBS = 1000
 GRACE_S = 5.0  # that runs have to end after a second Ctrl-C
 Told = Callable[[str], None]
 
@@ -31,6 +32,8 @@ def shares(jobs: int, gpus: int) -> list[Share]:
     With gpus, as many runs go at a time as that leaves room for, at most `jobs` if
     that is not 0. With more runs than cores, they share all of them.
     """
+    if jobs > MOST_JOBS:
+        raise UsageError(f"--jobs is {jobs}, expected {MOST_JOBS} at most.")
     cards = visible_gpus() if gpus else []
     if gpus > len(cards):
         raise UsageError(

@@ -112,7 +112,7 @@ def _study(campaign: Campaign, run: Run) -> Any:
     journal = optuna.storages.journal
     storage = optuna.storages.JournalStorage(journal.JournalFileBackend(str(path)))
     # Seeded by the trial: after a restart the same seed would try the same again.
-    seed = 100_003 * int(run.search["seed"]) + int(run.values["trial"])
+    seed = (100_003 * run.search["seed"] + run.values["trial"]) % 2**32
     pruner = optuna.pruners.MedianPruner(n_startup_trials=TRIED)
     return optuna.create_study(
         study_name=run.stage,

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sensorium_jax.errors import UserError, did_you_mean, unknown
+from sensorium_jax.io import plain_json
 from sensorium_jax.run.config import MISTAKES
 
 FUNCTION = "get_campaign"
@@ -31,6 +32,7 @@ DRAWN = ("uniform", "log_uniform", "integer", "choice")
 FOLD, SEED, HERE = "fold", "seed", "here"
 RESERVED = ("launched",)  # a folder of the engine
 MOST = 10_000  # runs; more is a mistake
+FARTHEST = 2**53  # from zero, of what is drawn
 
 
 class Point(NamedTuple):
@@ -67,6 +69,8 @@ def read(path: str | Path, options: Mapping[str, Any] | None = None) -> list[Sta
             f"{FUNCTION}() of {path} gives {_short(given)}. Expected a dict with "
             "'stages': a dict of stages by name."
         )
+    # One that holds itself would be written out without end.
+    plain_json.check_size(dict(given), f"{FUNCTION}() of {path}", "Mend the file.")
     for field in given:
         if field not in WHOLE:
             raise unknown("field", str(field), WHOLE, f"(of {FUNCTION}() in {path})")
@@ -128,6 +132,8 @@ def _stage(name: str, given: Any, shared: Mapping[str, Any], path: Path) -> Stag
         if field not in FIELDS:
             raise unknown("field", str(field), FIELDS, f"(of {where})")
     recipe, command = given.get("recipe", ""), given.get("command", ())
+    if not isinstance(recipe, str):
+        raise UserError(f"The recipe of {where} is {_short(recipe)}, expected a name.")
     if bool(recipe) == bool(command):
         both = "both a recipe and a command" if recipe else "no recipe and no command"
         raise UserError(
@@ -135,18 +141,22 @@ def _stage(name: str, given: Any, shared: Mapping[str, Any], path: Path) -> Stag
             "or a 'command' of sensorium as a list of words."
         )
     command = command.split() if isinstance(command, str) else command
+    if not isinstance(command, list | tuple) or not all(map(str, command)):
+        raise UserError(
+            f"The command of {where} is {_short(command)}, expected a list of words."
+        )
     changes = _mapping(given.get("changes", {}), "changes", where)
     if command and changes:
         raise UserError(f"The {where} has 'changes', which only a recipe takes.")
     search = _mapping(given.get("search", {}), "search", where)
     return Stage(
         name=name,
-        recipe=_recipe(str(recipe), path),
+        recipe=_recipe(recipe, path),
         command=tuple(map(str, command)),
         changes={**shared, **changes} if recipe else {},
         points=tuple(_points(given, where)),
         each=str(given.get("each", "")),
-        after=_names(given.get("after", ())),
+        after=_names(given.get("after", ()), where),
         search=_checked_search(search, where) if search else {},
     )
 
@@ -157,7 +167,11 @@ def _recipe(recipe: str, path: Path) -> str:
     return str(beside) if recipe.endswith(".py") and beside.is_file() else recipe
 
 
-def _names(given: Any) -> tuple[str, ...]:
+def _names(given: Any, where: str) -> tuple[str, ...]:
+    if not isinstance(given, str | list | tuple):
+        raise UserError(
+            f"'after' of {where} is {_short(given)}, expected names of stages."
+        )
     return (given,) if isinstance(given, str) else tuple(map(str, given))
 
 
@@ -182,11 +196,7 @@ def _points(given: Mapping[str, Any], where: str) -> Iterable[Point]:
         raise UserError(
             f"The {where} has the axis '{twice[0]}' twice. Leave out one of them."
         )
-    if math.prod(map(len, parts)) > MOST:
-        raise UserError(
-            f"The axes of {where} give {math.prod(map(len, parts))} runs, expected at "
-            f"most {MOST}. Draw some of them at random ('draws')."
-        )
+    check_count(math.prod(map(len, parts)), f"The axes of {where} give")
     for some in itertools.product(*parts):
         values, changes = {}, {}
         for point in some:
@@ -195,12 +205,22 @@ def _points(given: Mapping[str, Any], where: str) -> Iterable[Point]:
         yield Point(values, changes)
 
 
+def check_count(runs: int, what: str) -> None:
+    """Refuse more runs than anybody means, before each of them is written out."""
+    if runs > MOST:
+        raise UserError(
+            f"{what} {runs} runs, expected at most {MOST}. Draw some of them at random "
+            "('draws')."
+        )
+
+
 def _nonempty(values: Any, axis: str, where: str) -> Sequence[Any]:
     if isinstance(values, str) or not isinstance(values, Sequence) or not values:
         raise UserError(
             f"The axis '{axis}' of {where} is {_short(values)}. Expected a list of at "
             "least one value; leave the axis out where nothing varies."
         )
+    check_count(len(values), f"The axis '{axis}' of {where} gives")
     return values
 
 
@@ -231,6 +251,7 @@ def _folds(given: Any, where: str) -> Iterable[list[Point]]:
     if given is None:
         return
     if isinstance(given, int) and not isinstance(given, bool) and given > 0:
+        check_count(given, f"The folds of {where} give")
         given = {str(i): {} for i in range(given)}
     if not isinstance(given, Mapping) or not given:
         raise UserError(
@@ -247,6 +268,7 @@ def _seeds(given: Any, where: str) -> Iterable[list[Point]]:
     if given is None:
         return
     if isinstance(given, int) and not isinstance(given, bool):
+        check_count(given, f"The seeds of {where} give")
         given = list(range(given))
     seeds = _nonempty(given, "seeds", where)
     if any(type(seed) is not int for seed in seeds):
@@ -263,12 +285,13 @@ def _draws(given: Any, where: str) -> Iterable[list[Point]]:
         return
     given = _mapping(given, "draws", where)
     count, seed = given.pop("count", None), given.pop("seed", 0)
-    if type(count) is not int or count < 1 or type(seed) is not int or not given:
+    if not (_whole(count, 1) and _whole(seed, 0) and given):
         raise UserError(
             f"The draws of {where} have count {count!r}, seed {seed!r} and "
             f"{len(given)} fields. Expected 'count' of 1 or more, and at least one "
             "field with its range, such as 'train.rate': ['log_uniform', 1e-4, 1e-2]."
         )
+    check_count(count, f"The draws of {where} give")
     for field, spread in given.items():
         check_range(field, spread, where)
     yield [
@@ -282,19 +305,22 @@ def _draws(given: Any, where: str) -> Iterable[list[Point]]:
 
 def check_range(field: str, spread: Any, where: str) -> None:
     """Refuse what nothing can be drawn from."""
-    good = isinstance(spread, Sequence) and len(spread) > 1 and spread[0] in DRAWN
-    if good and spread[0] != "choice":
-        numbers = [x for x in spread[1:] if type(x) in (int, float)]
-        good = len(numbers) == len(spread) - 1 == 2 and numbers[0] < numbers[1]
-        good = good and (spread[0] != "log_uniform" or numbers[0] > 0)
-    if good and spread[0] == "choice":
-        good = len(spread) == 2 and isinstance(spread[1], Sequence) and spread[1]
+    parts: list[Any] = [*spread] if isinstance(spread, list | tuple) else []
+    kind, ends = parts[0] if parts else None, parts[1:]
+    if kind == "choice":
+        good = len(ends) == 1 and isinstance(ends[0], Sequence) and ends[0]
+        good = good and not isinstance(ends[0], str)
+    else:
+        whole = (int,) if kind == "integer" else (int, float)
+        good = kind in DRAWN and len(ends) == 2 and all(type(x) in whole for x in ends)
+        good = good and -FARTHEST < ends[0] < ends[1] < FARTHEST
+        good = good and (kind != "log_uniform" or ends[0] > 0)
     if not good:
-        near = did_you_mean(spread[0], DRAWN) if isinstance(spread, Sequence) else ""
         raise UserError(
-            f"The range of '{field}' in {where} is {_short(spread)}. {near}Expected "
-            "['uniform', low, high], ['log_uniform', low, high], ['integer', first, "
-            "last] or ['choice', [values]], with low below high."
+            f"The range of '{field}' in {where} is {_short(spread)}. "
+            f"{did_you_mean(str(kind), DRAWN)}Expected ['uniform', low, high], "
+            "['log_uniform', low, high], ['integer', first, last] or ['choice', "
+            "[values]], with low below high."
         )
 
 
@@ -321,17 +347,24 @@ def rounded(value: float) -> float:
 def _checked_search(given: dict[str, Any], where: str) -> dict[str, Any]:
     """A search's trials, seed and ranges."""
     given = {"seed": 0, "prune": True, **given}
-    count = given.get("count")
+    count: Any = given.get("count")
+    seed = given["seed"]
     fields = {k: v for k, v in given.items() if k not in CONTROL}
-    if type(count) is not int or count < 1 or not fields:
+    if not (_whole(count, 1) and _whole(seed, 0) and fields):
         raise UserError(
-            f"The search of {where} has count {count!r} and {len(fields)} fields. "
+            f"The search of {where} has count {count!r}, seed {seed!r} and "
+            f"{len(fields)} fields. "
             "Expected 'count' of 1 or more trials, and at least one field with its "
             "range, such as 'train.rate': ['log_uniform', 1e-4, 1e-2]."
         )
+    check_count(count, f"The search of {where} gives")
     for field, spread in fields.items():
         check_range(field, spread, where)
     return given
+
+
+def _whole(value: Any, least: int) -> bool:
+    return type(value) is int and least <= value < FARTHEST
 
 
 def _short(value: Any) -> str:

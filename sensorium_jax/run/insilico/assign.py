@@ -6,12 +6,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sensorium_jax.errors import UsageError, UserError
+from sensorium_jax.findings import Fault
 from sensorium_jax.insilico import optimal, subjects
 from sensorium_jax.insilico.clusters import assign as types
 from sensorium_jax.insilico.optimal import Aim
 from sensorium_jax.insilico.record import Result
 from sensorium_jax.insilico.subjects import Subject
-from sensorium_jax.io import atomic
+from sensorium_jax.io import atomic, npy
 from sensorium_jax.run import Outcome
 from sensorium_jax.run.claimed import claim
 from sensorium_jax.run.insilico.asked import (
@@ -121,17 +122,25 @@ def read(path: str, result: Result) -> np.ndarray:
         "Expected an .npy file [repeats, stimuli, neurons], or an .npz with responses "
         "[presentations, neurons] and stimulus_p [presentations]."
     )
+    if not path.endswith(".npz"):
+        array = npy.load(Path(path))
+        if isinstance(array, Fault):
+            raise UserError(f"{path} cannot be read ({array.finding}). {words}")
+        return _numbers(path, array, 3, words)
     try:
-        file = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
+        file = npy.archive_of(Path(path))
+    except OSError as error:
         raise UserError(f"{path} cannot be read ({error}). {words}") from None
-    if isinstance(file, np.ndarray):
-        return file
-    if not {"responses", "stimulus_p"} <= set(file.files):
-        raise UserError(f"{path} holds {', '.join(file.files)}. {words}")
-    y_pn, which_p = np.asarray(file["responses"], float), file["stimulus_p"]
+    if not {"responses", "stimulus_p"} <= set(file):
+        raise UserError(f"{path} holds {', '.join(file)}. {words}")
+    y_pn = _numbers(path, file["responses"], 2, words)
+    which_p = _numbers(path, file["stimulus_p"], 1, words).astype(int)
     count = result["response_by_stimulus"].shape[1]
-    if len(y_pn) != len(which_p) or which_p.min() < 0 or which_p.max() >= count:
+    if not len(y_pn) or len(y_pn) != len(which_p):
+        raise UserError(
+            f"{path} has {len(y_pn)} responses and {len(which_p)} stimuli. {words}"
+        )
+    if which_p.min() < 0 or which_p.max() >= count:
         raise UserError(
             f"{path} has {len(y_pn)} responses and {len(which_p)} presentations of "
             f"stimuli {which_p.min()} to {which_p.max()}; there are {count}. {words}"
@@ -141,6 +150,15 @@ def read(path: str, result: Result) -> np.ndarray:
     for s in range(count):
         out[: times[s], s] = y_pn[which_p == s]
     return out
+
+
+def _numbers(path: str, array: np.ndarray, rank: int, words: str) -> np.ndarray:
+    if array.ndim != rank or array.dtype.kind not in "biuf":
+        raise UserError(
+            f"{path} holds {array.dtype} of shape {array.shape} where numbers on "
+            f"{rank} axes belong. {words}"
+        )
+    return np.asarray(array, float)
 
 
 def _words(result: Result) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 
 from sensorium_jax import progress
 from sensorium_jax.errors import UserError
+from sensorium_jax.findings import Fault
 from sensorium_jax.insilico import record
 from sensorium_jax.insilico.ascend import Climb
 from sensorium_jax.insilico.clusters import cluster as clusters, show as shows
@@ -16,7 +17,7 @@ from sensorium_jax.insilico.clusters.search import Rules, State
 from sensorium_jax.insilico.constraints import Budget
 from sensorium_jax.insilico.optimal import Aim
 from sensorium_jax.insilico.record import Result
-from sensorium_jax.io import atomic
+from sensorium_jax.io import atomic, npy, plain_json
 from sensorium_jax.report.frames import png
 from sensorium_jax.run import Outcome
 from sensorium_jax.run.claimed import claim
@@ -122,24 +123,25 @@ def _keep(state: State, path: Path) -> None:
 
 
 def _read(path: Path) -> State:
-    with np.load(path, allow_pickle=False) as file:
-        words = json.loads(str(file["words"]))
-        arrays: dict[str, Any] = {k: file[k] for k in ARRAYS}
-    words["path"] = tuple((name, k, value) for name, k, value in words["path"])
-    return State(**arrays, **words)
+    file, again = npy.archive_of(path), "Delete it to search anew."
+    try:
+        words = plain_json.loads(str(file["words"]).encode(), str(path), again)
+        words["path"] = tuple((name, k, value) for name, k, value in words["path"])
+        return State(**{k: file[k] for k in ARRAYS}, **words)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path} is of no search ({error}). {again}") from None
 
 
 def _labels(one: Any, path: str | None) -> np.ndarray | None:
     """Types of all neurons of the mouse, where somebody knows them."""
     if path is None:
         return known_types(one)
-    try:
-        labels = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
+    labels = npy.load(Path(path))
+    if isinstance(labels, Fault):
         raise UserError(
-            f"{path} holds no labels ({error}). Give an .npy file with one number or "
-            "word for each neuron."
-        ) from None
+            f"{path} holds no labels ({labels.finding}). Give an .npy file with one "
+            "number or word for each neuron."
+        )
     if labels.shape != (one.neurons,):
         raise UserError(
             f"{path} has shape {labels.shape}; expected ({one.neurons},), one label "

@@ -58,12 +58,29 @@ def read_neurons(mouse: Path) -> tuple[Neurons, Rules]:
     path = mouse / FOLDER / "neurons.npz"
     arrays = npy.archive_of(path)
     try:
-        fields = {k: arrays[k] for k in Neurons._fields}
-        return Neurons(**fields), RELEASES[str(arrays["year"])]
+        neurons = Neurons(**{k: arrays[k] for k in Neurons._fields})
+        _check(neurons, path)
+        return neurons, RELEASES[str(arrays["year"])]
     except KeyError as error:
         raise UserError(
             f"{path} says nothing of {error}. Simulate the recordings again."
         ) from None
+
+
+def _check(neurons: Neurons, path: Path) -> None:
+    """Refuse cells that are not all described alike."""
+    n = neurons.kind.size
+    shapes = {"coordinates_n3": (n, 3), "center_n2": (n, 2), "eye_22": (2, 2)}
+    for name, x in neurons._asdict().items():
+        kinds = "U" if name == "kind" else "biuf"
+        expected = shapes.get(name, (n,))
+        if x.dtype.kind not in kinds or x.shape != expected or not n:
+            raise UserError(
+                f"{path} has {name} of type {x.dtype} and shape {x.shape}, expected "
+                f"{expected}. Simulate the recordings again."
+            )
+    if not npy.is_text(neurons.kind):
+        raise UserError(f"{path} names no kinds of cells. Simulate them again.")
 
 
 def mice(tree: Path) -> list[Path]:

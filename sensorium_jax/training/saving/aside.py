@@ -12,7 +12,7 @@ from jax.experimental import multihost_utils
 from sensorium_jax.checkpoints import digests
 from sensorium_jax.checkpoints.card import read_card
 from sensorium_jax.checkpoints.digests import DamagedError, Digest
-from sensorium_jax.checkpoints.layout import card_path
+from sensorium_jax.checkpoints.layout import NUMBER, card_path, numbered
 from sensorium_jax.errors import UserError
 from sensorium_jax.io import plain_json
 
@@ -24,11 +24,20 @@ ASIDE = "damaged-{step}"
 def screen(steps: Path) -> None:
     """Set aside what would keep a run's folder of checkpoints from being opened."""
     if jax.process_index() == 0:
-        folders = {int(p.name): p for p in steps.glob("[0-9]*") if p.name.isdigit()}
+        folders = numbered(steps)
+        for name in sorted(p.name for p in steps.glob("*") if _is_odd(p.name)):
+            why = f"{steps / name} has a number that no run writes."
+            put_aside(steps, name, why, left=bool(folders))
         wrong = {step: why for step in folders if (why := _fault(folders[step]))}
         for step in sorted(wrong, reverse=True):
-            put_aside(steps, step, wrong[step], left=len(folders) > len(wrong))
+            left = len(folders) > len(wrong)
+            put_aside(steps, step, wrong[step], left=left)
     together("screened")
+
+
+def _is_odd(name: str) -> bool:
+    """Whether orbax takes a name for the number of a step, and we do not."""
+    return name.isdigit() and not NUMBER.fullmatch(name)
 
 
 def _fault(folder: Path) -> str:
@@ -54,7 +63,7 @@ def _fault(folder: Path) -> str:
     return ""
 
 
-def put_aside(steps: Path, step: int, why: str, *, left: bool) -> None:
+def put_aside(steps: Path, step: int | str, why: str, *, left: bool) -> None:
     """Rename the folder of a step, with a warning; the last one that is left stays."""
     if not left:
         raise DamagedError(

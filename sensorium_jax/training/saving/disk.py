@@ -12,10 +12,13 @@ from pathlib import Path
 
 import jax
 
+from sensorium_jax.checkpoints import digests
+from sensorium_jax.checkpoints.layout import numbered
 from sensorium_jax.errors import DiskError
 
 ROOM = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)  # more space would help
 FULL = (*ROOM, errno.EIO, errno.EROFS)
+OPENED = (errno.EMFILE, errno.ENFILE)  # too many files
 # The storage library wraps what the system refused into a ValueError.
 FILLED = re.compile(
     r"OS error (28|27|122)\b|No space left|File too large|quota exceeded", re.IGNORECASE
@@ -38,8 +41,8 @@ def of_the_disk(error: Exception) -> bool:
 
 def disk_error(folder: Path, error: Exception) -> DiskError:
     """What to say when a run cannot write."""
-    steps = sorted(int(p.name) for p in folder.glob("[0-9]*") if p.name.isdigit())
-    kept = f"The checkpoint of step {steps[-1]} is unharmed." if steps else ""
+    steps = numbered(folder)
+    kept = f"The checkpoint of step {max(steps)} is unharmed." if steps else ""
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     number = error.errno if isinstance(error, OSError) else None
     full = number in ROOM or FILLED.search(reason) is not None
@@ -78,11 +81,11 @@ def one_voice() -> Iterator[None]:
         return record.levelno < logging.ERROR
 
     def callback_hook(args):
-        if "Event loop is closed" not in str(args.exc_value):
+        if not digests.is_left_behind(args):
             hooks[0](args)
 
     def thread_hook(args):
-        if getattr(args.exc_value, "errno", None) not in FULL:
+        if getattr(args.exc_value, "errno", None) not in (*FULL, *OPENED):
             hooks[1](args)
 
     sys.unraisablehook, threading.excepthook = callback_hook, thread_hook
@@ -93,6 +96,7 @@ def one_voice() -> Iterator[None]:
         yield
     except DiskError:
         stay = True
+        digests.hush_left_behind()
         raise
     finally:
         if not stay:

@@ -13,10 +13,9 @@ import numpy as np
 
 from sensorium_jax.errors import UserError
 from sensorium_jax.io import archive as zips, regular
-from sensorium_jax.io.pickled import Layout, Refused, Storage, interpret
+from sensorium_jax.io.pickled import MOST_RANK, Layout, Refused, Storage, interpret
 
 MOST_PICKLE = 8 << 20  # bytes of description; the published files need 10 KB
-MOST_RANK = 16
 LONGEST_NAME = 500
 RESAVE = (
     "Re-save it where it was made with torch.save(model.state_dict(), path) "

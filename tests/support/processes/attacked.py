@@ -146,7 +146,21 @@ def _read(path, data, *truth):
         list(one.predictions)
 
 
+def _result(path):
+    from sensorium_jax.insilico import record
+
+    record.load(path)
+
+
+def _truth(tree):
+    from sensorium_jax.simulation import truths
+
+    truths.load(tree)
+
+
 CALLS = {
+    "result": _result,
+    "truth": _truth,
     "pth": _pth,
     "objects": _objects,
     "unzip": _unzip,
