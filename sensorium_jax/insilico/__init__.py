@@ -13,6 +13,11 @@ from sensorium_jax.insilico.clusters.show import show
 from sensorium_jax.insilico.constraints import Budget
 from sensorium_jax.insilico.fields import rf
 from sensorium_jax.insilico.invariances import invariance
+from sensorium_jax.insilico.movies.reconstruct import (
+    Options as Reading,
+    reconstruct,
+)
+from sensorium_jax.insilico.movies.recorded import Recorded
 from sensorium_jax.insilico.optimal import Aim, check_on, mei
 from sensorium_jax.insilico.ranking import Clip, screen
 from sensorium_jax.insilico.record import Result, load
@@ -25,6 +30,8 @@ __all__ = [
     "Budget",
     "Climb",
     "Clip",
+    "Reading",
+    "Recorded",
     "Result",
     "Rules",
     "Subject",
@@ -36,6 +43,7 @@ __all__ = [
     "load",
     "mei",
     "rand_index",
+    "reconstruct",
     "refine",
     "rf",
     "screen",

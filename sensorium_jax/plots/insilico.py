@@ -282,6 +282,64 @@ def assigned(result: Shown) -> Figure:
     return figure
 
 
+def movies(result: Shown) -> Figure:
+    """Frames that were shown over those that were read back, and the correlations."""
+    shown, movie = result.shared["shown"], result.shared["movie"]
+    some, frames = min(len(shown), 3), shown.shape[1]
+    at = np.unique(np.linspace(0, frames - 1, STEPS + 2)[1:-1].round().astype(int))
+    width = max(1.25 * len(at), 4.0)
+    size = (width + 3.6, max(1.6 * some + 0.4, 3.0))
+    figure = Figure(figsize=size, layout="constrained")
+    sides: Any = figure.subfigures(1, 2, width_ratios=[width, 3.6])
+    left, right = sides
+    axes = left.subplots(2 * some, len(at), squeeze=False)
+    screen, seen = result.about["screen"], result.shared["seen"]
+    levels = {"vmin": screen["black"], "vmax": screen["white"]}
+    outside = np.asarray(seen < result.about["mask"])[None, :, :, None]
+    for i in range(some):
+        # What the neurons do not see is anything, and is left grey.
+        read = np.where(outside, screen["grey"], movie[-1, i])
+        for row, film in ((2 * i, shown[i]), (2 * i + 1, read)):
+            for axis, t in zip(axes[row], at, strict=True):
+                axis.imshow(film[t].mean(-1), "gray", **levels)
+                _border(axis, seen, result.about["mask"])
+                axis.set(xticks=[], yticks=[], frame_on=False)
+        axes[2 * i, 0].set_ylabel(f"trial {result.shared['trial'][i]}", fontsize=7)
+        axes[2 * i + 1, 0].set_ylabel("read back", fontsize=7)
+    for axis, t in zip(axes[0], at, strict=True):
+        axis.set_title(f"frame {t}", fontsize=6)
+    _by_count(right.subplots(), result)
+    return figure
+
+
+def _border(axis, seen_hw: np.ndarray, level: float) -> None:
+    """Around the pixels that are compared."""
+    inside = (seen_hw >= level).astype(float)
+    if 0 < inside.mean() < 1:
+        axis.contour(inside, [0.5], colors="C1", linewidths=0.5)
+
+
+def _by_count(axis, result: Shown) -> None:
+    """The correlation over the number of neurons, beside what explains nothing."""
+    counts = result.shared["counts"]
+    correlation = result.shared["correlation"]
+    axis.plot(counts, correlation, color="0.8", lw=0.6)
+    mean = np.nanmean(correlation, 1)
+    axis.plot(counts, mean, "ko-", ms=3, label="read back")
+    shuffled = result.shared["shuffled"]
+    if np.isfinite(shuffled).any():
+        other = np.nanmean(shuffled, 1)
+        axis.plot(counts, other, "C0o--", ms=3, label="from other trials")
+    if "mean_movie_correlation" in result.shared:
+        level = float(np.nanmean(result.shared["mean_movie_correlation"]))
+        axis.axhline(level, color="C1", lw=0.8, label="mean training film")
+    axis.set_xscale("log")
+    axis.set_xticks(counts, [str(n) for n in counts], fontsize=7)
+    axis.minorticks_off()
+    axis.set(xlabel="neurons", ylabel="pixel correlation with what was shown")
+    axis.legend(fontsize=7)
+
+
 def _rates(axis, result: Shown, some: Sequence[int]) -> None:
     for name, color in (("best", "C3"), ("worst", "C0")):
         axis.plot(result.arrays[f"{name}_rate"][some].T, ".-", color=color, lw=0.6)
@@ -298,6 +356,7 @@ def _rates(axis, result: Shown, some: Sequence[int]) -> None:
 PAGES = {
     "cluster": clusters,
     "assign": assigned,
+    "reconstruct": movies,
     "tune": tuning,
     "rf": fields,
     "mei": optimal,
