@@ -42,6 +42,7 @@ EXAMPLES = {
     "--responses recorded.npy",
     "reconstruct": "sensorium reconstruct --workdir runs/demo --data data/demo "
     "--out out/movie",
+    "probe": "sensorium probe --workdir runs/demo --data data/demo --out out/probe",
     "completion": 'eval "$(sensorium completion bash)"',
 }
 

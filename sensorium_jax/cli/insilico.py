@@ -25,6 +25,7 @@ def insilico_verbs(verbs: Any) -> None:
     _cluster(verbs)
     _assign(verbs)
     _reconstruct(verbs)
+    _probe(verbs)
 
 
 def asks(verb: str) -> Callable[..., Any]:
@@ -298,3 +299,26 @@ def _recordings(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--data", metavar="TREE", help=words)
     words = "whose trials are taken; val is the one that validates"
     verb.add_argument("--tier", default="val", help=words)
+
+
+def _probe(verbs: Any) -> None:
+    words = "What rates, a core and responses say of stimuli, and how alike twins are."
+    verb = _verb(verbs, "probe", words)
+    words = "tree, store or URL with the mouse's recording, whose trials are read too"
+    verb.add_argument("--data", metavar="TREE", help=words)
+    words = "whose trials are taken; all: every one that is not hidden"
+    verb.add_argument("--tier", default="all", help=words)
+    words = "seconds of a trial that are one row"
+    verb.add_argument("--window", type=seconds, default=0.8, help=words)
+    words = "other runs, models or simulated trees that are shown the same gratings"
+    verb.add_argument("--beside", nargs="+", default=(), metavar="RUN", help=words)
+    words = "every mouse of each, not one"
+    verb.add_argument("--all-mice", action="store_true", help=words)
+    words = "leave the model's core out"
+    verb.add_argument("--no-core", dest="core", action="store_false", help=words)
+    verb.add_argument("--directions", type=count, default=8, help="of gratings")
+    verb.add_argument("--phases", type=count, default=4)
+    words = "parts of which each is told from the others"
+    verb.add_argument("--folds", type=count, default=5, help=words)
+    words = "permutations of the labels"
+    verb.add_argument("--draws", type=count, default=200, help=words)

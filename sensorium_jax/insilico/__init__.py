@@ -21,6 +21,12 @@ from sensorium_jax.insilico.movies.recorded import Recorded
 from sensorium_jax.insilico.optimal import Aim, check_on, mei
 from sensorium_jax.insilico.ranking import Clip, screen
 from sensorium_jax.insilico.record import Result, load
+from sensorium_jax.insilico.representations.probe import (
+    Represented,
+    probe,
+    shown_gratings,
+)
+from sensorium_jax.insilico.representations.shown import Gratings
 from sensorium_jax.insilico.states import state
 from sensorium_jax.insilico.subjects import Subject, of as subject
 from sensorium_jax.insilico.tuning import Values, refine, search, tune
@@ -30,8 +36,10 @@ __all__ = [
     "Budget",
     "Climb",
     "Clip",
+    "Gratings",
     "Reading",
     "Recorded",
+    "Represented",
     "Result",
     "Rules",
     "Subject",
@@ -42,6 +50,7 @@ __all__ = [
     "invariance",
     "load",
     "mei",
+    "probe",
     "rand_index",
     "reconstruct",
     "refine",
@@ -49,6 +58,7 @@ __all__ = [
     "screen",
     "search",
     "show",
+    "shown_gratings",
     "state",
     "subject",
     "tune",

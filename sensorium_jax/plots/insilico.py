@@ -319,6 +319,44 @@ def _border(axis, seen_hw: np.ndarray, level: float) -> None:
         axis.contour(inside, [0.5], colors="C1", linewidths=0.5)
 
 
+def probes(result: Shown) -> Figure:
+    """How well labels are read, spectra, and how alike representations are."""
+    decoding, names = result.about["decoding"], result.about["compared"]
+    figure = Figure(figsize=(10, 3.4), layout="constrained")
+    left, middle, right = figure.subplots(1, 3)
+    at = np.arange(len(decoding))
+    left.barh(at, [d["accuracy"] for d in decoding], color="0.6")
+    for y, d in zip(at, decoding, strict=True):
+        left.plot([d["null"], d["null_high"]], [y, y], "C0", lw=2)
+    labels = [f"{d['of'][:18]}: {d['label']}" for d in decoding]
+    left.set_yticks(at, labels, fontsize=6)
+    left.invert_yaxis()
+    left.set(xlim=(0, 1.02), xlabel="told right (blue: permuted labels, to 95 %)")
+    for row in result.about["spectra"]:
+        values = np.asarray(result.shared[f"spectrum/{row['of']}"])
+        rank = 1 + np.flatnonzero(values > 0)
+        slope = "-" if row["exponent"] is None else f"{row['exponent']:.2f}"
+        share = values[rank - 1] / values[values > 0].sum()
+        middle.loglog(rank, share, lw=0.9, label=f"{row['of'][:18]}: {slope}")
+    middle.set(xlabel="dimension", ylabel="share of variance")
+    middle.legend(fontsize=6, title="exponent", title_fontsize=6)
+    if len(names) > 1:
+        right.imshow(result.shared["alignment"], "magma", vmin=0, vmax=1)
+        for i, row in enumerate(result.shared["alignment"]):
+            for j, value in enumerate(row):
+                right.text(j, i, f"{value:.2f}", ha="center", fontsize=6, color="C0")
+        short = [f"{i + 1} {name[-18:]}" for i, name in enumerate(names)]
+        right.set_yticks(range(len(names)), short, fontsize=6)
+        right.set_xticks(range(len(names)), [str(i + 1) for i in range(len(names))])
+        right.set_title("alignment (CKA)", fontsize=7)
+    else:
+        right.imshow(result.shared["dissimilarity"][0], "viridis")
+        right.set_title("dissimilarity of stimuli", fontsize=7)
+    for axis in (left, middle):
+        axis.tick_params(labelsize=6)
+    return figure
+
+
 def _by_count(axis, result: Shown) -> None:
     """The correlation over the number of neurons, beside what explains nothing."""
     counts = result.shared["counts"]
@@ -357,6 +395,7 @@ PAGES = {
     "cluster": clusters,
     "assign": assigned,
     "reconstruct": movies,
+    "probe": probes,
     "tune": tuning,
     "rf": fields,
     "mei": optimal,
