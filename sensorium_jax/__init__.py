@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sensorium_jax.rules import own
     from sensorium_jax.run.answers import Answers
     from sensorium_jax.run.evaluate import Verdict
+    from sensorium_jax.run.insilico.recorded import recorded
     from sensorium_jax.run.predict import Predicted
     from sensorium_jax.run.submit import Submitted
     from sensorium_jax.run.train import Trained
@@ -60,6 +61,7 @@ __all__ = [
     "plots",
     "predict",
     "prefetch",
+    "recorded",
     "score",
     "simulate",
     "submit",
@@ -79,6 +81,7 @@ OFFERED = {
     "download": ("data.release.download", "download"),
     "own": ("rules", "own"),
     "prefetch": ("data.stream.stream", "prefetch"),
+    "recorded": ("run.insilico.recorded", "recorded"),
     "truth": ("simulation.cortex.rates", "load"),
     "whole_trials": ("data.stream.stream", "whole_trials"),
 }

@@ -40,6 +40,9 @@ EXAMPLES = {
     "cluster": "sensorium cluster --workdir runs/demo --clusters 8 --out out/kinds",
     "assign": "sensorium assign --workdir runs/demo --clusters out/kinds --out out/new "
     "--responses recorded.npy",
+    "reconstruct": "sensorium reconstruct --workdir runs/demo --data data/demo "
+    "--out out/movie",
+    "probe": "sensorium probe --workdir runs/demo --data data/demo --out out/probe",
     "completion": 'eval "$(sensorium completion bash)"',
 }
 

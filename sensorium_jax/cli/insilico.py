@@ -1,4 +1,4 @@
-"""Verbs of experiments on twins: tune, mei, rf, screen, state, invariance, cluster."""
+"""Verbs of experiments on twins: of single neurons, of kinds, of populations."""
 
 import argparse
 from collections.abc import Callable
@@ -24,6 +24,8 @@ def insilico_verbs(verbs: Any) -> None:
     _invariance(verbs)
     _cluster(verbs)
     _assign(verbs)
+    _reconstruct(verbs)
+    _probe(verbs)
 
 
 def asks(verb: str) -> Callable[..., Any]:
@@ -253,3 +255,70 @@ def _assign(verbs: Any) -> None:
     verb.add_argument("--repeats", type=count, default=10, help=words)
     words = "random choices of repeats for each number of them"
     verb.add_argument("--draws", type=count, default=20, help=words)
+
+
+def _reconstruct(verbs: Any) -> None:
+    words = "The movie that best explains what a mouse answered, trial by trial."
+    verb = _verb(verbs, "reconstruct", words)
+    _recordings(verb)
+    words = "of different films, from the first on"
+    verb.add_argument("--trials", type=count, default=5, help=words)
+    verb.add_argument("--frames", type=count, help="of each trial, from its start")
+    words = "numbers of neurons that are read; 10, 100, ... and all"
+    verb.add_argument("--counts", type=count, nargs="+", default=(), help=words)
+    words = "random orders in which neurons are added"
+    verb.add_argument("--draws", type=count, default=1, help=words)
+    words = "noises that a movie begins with; it is the mean of their ends"
+    verb.add_argument("--starts", type=count, default=2, help=words)
+    words = "between rates and responses, each by its neuron's SD"
+    losses = ("poisson", "squared")
+    verb.add_argument("--loss", default="poisson", choices=losses, help=words)
+    words = "of several models: a movie through each and their mean, or their mean rate"
+    several = ("members", "answer")
+    verb.add_argument("--ensemble", default="members", choices=several, help=words)
+    words = "pixels are compared that are seen so well, by the best one; 0 for all"
+    verb.add_argument("--mask", type=float, default=0.5, help=words)
+    verb.add_argument("--steps", type=count, default=100)
+    words = "shares of half the range of levels"
+    verb.add_argument("--rate", type=seconds, default=0.1, help=words)
+    verb.add_argument("--optimizer", default="adam", choices=("sgd", "adam"))
+    words = "SD of that noise, in the same shares; 0 begins with grey"
+    verb.add_argument("--start", type=float, default=0.3, help=words)
+    words = "SD of a Gaussian over the gradient, pixels"
+    verb.add_argument("--smooth", type=float, default=3.0, help=words)
+    words = "the same over frames"
+    verb.add_argument("--smooth-time", type=float, default=3.0, help=words)
+    words = "weight of differences of neighbours"
+    verb.add_argument("--variation", type=float, default=0.0, help=words)
+    words = "steps without a lower loss after which it stops"
+    verb.add_argument("--patience", type=count, default=50, help=words)
+
+
+def _recordings(verb: argparse.ArgumentParser) -> None:
+    words = "tree, store or URL with the mouse's recording; usually that of --truth"
+    verb.add_argument("--data", metavar="TREE", help=words)
+    words = "whose trials are taken; val is the one that validates"
+    verb.add_argument("--tier", default="val", help=words)
+
+
+def _probe(verbs: Any) -> None:
+    words = "What rates, a core and responses say of stimuli, and how alike twins are."
+    verb = _verb(verbs, "probe", words)
+    words = "tree, store or URL with the mouse's recording, whose trials are read too"
+    verb.add_argument("--data", metavar="TREE", help=words)
+    words = "whose trials are taken; all: every one that is not hidden"
+    verb.add_argument("--tier", default="all", help=words)
+    words = "seconds of a trial that are one row"
+    verb.add_argument("--window", type=seconds, default=0.8, help=words)
+    words = "other runs, models or simulated trees that are shown the same gratings"
+    verb.add_argument("--beside", nargs="+", default=(), metavar="RUN", help=words)
+    words = "every mouse of each, not one"
+    verb.add_argument("--all-mice", action="store_true", help=words)
+    words = "leave the model's core out"
+    verb.add_argument("--no-core", dest="core", action="store_false", help=words)
+    verb.add_argument("--directions", type=count, default=8, help="of gratings")
+    verb.add_argument("--phases", type=count, default=4)
+    words = "parts of which each is told from the others"
+    verb.add_argument("--folds", type=count, default=5, help=words)
+    words = "permutations of the labels"
+    verb.add_argument("--draws", type=count, default=200, help=words)

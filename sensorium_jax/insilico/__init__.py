@@ -13,9 +13,20 @@ from sensorium_jax.insilico.clusters.show import show
 from sensorium_jax.insilico.constraints import Budget
 from sensorium_jax.insilico.fields import rf
 from sensorium_jax.insilico.invariances import invariance
+from sensorium_jax.insilico.movies.reconstruct import (
+    Options as Reading,
+    reconstruct,
+)
+from sensorium_jax.insilico.movies.recorded import Recorded
 from sensorium_jax.insilico.optimal import Aim, check_on, mei
 from sensorium_jax.insilico.ranking import Clip, screen
 from sensorium_jax.insilico.record import Result, load
+from sensorium_jax.insilico.representations.probe import (
+    Represented,
+    probe,
+    shown_gratings,
+)
+from sensorium_jax.insilico.representations.shown import Gratings
 from sensorium_jax.insilico.states import state
 from sensorium_jax.insilico.subjects import Subject, of as subject
 from sensorium_jax.insilico.tuning import Values, refine, search, tune
@@ -25,6 +36,10 @@ __all__ = [
     "Budget",
     "Climb",
     "Clip",
+    "Gratings",
+    "Reading",
+    "Recorded",
+    "Represented",
     "Result",
     "Rules",
     "Subject",
@@ -35,12 +50,15 @@ __all__ = [
     "invariance",
     "load",
     "mei",
+    "probe",
     "rand_index",
+    "reconstruct",
     "refine",
     "rf",
     "screen",
     "search",
     "show",
+    "shown_gratings",
     "state",
     "subject",
     "tune",

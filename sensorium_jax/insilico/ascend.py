@@ -112,7 +112,7 @@ def ascend(
     carry = _Carry(
         step=jnp.zeros((), jnp.int32),
         params=params,
-        memory=jax.vmap(_optimizer(climb).init)(params),
+        memory=jax.vmap(optimizer_of(climb).init)(params),
         ema_b=jnp.zeros(rows),
         best_b=jnp.full(rows, -jnp.inf),
         waited_b=jnp.zeros(rows, jnp.int32),
@@ -202,7 +202,7 @@ def _step(hill: _Hill, keys_b: Array, c: "_Carry") -> "_Carry":
     largest = [jnp.abs(g.reshape(rows, -1)).max(1) for g in jax.tree.leaves(slope)]
     size_b = jnp.stack(largest).max(0)
     slope = _conditioned(slope, hill.climb, hill.unit)
-    update = jax.vmap(_optimizer(hill.climb).update)
+    update = jax.vmap(optimizer_of(hill.climb).update)
     moves, memory = update(slope, c.memory, c.params)
     moved = jax.tree.map(jnp.add, c.params, moves)
     new = hill.coded(hill.obey(hill.image(moved)))
@@ -317,7 +317,8 @@ def _conditioned(slope: Tree, climb: Climb, unit: float) -> Tree:
     return {**rest, **{k: 0.3 * v for k, v in alpha.items()}}
 
 
-def _optimizer(climb: Climb) -> Any:
+def optimizer_of(climb: Climb) -> Any:
+    """What moves the parameters of one row."""
     if not isinstance(climb.optimizer, str):
         return climb.optimizer
     rate = optax.cosine_decay_schedule(climb.rate, climb.steps, alpha=0.01)

@@ -113,15 +113,17 @@ def norms(x: Array, p: int = 2) -> Array:
     return jnp.sum(jnp.abs(x) ** p, AXES) ** (1 / p)
 
 
-def blur(x: Array, sigma: float, *, truncate: float = 4.0) -> Array:
-    """Blurred in space by a Gaussian, edges reflected."""
+def blur(
+    x: Array, sigma: float, *, over: tuple[int, ...] = (2, 3), truncate: float = 4.0
+) -> Array:
+    """Blurred by a Gaussian over some axes (usually space), edges reflected."""
     if sigma <= 0:
         return x
     half = max(round(truncate * sigma), 1)
     at = np.arange(-half, half + 1)
     kernel = np.exp(-0.5 * (at / sigma) ** 2)
     kernel = (kernel / kernel.sum()).astype(np.float32)
-    for axis in (2, 3):
+    for axis in over:
         reach = min(half, x.shape[axis] - 1)
         edges = [(0, 0)] * x.ndim
         edges[axis] = (reach, reach)

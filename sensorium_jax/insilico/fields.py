@@ -87,7 +87,7 @@ def gradients(
     tell: Callable[[int], None] | None = None,
 ) -> Found:
     """Fields from what changes the last frame's rate, at some noises."""
-    frame, one = _frame(subject), _slopes(subject, exponent)
+    frame, one = frame_of(subject), _slopes(subject, exponent)
     n, shape = len(neurons), (frame.frames, frame.height, frame.width)
     rows = (
         np.tile(seed * 1000 + np.arange(clips), n).astype(np.float32),
@@ -107,7 +107,7 @@ def gradients(
 @lru_cache(maxsize=4)
 def _slopes(subject: Subject, exponent: float) -> Callable[..., Any]:
     """Gradients [B, T, H, W] of neurons' rates at pieces of noise, and their turns."""
-    frame = _frame(subject)
+    frame = frame_of(subject)
     channels = subject.frame[2]
 
     def rate(z_bthwc, neuron_b):
@@ -133,7 +133,7 @@ def reverse_correlation(
     tell: Callable[[int], None] | None = None,
 ) -> Found:
     """Fields from the responses to white noise, of all neurons at once."""
-    frame, some = _frame(subject), subject.only(neurons)
+    frame, some = frame_of(subject), subject.only(neurons)
     film = frame._replace(frames=2 * frame.frames - 1 if subject.films else 1)
 
     def drawn(seed_b):
@@ -233,7 +233,7 @@ def fit(map_nhw: np.ndarray) -> Fit:
     return Fit(center, np.sqrt(values[:, ::-1]), turn)
 
 
-def _frame(subject: Subject) -> Frame:
+def frame_of(subject: Subject) -> Frame:
     """The film that a rate depends on."""
     h, w, _ = subject.frame
     frames = max(subject.memory, subject.lost + 1) if subject.films else 1

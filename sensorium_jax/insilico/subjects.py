@@ -110,6 +110,26 @@ class Subject:
         respond = partial(self._respond, self.twin.respond)
         return self._whole(respond, video_bthwc)
 
+    def core(self, video_bthwc: Array, cells: tuple[int, int]) -> Array:
+        """What the model's core makes of films, [B, T', D]: means over parts of maps.
+
+        Maps are cut into so many rows and columns of parts, or as many as they have.
+        """
+        if not hasattr(self.twin, "features"):
+            raise UserError(
+                f"A {type(self.twin).__name__} has no core of its own to look into. "
+                "Ask one model, or probe its rates."
+            )
+
+        def pooled(*shown, **options):
+            maps = self.twin.features(*shown, **options)
+            b, t, h, w, f = maps.shape
+            rows, columns = (_parts(n, k) for n, k in zip((h, w), cells, strict=True))
+            parts = jnp.einsum("bthwf,ih,jw->btijf", maps, rows, columns)
+            return parts.reshape(b, t, -1)
+
+        return self._whole(partial(self._respond, pooled), video_bthwc)
+
     def each(self, video_bthwc: Array, neuron_b: Array) -> Array:
         """Rates [B, T'] where clip i is shown to neuron neuron_b[i] alone."""
         if hasattr(self.twin, "each"):
@@ -183,10 +203,20 @@ class _Some:
         return rates_btn[..., np.array(self.chosen)]
 
 
+def _parts(size: int, count: int) -> np.ndarray:
+    """Weights [count, size] of means over so many parts of a side, or fewer."""
+    at = np.array_split(np.arange(size), min(count, size))
+    weights = np.zeros((len(at), size), np.float32)
+    for i, some in enumerate(at):
+        weights[i, some] = 1 / len(some)
+    return weights
+
+
 def _for_all(value: Array, shape: tuple[int, ...]) -> Array:
-    """A state [K] of all clips, or one of each [B, K], in every frame."""
-    each = value[None, None] if value.ndim == 1 else value[:, None]
-    return jnp.broadcast_to(each, shape)
+    """A state [K] of all clips, of each [B, K], or of each frame [B, T, K]."""
+    if value.ndim < 3:
+        value = value[None, None] if value.ndim == 1 else value[:, None]
+    return jnp.broadcast_to(value, shape)
 
 
 def of(

@@ -282,6 +282,102 @@ def assigned(result: Shown) -> Figure:
     return figure
 
 
+def movies(result: Shown) -> Figure:
+    """Frames that were shown over those that were read back, and the correlations."""
+    shown, movie = result.shared["shown"], result.shared["movie"]
+    some, frames = min(len(shown), 3), shown.shape[1]
+    at = np.unique(np.linspace(0, frames - 1, STEPS + 2)[1:-1].round().astype(int))
+    width = max(1.25 * len(at), 4.0)
+    size = (width + 3.6, max(1.6 * some + 0.4, 3.0))
+    figure = Figure(figsize=size, layout="constrained")
+    sides: Any = figure.subfigures(1, 2, width_ratios=[width, 3.6])
+    left, right = sides
+    axes = left.subplots(2 * some, len(at), squeeze=False)
+    screen, seen = result.about["screen"], result.shared["seen"]
+    levels = {"vmin": screen["black"], "vmax": screen["white"]}
+    outside = np.asarray(seen < result.about["mask"])[None, :, :, None]
+    for i in range(some):
+        # What the neurons do not see is anything, and is left grey.
+        read = np.where(outside, screen["grey"], movie[-1, i])
+        for row, film in ((2 * i, shown[i]), (2 * i + 1, read)):
+            for axis, t in zip(axes[row], at, strict=True):
+                axis.imshow(film[t].mean(-1), "gray", **levels)
+                _border(axis, seen, result.about["mask"])
+                axis.set(xticks=[], yticks=[], frame_on=False)
+        axes[2 * i, 0].set_ylabel(f"trial {result.shared['trial'][i]}", fontsize=7)
+        axes[2 * i + 1, 0].set_ylabel("read back", fontsize=7)
+    for axis, t in zip(axes[0], at, strict=True):
+        axis.set_title(f"frame {t}", fontsize=6)
+    _by_count(right.subplots(), result)
+    return figure
+
+
+def _border(axis, seen_hw: np.ndarray, level: float) -> None:
+    """Around the pixels that are compared."""
+    inside = (seen_hw >= level).astype(float)
+    if 0 < inside.mean() < 1:
+        axis.contour(inside, [0.5], colors="C1", linewidths=0.5)
+
+
+def probes(result: Shown) -> Figure:
+    """How well labels are read, spectra, and how alike representations are."""
+    decoding, names = result.about["decoding"], result.about["compared"]
+    figure = Figure(figsize=(10, 3.4), layout="constrained")
+    left, middle, right = figure.subplots(1, 3)
+    at = np.arange(len(decoding))
+    left.barh(at, [d["accuracy"] for d in decoding], color="0.6")
+    for y, d in zip(at, decoding, strict=True):
+        left.plot([d["null"], d["null_high"]], [y, y], "C0", lw=2)
+    labels = [f"{d['of'][:18]}: {d['label']}" for d in decoding]
+    left.set_yticks(at, labels, fontsize=6)
+    left.invert_yaxis()
+    left.set(xlim=(0, 1.02), xlabel="told right (blue: permuted labels, to 95 %)")
+    for row in result.about["spectra"]:
+        values = np.asarray(result.shared[f"spectrum/{row['of']}"])
+        rank = 1 + np.flatnonzero(values > 0)
+        slope = "-" if row["exponent"] is None else f"{row['exponent']:.2f}"
+        share = values[rank - 1] / values[values > 0].sum()
+        middle.loglog(rank, share, lw=0.9, label=f"{row['of'][:18]}: {slope}")
+    middle.set(xlabel="dimension", ylabel="share of variance")
+    middle.legend(fontsize=6, title="exponent", title_fontsize=6)
+    if len(names) > 1:
+        right.imshow(result.shared["alignment"], "magma", vmin=0, vmax=1)
+        for i, row in enumerate(result.shared["alignment"]):
+            for j, value in enumerate(row):
+                right.text(j, i, f"{value:.2f}", ha="center", fontsize=6, color="C0")
+        short = [f"{i + 1} {name[-18:]}" for i, name in enumerate(names)]
+        right.set_yticks(range(len(names)), short, fontsize=6)
+        right.set_xticks(range(len(names)), [str(i + 1) for i in range(len(names))])
+        right.set_title("alignment (CKA)", fontsize=7)
+    else:
+        right.imshow(result.shared["dissimilarity"][0], "viridis")
+        right.set_title("dissimilarity of stimuli", fontsize=7)
+    for axis in (left, middle):
+        axis.tick_params(labelsize=6)
+    return figure
+
+
+def _by_count(axis, result: Shown) -> None:
+    """The correlation over the number of neurons, beside what explains nothing."""
+    counts = result.shared["counts"]
+    correlation = result.shared["correlation"]
+    axis.plot(counts, correlation, color="0.8", lw=0.6)
+    mean = np.nanmean(correlation, 1)
+    axis.plot(counts, mean, "ko-", ms=3, label="read back")
+    shuffled = result.shared["shuffled"]
+    if np.isfinite(shuffled).any():
+        other = np.nanmean(shuffled, 1)
+        axis.plot(counts, other, "C0o--", ms=3, label="from other trials")
+    if "mean_movie_correlation" in result.shared:
+        level = float(np.nanmean(result.shared["mean_movie_correlation"]))
+        axis.axhline(level, color="C1", lw=0.8, label="mean training film")
+    axis.set_xscale("log")
+    axis.set_xticks(counts, [str(n) for n in counts], fontsize=7)
+    axis.minorticks_off()
+    axis.set(xlabel="neurons", ylabel="pixel correlation with what was shown")
+    axis.legend(fontsize=7)
+
+
 def _rates(axis, result: Shown, some: Sequence[int]) -> None:
     for name, color in (("best", "C3"), ("worst", "C0")):
         axis.plot(result.arrays[f"{name}_rate"][some].T, ".-", color=color, lw=0.6)
@@ -298,6 +394,8 @@ def _rates(axis, result: Shown, some: Sequence[int]) -> None:
 PAGES = {
     "cluster": clusters,
     "assign": assigned,
+    "reconstruct": movies,
+    "probe": probes,
     "tune": tuning,
     "rf": fields,
     "mei": optimal,

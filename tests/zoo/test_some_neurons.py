@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from sensorium_jax import asking, trees
+from sensorium_jax import asking, insilico, trees
 from sensorium_jax.asking import Asking
 from sensorium_jax.errors import UserError
 from sensorium_jax.models.encoder import neuron_axes
@@ -85,3 +85,21 @@ def test_an_ensemble_of_twins_asked_differently():
     np.testing.assert_allclose(got, own(every), rtol=1e-4, atol=1e-5)
     some = both.only(1, [8, 0])
     assert some.mice == ("b",) and [t.neurons for t in some.twins] == [(2,), (2,)]
+
+
+def test_the_core_of_a_twin_can_be_looked_at():
+    """Its maps are those of the core alone; an experiment takes means of their parts."""
+    one = twin()
+    x, behavior, pupil = clips()
+    maps = np.asarray(one.features(x, behavior, pupil, 1))
+    core = one.encoder.core.clone(parent=None)
+    kept = {k: v["core"] for k, v in one.variables.items() if "core" in v}
+    want = core.apply(kept, x[None], train=False)[0]
+    np.testing.assert_allclose(maps, want, rtol=1e-4, atol=1e-5)
+    subject = insilico.subject(one, 1)
+    parts = np.asarray(subject.core(x, (2, 1)))
+    half = maps.shape[2] - maps.shape[2] // 2  # the first part has the odd row
+    mean = maps[:, :, :half].mean((2, 3))
+    size = maps.shape[-1]
+    assert parts.shape == (*maps.shape[:2], 2 * size)
+    np.testing.assert_allclose(parts[..., :size], mean, rtol=1e-4, atol=1e-5)

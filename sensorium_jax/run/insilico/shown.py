@@ -89,10 +89,10 @@ def _trials(one: Subject, session: Session, tier: str | None) -> Iterator[Clip]:
             mean, std = (at_frames(s, frames) for s in scale)
             video = standardize(video, mean, std).astype(np.float32)
         if len(video) > one.lost:
-            yield Clip(int(session.files[row]), _small(one, video))
+            yield Clip(int(session.files[row]), small(one, video))
 
 
-def _small(one: Subject, video_thwc: np.ndarray) -> np.ndarray:
+def small(one: Subject, video_thwc: np.ndarray) -> np.ndarray:
     """Frames as stimuli have them, small where the model sees them so."""
     share = one.frame[0] / video_thwc.shape[1]
     return video_thwc if share == 1 else np.asarray(shrink(video_thwc, share))

@@ -1,5 +1,8 @@
 """The five out-of-domain stimuli of the 2023 release, parameters drawn per clip."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from sensorium_jax.simulation.draws import FPS
@@ -144,3 +147,15 @@ def natural_images(rng: np.random.Generator, frames: int, height: int, width: in
         image = shrink(picture(rng, 4 * height, 4 * width), 4)
         video[start + 15 : start + 30] = image
     return _bytes(video), {"pictures": -(-(frames - 15) // 30), "on": 15, "off": 15}
+
+
+def heading(kind: str, facts: Mapping[str, Any], frames: int) -> np.ndarray | None:
+    """Degrees that a clip drifts to in every frame, from what its maker said of it.
+
+    None where nothing drifts one way.
+    """
+    length = {"drifting_gabor": 25, "random_dots": 50}.get(kind, facts.get("block"))
+    if length is None or "directions" not in facts:
+        return None
+    each = np.repeat(np.asarray(facts["directions"], float), int(length))
+    return each[:frames] if len(each) >= frames else None

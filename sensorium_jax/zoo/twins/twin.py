@@ -150,6 +150,19 @@ class Twin:
         axes = tuple(sorted(axes.items()))
         return _each(plan, axes, self.variables, row, neuron_b, clips)
 
+    def features(
+        self,
+        video_bthwc: Array,
+        behavior_btk: Array | None = None,
+        pupil_bt2: Array | None = None,
+        mouse: int | str = 0,
+        first_frame_b: Array | int = 0,
+    ) -> jax.Array:
+        """What the core makes of each clip, maps [B, T', H', W', F]; as in respond."""
+        row = self.row(mouse)
+        plan, clips = self._asked(video_bthwc, behavior_btk, pupil_bt2, first_frame_b)
+        return _features(plan, self.variables, row, clips)
+
     def only(self, mouse: int | str, neurons: Sequence[int]) -> "Twin":
         """The same twin of one mouse and some of its neurons, in this order."""
         row, axes = self.row(mouse), self._neuron_axes()
@@ -388,6 +401,21 @@ def _respond(plan: _Plan, variables: Tree, row: Array, clips: _Clips) -> Array:
         if plan.linear is not None:
             rates = _mixed(plan, one, _seen(plan, one, clips, PLAIN), rates, 0)
     return rates[0]
+
+
+@partial(jax.jit, static_argnums=0)
+def _features(plan: _Plan, variables: Tree, row: Array, clips: _Clips) -> Array:
+    one = _of_row(variables, row)
+    seen = [x[None] for x in _seen(plan, one, clips)]
+    with fitting(plan.encoder.core), exactly():
+        _, kept = plan.encoder.apply(
+            *(one, *seen),
+            train=False,
+            capture_intermediates=lambda module, _: module.name == "core",
+            mutable=["intermediates"],
+        )
+    maps: Any = kept["intermediates"]["core"]["__call__"][0]
+    return maps[0]
 
 
 @partial(jax.jit, static_argnums=(0, 1))
