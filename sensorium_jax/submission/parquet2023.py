@@ -138,9 +138,13 @@ def table(path: str | Path) -> pq.ParquetFile:
         "thrift_string_size_limit": MOST_FOOTER,
         "thrift_container_size_limit": MOST_PARTS,
     }
+    limits |= {"pre_buffer": False, "buffer_size": 1 << 20}
+    known = pq.ParquetFile(path, **limits)
     # Names stay as they are stored: one that a million rows share is there once.
-    limits["read_dictionary"] = list(COLUMNS[:2])
-    return pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20, **limits)
+    names = [name for name in COLUMNS[:2] if name in known.schema_arrow.names]
+    return pq.ParquetFile(
+        path, metadata=known.metadata, read_dictionary=names, **limits
+    )
 
 
 def oversized(file: pq.ParquetFile, values: int) -> str:
