@@ -130,6 +130,8 @@ def test_probes_are_written_and_resumed(made, tree, tmp_path, capsys, monkeypatc
         str(out),
     ]
     monkeypatch.setattr(probe.truths, "simulated", lambda path: True)
+    assert main([*words, "--tier", "orcale"]) == 1  # and the folder is free again
+    assert "Did you mean 'oracle'" in capsys.readouterr()[1] and not asks
     assert main([*words, "--json"]) == 130
     capsys.readouterr()
     assert main([*words, "--json"]) == 0 and len(asks) == 3

@@ -27,7 +27,7 @@ from sensorium_jax.run.insilico.asked import (
     written,
 )
 from sensorium_jax.run.insilico.recorded import session_of
-from sensorium_jax.run.insilico.windows import SECONDS, windows
+from sensorium_jax.run.insilico.windows import SECONDS, rows_of, windows
 from sensorium_jax.run.twins import one_or_ensemble
 from sensorium_jax.simulation import truths
 from sensorium_jax.text import align, cell, short
@@ -61,6 +61,8 @@ def probe(
     plain = {**options._asdict(), **shown._asdict(), "data": data, "tier": tier}
     plain |= {"window": window, "beside": list(beside), "all_mice": all_mice}
     session = session_of(one, data) if data else None
+    if session is not None:
+        rows_of(session, tier)  # before the folder is claimed
     every = list(_asks(asked, one, shown, beside, all_mice=all_mice, core=core))
     asks = dict(every)
     if len(asks) < len(every):
