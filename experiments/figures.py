@@ -1,9 +1,10 @@
-"""Draws every picture of docs/images anew: `make figures`, some minutes of two cores.
+"""Draws the pictures of docs/images anew: `make figures`, some minutes of two cores.
 
     python experiments/figures.py                       # all of them
     python experiments/figures.py simulated-maps --out /tmp
 
-The recordings are simulated once, into --data, and found there the next time.
+Movies that are read back have a script of their own, reading_back.py. The recordings
+are simulated once, into --data, and found there the next time.
 """
 
 import argparse

@@ -345,15 +345,16 @@ def probes(result: Shown) -> Figure:
         for i, row in enumerate(result.shared["alignment"]):
             for j, value in enumerate(row):
                 right.text(j, i, f"{value:.2f}", ha="center", fontsize=6, color="C0")
-        short = [f"{i + 1} {name[-18:]}" for i, name in enumerate(names)]
+        short = [f"{i + 1} {name[:18]}" for i, name in enumerate(names)]
         right.set_yticks(range(len(names)), short, fontsize=6)
         right.set_xticks(range(len(names)), [str(i + 1) for i in range(len(names))])
         right.set_title("alignment (CKA)", fontsize=7)
     else:
         right.imshow(result.shared["dissimilarity"][0], "viridis")
         right.set_title("dissimilarity of stimuli", fontsize=7)
-    for axis in (left, middle):
+    for axis in (left, middle, right):
         axis.tick_params(labelsize=6)
+        axis.xaxis.label.set_size(7)
     return figure
 
 

@@ -18,7 +18,7 @@ from support.cells import cells, one_device  # noqa: F401
 from support.quick import quick  # noqa: F401
 
 FRAMES = 4
-CLIMB = Climb(steps=40, rate=0.2, optimizer="adam", smooth=0.5, start=0.3)
+CLIMB = Climb(steps=40, rate=0.2, optimizer="adam", start=0.3)
 READ = Options((4, 24), climb=CLIMB, smooth_time=0.0, mask=0.4)
 
 

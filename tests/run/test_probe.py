@@ -119,8 +119,19 @@ def test_probes_are_written_and_resumed(made, tree, tmp_path, capsys, monkeypatc
 
     monkeypatch.setattr(probe.probes, "shown_gratings", asked_of)
     words = f"probe --truth tree --beside {tree} --neurons 0-19 --data {tree} --fps 10"
-    words = [*words.split(), "--draws", "5", "--window", "2", "--out", str(out)]
+    words = [
+        *words.split(),
+        "--draws",
+        "5",
+        "--no-figure",
+        "--window",
+        "2",
+        "--out",
+        str(out),
+    ]
     monkeypatch.setattr(probe.truths, "simulated", lambda path: True)
+    assert main([*words, "--tier", "orcale"]) == 1  # and the folder is free again
+    assert "Did you mean 'oracle'" in capsys.readouterr()[1] and not asks
     assert main([*words, "--json"]) == 130
     capsys.readouterr()
     assert main([*words, "--json"]) == 0 and len(asks) == 3
@@ -130,8 +141,8 @@ def test_probes_are_written_and_resumed(made, tree, tmp_path, capsys, monkeypatc
     assert ("responses", "kind") in told and ("rates in trials", "kind") in told
     assert any("6 rows have a label 'orientation'" in note for note in said["notes"])
     assert len(said["explained_by_orientation"]) == 20
-    assert said["about"]["compared"] == ["rates", f"{tree} made"]
-    names = {"request.json", "probe.npz", "probe.json", "probe.png"}
+    assert said["about"]["compared"] == ["rates", tree.name]
+    names = {"request.json", "probe.npz", "probe.json"}
     assert {p.name for p in out.iterdir()} == names
     assert main(words) == 0  # nothing is asked any more
     text = capsys.readouterr()[0]

@@ -1,5 +1,7 @@
 """Some neurons of a twin are asked alone and answer as they do among all."""
 
+from dataclasses import replace
+
 import jax
 import numpy as np
 import pytest
@@ -88,16 +90,18 @@ def test_an_ensemble_of_twins_asked_differently():
 
 
 def test_the_core_of_a_twin_can_be_looked_at():
-    """Its maps are those of the core alone; an experiment takes means of their parts."""
+    """Maps are those of the core alone; experiments take means of their parts."""
     one = twin()
     x, behavior, pupil = clips()
     maps = np.asarray(one.features(x, behavior, pupil, 1))
     core = one.encoder.core.clone(parent=None)
     kept = {k: v["core"] for k, v in one.variables.items() if "core" in v}
-    want = core.apply(kept, x[None], train=False)[0]
+    frames = one.encoder.frames(x[None], behavior[None], pupil[None])
+    want = jax.jit(lambda x: core.apply(kept, x, train=False))(frames)[0]
     np.testing.assert_allclose(maps, want, rtol=1e-4, atol=1e-5)
     subject = insilico.subject(one, 1)
-    parts = np.asarray(subject.core(x, (2, 1)))
+    still = replace(subject, behavior_k=behavior, pupil_2=pupil)
+    parts = np.asarray(still.core(x, (2, 1)))
     half = maps.shape[2] - maps.shape[2] // 2  # the first part has the odd row
     mean = maps[:, :, :half].mean((2, 3))
     size = maps.shape[-1]

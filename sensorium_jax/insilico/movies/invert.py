@@ -98,7 +98,10 @@ def _slow(sigma: float) -> Any:
     def over_time(name, x):
         return constraints.blur(x[None], sigma, over=(1,))[0] if name == "z" else x
 
-    return optax.stateless(lambda g, _: {k: over_time(k, v) for k, v in g.items()})
+    def update(slopes: Any, _: Any) -> Any:
+        return {k: over_time(k, v) for k, v in slopes.items()}
+
+    return optax.stateless(update)
 
 
 class Fixed:

@@ -27,12 +27,13 @@ from sensorium_jax.run.insilico.asked import (
     written,
 )
 from sensorium_jax.run.insilico.recorded import session_of
-from sensorium_jax.run.insilico.windows import SECONDS, windows
+from sensorium_jax.run.insilico.windows import SECONDS, rows_of, windows
 from sensorium_jax.run.twins import one_or_ensemble
 from sensorium_jax.simulation import truths
-from sensorium_jax.text import align, cell
+from sensorium_jax.text import align, cell, short
 
 MADE = Gratings()
+LONGEST = 28  # characters of a name in a table
 
 
 def probe(
@@ -60,7 +61,15 @@ def probe(
     plain = {**options._asdict(), **shown._asdict(), "data": data, "tier": tier}
     plain |= {"window": window, "beside": list(beside), "all_mice": all_mice}
     session = session_of(one, data) if data else None
-    asks = dict(_asks(asked, one, shown, beside, all_mice=all_mice, core=core))
+    if session is not None:
+        rows_of(session, tier)  # before the folder is claimed
+    every = list(_asks(asked, one, shown, beside, all_mice=all_mice, core=core))
+    asks = dict(every)
+    if len(asks) < len(every):
+        raise UserError(
+            f"Two of {', '.join(name for name, _ in every)} have one name. Rename a "
+            "folder, so that they can be told apart."
+        )
     folder = Path(asked.out)
     atomic.need_place(folder, folder=True)
     neurons = numbers(asked.neurons, one.neurons)
@@ -109,8 +118,16 @@ def _asks(
                     f"{one.name} does not: they cannot be shown the same. Take models "
                     "of one kind."
                 )
-            label = f"{name} {two.name}".strip()
-            yield label, partial(ask, two, None, shown, **given)
+            yield (
+                _label(name, two.name, all_mice=all_mice),
+                partial(ask, two, None, shown, **given),
+            )
+
+
+def _label(name: str, mouse: str, *, all_mice: bool) -> str:
+    """What a population is called: by its folder's name, or its mouse, or both."""
+    parts = [Path(name).name] if name else []
+    return " ".join([*parts, *([mouse] if all_mice or not name else [])])
 
 
 def _mice(one: Subject, twin: Any, name: str, *, all_mice: bool) -> list[str]:
@@ -139,29 +156,28 @@ def _files(out: Outcome) -> list[str]:
 def words(result: record.Result) -> str:
     """The tables of a probe."""
     about = result.about
+    label = short([s["of"] for s in about["spectra"]], LONGEST)
     heads = ["read from", "label", "classes", "rows", "right", "permuted", "95 %", "p"]
-    keys = ("of", "label", "classes", "samples", "accuracy", "null", "null_high", "p")
-    rows = [[cell(row[k]) for k in keys] for row in about["decoding"]]
+    keys = ("classes", "samples", "accuracy", "null", "null_high", "p")
+    rows = [
+        [label[row["of"]], row["label"], *(cell(row[k]) for k in keys)]
+        for row in about["decoding"]
+    ]
     lines = [f"Linear probes of {about['mouse']}:", *align([heads, *rows], left=2)]
     heads = ["spectrum of", "stimuli", "exponent", "dimensions", "noise left out"]
+    keys = ("stimuli", "exponent", "dimensions")
     rows = [
-        [s["of"], *(cell(s[k]) for k in ("stimuli", "exponent", "dimensions"))]
-        + ["yes" if s["crossed"] else "no"]
+        [label[s["of"]], *(cell(s[k]) for k in keys), "yes" if s["crossed"] else "no"]
         for s in about["spectra"]
     ]
-    lines += [*align([heads, *rows])]
+    lines += align([heads, *rows])
     names = about["compared"]
-    if len(names) > 1:
-        for title, key in (
-            ("alignment", "alignment"),
-            ("rank correlation of dissimilarities", "rank_correlation"),
-        ):
-            matrix = result[key]
-            rows = [
-                [name, *(cell(float(x)) for x in matrix[i, : len(names)])]
-                for i, name in enumerate(names)
-            ]
-            numbered = [str(i + 1) for i in range(len(names))]
-            rows = [[f"{k + 1} {row[0]}", *row[1:]] for k, row in enumerate(rows)]
-            lines += [*align([[title, *numbered], *rows])]
-    return "\n".join(lines)
+    places = [str(i + 1) for i in range(len(names))]
+    pairs = (("alignment", "alignment"), ("dissimilarities", "rank_correlation"))
+    for title, key in pairs if len(names) > 1 else ():
+        rows = [
+            [f"{i} {label[name]}", *(cell(float(x)) for x in row)]
+            for i, name, row in zip(places, names, result[key], strict=True)
+        ]
+        lines += align([[title, *places], *rows])
+    return "\n".join([*lines, *(f"note: {note}" for note in result.notes)])

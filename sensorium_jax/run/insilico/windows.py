@@ -47,7 +47,7 @@ def windows(
     Kinds are those that a simulation noted, or else what the pixels look like;
     directions are known of simulations alone. The windows of one film are one group.
     """
-    rows = _rows(session, tier)
+    rows = rows_of(session, tier)
     if len(rows) > MOST:
         rows = np.sort(np.random.default_rng([seed, 9]).choice(rows, MOST, False))
     length = max(1, round(seconds * (one.fps or 30.0))) if session.rules.films else 1
@@ -79,7 +79,8 @@ def windows(
     return out
 
 
-def _rows(session: Session, tier: str) -> np.ndarray:
+def rows_of(session: Session, tier: str) -> np.ndarray:
+    """The trials that are read; refuses responses that are hidden."""
     if tier != "all":
         named = tier_named(tier, [session])
         rows = session.trials_of(named)
