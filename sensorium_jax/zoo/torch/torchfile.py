@@ -13,7 +13,7 @@ import numpy as np
 
 from sensorium_jax.errors import UserError
 from sensorium_jax.io import archive as zips, regular
-from sensorium_jax.io.pickled import MOST_RANK, Layout, Refused, Storage, interpret
+from sensorium_jax.io.pickled import Layout, Refused, Storage, interpret
 
 MOST_PICKLE = 8 << 20  # bytes of description; the published files need 10 KB
 LONGEST_NAME = 500
@@ -126,9 +126,9 @@ class _Archive:
     def array(self, name: str, layout: Layout) -> np.ndarray:
         data = self.storage(layout.storage)
         shape, strides = layout.shape, layout.strides
-        if len(shape) != len(strides) or len(shape) > MOST_RANK:
+        if len(shape) != len(strides):
             sizes = f"{len(shape)} sizes and {len(strides)} strides"
-            raise Refused(f"'{name}' has {sizes}, expected {MOST_RANK} at most.")
+            raise Refused(f"'{name}' has {sizes}.")
         if min((*shape, *strides, layout.offset), default=0) < 0:
             raise Refused(f"'{name}' has a negative size, stride or offset.")
         last = sum((n - 1) * s for n, s in zip(shape, strides, strict=True))
