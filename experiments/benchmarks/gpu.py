@@ -255,7 +255,7 @@ def ways(job: Job) -> None:
     for name, (functions, shapes) in formulations(quick=job.quick).items():
         for dtype in (jnp.bfloat16, jnp.float32):
             for way, function in functions.items():
-                about = {"operation": name, "way": way, "dtype": dtype.__name__}
+                about = {"operation": name, "way": way, "dtype": str(jnp.dtype(dtype))}
                 try:
                     job.tell(
                         "ways", **about, **milliseconds(job, function, shapes, dtype)

@@ -283,7 +283,8 @@ def network(frames: Sequence[Frames]) -> Any:
 def standard(frames: Sequence[Frames], train: Sequence[Frames]) -> None:
     """Signals in SDs of the training trials, in place."""
     for f, t in zip(frames, train, strict=True):
-        f.signals = (f.signals - t.signals.mean(0)) / (t.signals.std(0) + 1e-6)
+        scaled = (f.signals - t.signals.mean(0)) / (t.signals.std(0) + 1e-6)
+        f.signals = scaled.astype(np.float32)
 
 
 def cnn(path: Path, seed: int, seconds: float) -> Any:

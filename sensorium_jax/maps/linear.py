@@ -35,6 +35,8 @@ BENDS = ((-30.0, 1.0, 1.0),) + tuple(
     for sharp in (2.0, 6.0)
     for threshold in (-1.0, 0.0, 1.0, 2.0)
 )
+TOP = LOWEST + STEP * BINS  # a drive beyond which a bin has no end
+STEEPEST = 5.0  # times the largest mean of a bin: no bend may promise more there
 STRAIGHTER = 1e-3  # share of the variance that a bend must explain more than a line
 DIMMEST = 0.02  # of the mean response: no rate is lower, as no neuron is surely silent
 
@@ -224,11 +226,16 @@ def watch(plan: Plan, weights: Weights, curves: Curves, sample: Sample) -> Curve
 
 
 def bent(weights: Weights, curves: Curves) -> Weights:
-    """The weights with the curves that fit best, neuron by neuron, least squares."""
+    """The weights with the curves that fit best, neuron by neuron, least squares.
+
+    Trials that were held out may have smaller drives than others. A bend that begins
+    where they end fits them with any gain, so bends that grow too far are left out.
+    """
     count, z, y, yy = (np.asarray(x, np.float64) for x in curves)
     middle = z / np.maximum(count, 1)
     total = np.maximum(count.sum(-1), 1)
     mean_y = y.sum(-1) / total
+    largest = STEEPEST * (y / np.maximum(count, 1)).max(-1)
     left, gains, offsets = [], [], []
     for shape in BENDS:
         g = np.asarray(bend(middle, *(np.float64(x) for x in shape)))
@@ -236,9 +243,12 @@ def bent(weights: Weights, curves: Curves) -> Weights:
         product = (y * g).sum(-1) / total - mean_y * mean_g
         power = (count * g * g).sum(-1) / total - mean_g**2
         gain = np.maximum(product, 0) / np.maximum(power, 1e-12)
-        left.append(-gain * (2 * product - gain * power))
+        offset = mean_y - gain * mean_g
+        top = gain * bend(np.float64(TOP), *(np.float64(x) for x in shape)) + offset
+        tame = (shape == BENDS[0]) | (top <= largest)
+        left.append(np.where(tame, -gain * (2 * product - gain * power), np.inf))
         gains.append(gain)
-        offsets.append(mean_y - gain * mean_g)
+        offsets.append(offset)
     variance = np.maximum(yy / total - mean_y**2, 1e-12)
     left = np.stack(left)
     left[0] -= STRAIGHTER * variance

@@ -185,7 +185,9 @@ def clip(shown: Clip, time: Time) -> Html:
     count = shown.recorded_tn.shape[1]
     title = "The population's response to a clip"
     means = [shown.recorded_tn.mean(1), shown.predicted_tn.mean(1)]
-    together = float(np.corrcoef(*means)[0, 1]) if np.ptp(means, 1).all() else 0.0
+    first, second = means
+    alike: Any = np.corrcoef(first, second) if np.ptp(means, 1).all() else np.eye(2)
+    together = float(alike[0, 1])
     words = (
         f"{shown.mouse}: its {count} best predicted neurons, the best on top, each "
         "from zero (dark) to its 98th percentile (bright). A line marks the frame."

@@ -25,7 +25,7 @@ from sensorium_jax.maps.linear import Linear, Weights
 from sensorium_jax.maps.reduce import Plan
 from sensorium_jax.run import passes
 
-FOLDER, VERSION = ".sensorium", 1
+FOLDER, VERSION = ".sensorium", 2
 UNITS = "per_neuron"  # a factor for every frame is noise where trials are few
 
 

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sensorium_jax import text
 from sensorium_jax.asking import PLAIN, Asking
 from sensorium_jax.data.stream.stream import Stream
 from sensorium_jax.maps.reduce import Plan
@@ -68,7 +69,9 @@ class Judge:
         last = self.last
         if last is None or not any(last.shares):
             return ""
-        shares = (f"{m} {s:.0%}" for m, s in zip(mice, last.shares, strict=False))
+        names = text.short(mice)
+        pairs = zip(mice, last.shares, strict=False)  # rows may only fill a mesh
+        shares = (f"{names[m]} {s:.0%}" for m, s in pairs)
         return (
             f"the linear model gives a part of the rates ({', '.join(shares)}): it "
             f"brings the last validation from {last.score:.4f} to {last.mixed:.4f}"

@@ -52,13 +52,14 @@ def _size(variable: Any) -> int:
 
 def inside(params: Any) -> list[Any]:
     """The programs that an equation calls, by its params."""
+    kinds: Any = core  # newer stubs do not know what it holds
     found = []
     for name, value in params.items():
         if name in ("fwd_jaxpr_thunk", "jvp_jaxpr_fun", "bwd"):
             continue
         for one in value if isinstance(value, tuple | list) else (value,):
-            if isinstance(one, core.ClosedJaxpr):
+            if isinstance(one, kinds.ClosedJaxpr):
                 found.append(one.jaxpr)
-            elif isinstance(one, core.Jaxpr):
+            elif isinstance(one, kinds.Jaxpr):
                 found.append(one)
     return found

@@ -188,3 +188,25 @@ def test_all_mice_have_rows_of_their_own(cells, maps):
 
 def _first(batch, n):
     return batch._replace(responses_mbtn=batch.responses_mbtn[..., :n])
+
+
+def test_a_bend_that_begins_where_held_out_drives_end_is_left_out():
+    """Its gain would be any number, and other trials have larger drives."""
+    rng = np.random.default_rng(0)
+    z = rng.normal(0, 0.35, 400).clip(-0.9, 0.9)
+    y = 1 + (z > 0.8) * 2.0 + 0.1 * rng.random(400)
+    bins = np.floor((z - linear.LOWEST) / linear.STEP).astype(int) + 1
+    sums = [np.bincount(bins, w, minlength=linear.BINS) for w in (None, z, y)]
+    curves = linear.Curves(
+        *(jnp.asarray(s[None, None], jnp.float32) for s in sums),
+        jnp.asarray([[np.sum(y * y)]], jnp.float32),
+    )
+    one = jnp.ones((1, 1))
+    bend = jnp.broadcast_to(jnp.asarray(linear.BENDS[0]), (1, 1, 3))
+    weights = linear.Weights(
+        jnp.ones((1, 1, 1)), jnp.zeros((1, 1)), one, bend, one, 0 * one, 0 * one
+    )
+    fitted = jax.tree.map(lambda x: x[0], linear.bent(weights, curves))
+    rates = linear.curve(fitted, jnp.linspace(-3, 5, 20)[None, :, None])
+    largest = (sums[2] / np.maximum(sums[0], 1)).max()
+    assert float(rates.max()) <= linear.STEEPEST * largest

@@ -263,8 +263,8 @@ def joined(films: list[Film]) -> Film:
     def read(begin: int, stop: int) -> np.ndarray:
         pieces = []
         for film, end in zip(films, ends, strict=True):
-            offset = end - film.clock.count
-            low, high = max(begin, offset), min(stop, end)
+            offset = int(end) - film.clock.count
+            low, high = max(begin, offset), min(stop, int(end))
             if low < high:
                 pieces.append(film.read(low - offset, high - offset).astype(dtype))
         return np.concatenate(pieces)
