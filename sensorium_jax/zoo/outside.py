@@ -8,7 +8,6 @@ are separated by commas), or by allow_outside=True in Python.
 """
 
 import importlib
-import importlib.util
 import os
 import sys
 from functools import cache
@@ -78,13 +77,14 @@ def _module(kind: str, place: str) -> ModuleType:
 def _read(path: Path, changed: int) -> ModuleType:
     """The module in a file, read anew only after a change: a class is one class."""
     name = f"outside_core_{path.stem}_{changed}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
+    if path.suffix != ".py":
         raise ImportError(f"{path} is no Python file")
-    module = importlib.util.module_from_spec(spec)
+    module = ModuleType(name)
+    module.__file__ = str(path)
     sys.modules[name] = module  # linen looks annotations up there
     try:
-        spec.loader.exec_module(module)
+        # Not imported: kept bytecode of a file that was changed within a second is old.
+        exec(compile(path.read_bytes(), str(path), "exec"), module.__dict__)
     except BaseException:
         del sys.modules[name]
         raise
