@@ -18,6 +18,7 @@ import argparse
 import functools
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -584,7 +586,7 @@ def sensorium(job: Job, *words: str, quiet: bool = True) -> str:
         raise RuntimeError(
             f"{words[0]} ended with {done.returncode}: {done.stderr[-800:]}"
         )
-    return done.stdout + done.stderr
+    return done.stdout
 
 
 def awaited(path: Path, most: float = 240.0) -> Path:
@@ -618,7 +620,7 @@ def fit(job: Job, precision: str) -> None:
     spent = time.perf_counter() - start
     rows = [json.loads(r) for r in (run / "log.jsonl").read_text().splitlines()]
     job.tell(
-        *("fit",),
+        "fit",
         precision=precision,
         seconds=spent,
         steps=steps,
@@ -647,8 +649,13 @@ def demo(job: Job, seed: str, precision: str) -> None:
         *("--no-linear", "--draws", "50"),
         quiet=False,
     )
-    found = told[told.index("{") : told.rindex("}") + 1]
-    job.tell("demo", seed=seed, precision=precision, train_s=spent, score=found[:3000])
+    keys = ("single_trial", "ceiling")
+    scores = {
+        name: {k: tier[k] for k in keys if k in tier}
+        for name, tier in json.loads(told).items()
+        if isinstance(tier, dict)
+    }
+    job.tell("demo", seed=seed, precision=precision, train_s=spent, score=scores)
 
 
 def suite(job: Job) -> None:
@@ -747,8 +754,17 @@ def run_all(args: argparse.Namespace, job: Job) -> None:
 
     def begin(part: str, **more: str) -> subprocess.Popen:
         return subprocess.Popen(
-            [*words, "--part", part], env=env | more, stdout=errors, stderr=errors
+            [*words, "--part", part],
+            env=env | more,
+            stdout=errors,
+            stderr=errors,
+            start_new_session=True,  # so that all that it began ends with it
         )
+
+    def end(process: subprocess.Popen) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
     making = None
     if any(p.startswith(("fit", "demo")) for p in parts):
@@ -762,12 +778,11 @@ def run_all(args: argparse.Namespace, job: Job) -> None:
         try:
             process.wait(min(left, PARTS[part].limit))
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            end(process)
             job.tell(part, failed=f"not done after {time.monotonic() - start:.0f} s")
         print(f"{part}: {time.monotonic() - start:.0f} s", flush=True)
     if making is not None:
-        making.kill()
+        end(making)
 
 
 def table(out: Path) -> str:

@@ -6,7 +6,7 @@ time. The ridge strength of a neuron is chosen on the same trials, and so is the
 from drive to rate, whose bends are a list and whose gain and offset are least squares.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -35,7 +35,7 @@ BENDS = ((-30.0, 1.0, 1.0),) + tuple(
     for sharp in (2.0, 6.0)
     for threshold in (-1.0, 0.0, 1.0, 2.0)
 )
-TOP = LOWEST + STEP * BINS  # a drive beyond which a bin has no end
+TOP = LOWEST + STEP * BINS  # a drive in the last bin
 STEEPEST = 5.0  # times the largest mean of a bin: no bend may promise more there
 STRAIGHTER = 1e-3  # share of the variance that a bend must explain more than a line
 DIMMEST = 0.02  # of the mean response: no rate is lower, as no neuron is surely silent
@@ -120,10 +120,20 @@ def drive(plan: Plan, one: Weights, video_bthwc: Array, signals_btk: Array):
     return raw / one.spread_mn[None, None]
 
 
-def rates(plan: Plan, one: Weights, video_bthwc: Array, signals: Sequence[Array]):
-    """Rates [B, T, N] of one mouse, from what is normalized; signals [B, T, K] each."""
-    signals_btk = jnp.concatenate(signals, -1)[..., : plan.signals]
-    return curve(one, drive(plan, one, video_bthwc, signals_btk))
+def rates(
+    plan: Plan, arrays: Mapping[str, Array], video_mbthwc: Array, *signals_mbtk: Array
+) -> jax.Array:
+    """Rates [M, B, T, N] of all mice, from what is normalized.
+
+    arrays are Weights by name, and may hold more; signals are behavior and pupil.
+    """
+    weights = Weights(**{name: arrays[name] for name in Weights._fields})
+    signals = jnp.concatenate(signals_mbtk, -1)[..., : plan.signals]
+
+    def mouse(one: Weights, video: Array, signals: Array) -> jax.Array:
+        return curve(one, drive(plan, one, video, signals))
+
+    return jax.vmap(mouse)(weights, video_mbthwc, signals)
 
 
 def curve(one: Weights, drive_btn: Array) -> jax.Array:

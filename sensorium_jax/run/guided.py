@@ -135,7 +135,7 @@ def _mixed(
 ) -> Batch:
     video_mbthwc = forward.prepare(batch, statistics, PLAIN)
     signals = batch.behavior_mbtk, batch.pupil_mbt2
-    rates = jax.vmap(partial(linear.rates, plan))(weights, video_mbthwc, signals)
+    rates = linear.rates(plan, weights._asdict(), video_mbthwc, *signals)
     rates = jnp.where(batch.neurons_mn[:, None, None], rates, 0.0)
     responses = (1 - part) * batch.responses_mbtn + part * rates
     return batch._replace(responses_mbtn=responses)

@@ -53,16 +53,21 @@ def added(variables: Any, guide: guided.Guide) -> Any:
 class Judge:
     """Validates, and keeps what the last validation said until it is asked."""
 
-    def __init__(self, validate: Callable[[TrainState], Validation], log: Callable):
+    def __init__(self, validate: Callable[[TrainState], Validation], write: Callable):
         """Hold the validation of a run, and where its numbers go."""
-        self.validate, self.log, self.last = validate, log, None
+        self.validate, self.write = validate, write
+        self.last: Validation | None = None
 
     def score(self, state: TrainState) -> float:
-        """The network's score; with a linear part, that of both is logged beside it."""
+        """The network's score."""
         self.last = self.validate(state)
-        if self.last.mixed is not None:
-            self.log(int(state.step), {"score_with_linear": self.last.mixed})
         return self.last.score
+
+    def log(self, step: int, numbers: dict[str, float]) -> None:
+        """Log, and with a linear part the score of both beside the network's."""
+        if "score" in numbers and self.last and self.last.with_linear is not None:
+            numbers = {**numbers, "score_with_linear": self.last.with_linear}
+        self.write(step, numbers)
 
     def words(self, mice: Sequence[str]) -> str:
         """What the last validation chose, or nothing."""
@@ -72,9 +77,10 @@ class Judge:
         names = text.short(mice)
         pairs = zip(mice, last.shares, strict=False)  # rows may only fill a mesh
         shares = (f"{names[m]} {s:.0%}" for m, s in pairs)
+        change = f"from {last.score:.4f} to {last.with_linear:.4f}"
         return (
             f"the linear model gives a part of the rates ({', '.join(shares)}): it "
-            f"brings the last validation from {last.score:.4f} to {last.mixed:.4f}"
+            f"brings the last validation {change}"
         )
 
     def settle(self, state: TrainState) -> TrainState:

@@ -182,7 +182,7 @@ def _train(
                 validate=judge.score,
                 settle=judge.settle,
                 stopper=stopper,
-                log=log,
+                log=judge.log,
             )
     words = judge.words(parts.stream.info.names)
     if words and jax.process_index() == 0:

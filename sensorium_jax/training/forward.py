@@ -185,12 +185,10 @@ def make_linear(plan: Plan, lost: int) -> Forward:
         variables: Tree, batch: Batch, keys: Tree, *, train: bool
     ) -> tuple[jax.Array, Tree]:
         del keys, train
-        part, statistics = variables["info"]["linear"], variables["info"]["video"]
-        weights = linear.Weights(**{k: part[k] for k in linear.Weights._fields})
-        video = prepare(batch, statistics, PLAIN)
+        info = variables["info"]
+        video = prepare(batch, info["video"], PLAIN)
         signals = batch.behavior_mbtk, batch.pupil_mbt2
-        rates = jax.vmap(partial(linear.rates, plan))(weights, video, signals)
-        return rates[:, :, lost:], {}
+        return linear.rates(plan, info["linear"], video, *signals)[:, :, lost:], {}
 
     return forward
 

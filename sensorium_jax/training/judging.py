@@ -29,7 +29,7 @@ class Validation(NamedTuple):
     score: float  # mean over neurons of all mice, the official library's average
     per_mouse: tuple[float, ...]
     undefined: int  # neurons without a correlation, counted as 0
-    mixed: float | None = None  # the same with the linear model's rates mixed in
+    with_linear: float | None = None  # the same with the linear model's rates mixed in
     shares: tuple[float, ...] = ()  # of these rates, for each row of mice
 
 
@@ -171,8 +171,8 @@ def make_validate(
         each_km = np.stack([v.per_mouse_m for v in values])
         best_m = (each_km >= each_km.max(0) - AS_GOOD).argmax(0)
         chosen_m = np.take_along_axis(each_km, best_m[None], 0)[0]
-        mixed = float((chosen_m * neurons_m).sum() / max(neurons_m.sum(), 1))
-        return found._replace(mixed=mixed, shares=tuple(SHARES[k] for k in best_m))
+        both = float((chosen_m * neurons_m).sum() / max(neurons_m.sum(), 1))
+        return found._replace(with_linear=both, shares=tuple(SHARES[k] for k in best_m))
 
     return validate
 

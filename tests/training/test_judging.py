@@ -142,5 +142,5 @@ def test_the_best_mixture_with_the_linear_model_is_found_mouse_by_mouse():
     )
     found = validate(state)
     assert found.shares == pytest.approx((0.0, 0.6))
-    assert found.mixed == pytest.approx(1.0, abs=1e-5)
+    assert found.with_linear == pytest.approx(1.0, abs=1e-5)
     assert found.score < 0.99

@@ -399,7 +399,7 @@ def _respond(plan: _Plan, variables: Tree, row: Array, clips: _Clips) -> Array:
     with fitting(plan.encoder.core), exactly():
         rates: Any = plan.encoder.apply(one, *seen, train=False)
         if plan.linear is not None:
-            rates = _mixed(plan, one, _seen(plan, one, clips, PLAIN), rates, 0)
+            rates = _mixed(plan.linear, one, seen, rates)
     return rates[0]
 
 
@@ -428,14 +428,12 @@ def _each(
     clips: _Clips,
 ) -> Array:
     # Every clip is a mouse of one neuron; the core takes all of them together.
-    one = _of_row(variables, row)
-    seen = [x[:, None] for x in _seen(plan, one, clips)]
+    seen = [x[:, None] for x in _seen(plan, _of_row(variables, row), clips)]
     mice = rows.one_neuron_each(variables, row, neuron_b, dict(axes))
     with fitting(plan.encoder.core), exactly():
         rates_b1t1: Any = plan.encoder.apply(mice, *seen, train=False)
         if plan.linear is not None:
-            whole = _seen(plan, one, clips, PLAIN)
-            rates_b1t1 = _mixed(plan, mice, whole, rates_b1t1, 1)
+            rates_b1t1 = _mixed(plan.linear, mice, seen, rates_b1t1)
     return rates_b1t1[:, 0, :, 0]
 
 
@@ -468,42 +466,25 @@ def _of_row(variables: Tree, row: Array) -> Tree:
 
 
 def _mixed(
-    plan: _Plan, mice: Tree, seen: tuple[Array, ...], rates_mbtn: Array, clip: int
+    plan: Plan, mice: Tree, seen_mbt: Sequence[Array], rates_mbtn: Array
 ) -> Array:
-    """The rates with the linear model's share; clip 0: all mice see all clips.
-
-    With clip 1 every clip is seen by a mouse of its own.
-    """
+    """The rates with the share that the linear model of each mouse has."""
     part = mice["info"]["linear"]
-    weights = linear.Weights(**{k: part[k] for k in linear.Weights._fields})
-
-    sees: Any = plan.linear
-
-    def one(w: linear.Weights, video: Array, behavior: Array, pupil: Array) -> Array:
-        return linear.rates(sees, w, video, (behavior, pupil))
-
-    if clip:
-        seen = tuple(x[:, None] for x in seen)
-    other = jax.vmap(one, (0, *[0 if clip else None] * 3))(weights, *seen)
+    other = linear.rates(plan, part, *seen_mbt)[:, :, -rates_mbtn.shape[2] :]
     share = part["share_m"][:, None, None, None]
-    return (1 - share) * rates_mbtn + share * other[:, :, -rates_mbtn.shape[2] :]
+    return (1 - share) * rates_mbtn + share * other
 
 
-def _seen(
-    plan: _Plan, one: Tree, clips: _Clips, asking: Asking | None = None
-) -> tuple[Array, Array, Array]:
-    """Video, behavior and pupil as the encoder takes them, of a model of one mouse.
-
-    Another asking prepares the frames in its way, at the same steps.
-    """
-    asking, behaviors = asking or plan.asking, plan.behaviors
+def _seen(plan: _Plan, one: Tree, clips: _Clips) -> tuple[Array, Array, Array]:
+    """Video, behavior and pupil as the encoder takes them, of a model of one mouse."""
+    asking, behaviors = plan.asking, plan.behaviors
     statistics = {
         k: jax.tree.map(lambda x: x[0], v)
         for k, v in one["info"].items()
         if k in SIGNALS
     }
     lead = clips.video_bthwc.shape[:2]
-    steps_t = plan.asking.stride * jnp.arange(lead[1])
+    steps_t = asking.stride * jnp.arange(lead[1])
     frame_bt = clips.first_b[:, None] + steps_t[None]
     video = prepared(clips.video_bthwc, statistics.get("video"), frame_bt, asking)
     behavior = signal(
